@@ -1,0 +1,62 @@
+"""`Policy`: a batch of contexts in, a batch of decisions out, no state in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from envs.action import Action
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a policy may know when it decides.
+
+    `frames`: uint8 RGB arrays (H, W, 3), oldest first, the newest is now; taken at decision times. `actions`: the
+    chunks that were carried out between them, oldest first. `instruction`: the goal in words. `seed`: for policies
+    that sample.
+    """
+
+    frames: tuple[npt.NDArray[np.uint8], ...]
+    instruction: str
+    actions: tuple[tuple[Action, ...], ...] = ()
+    dialogue: tuple[tuple[str, str], ...] = ()
+    memory: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a policy chose: a chunk of actions, one a tick, and what it thinks and says."""
+
+    actions: tuple[Action, ...]
+    thought: str = ""
+    speech: str = ""
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """What a policy needs from whoever drives it.
+
+    `frame_size`: (height, width) in pixels. `history`: frames it wants to see. `chunk`: ticks in a decision.
+    `tick_hz`: the tick rate it was made for. `codec`: the version of its action codec.
+    """
+
+    frame_size: tuple[int, int] = (120, 160)
+    history: int = 1
+    chunk: int = 4
+    tick_hz: float = 35.0
+    codec: str = ""
+
+
+class Policy(Protocol):
+    """Maps contexts to decisions; pure, so that it can be batched, remote or asynchronous."""
+
+    spec: PolicySpec
+
+    def act(self, contexts: Sequence[Context]) -> list[Decision]: ...

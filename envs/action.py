@@ -1,0 +1,190 @@
+"""What the hands do: `Action`, and `KeyboardMouse`, the Gymnasium space of actions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+BUTTONS = ("left", "right", "middle")
+
+# W3C KeyboardEvent.code names, the keys that a game can be played with.
+KEYS: tuple[str, ...] = (
+    *(f"Key{c}" for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
+    *(f"Digit{d}" for d in range(10)),
+    *(f"F{n}" for n in range(1, 13)),
+    *(f"Arrow{d}" for d in ("Up", "Down", "Left", "Right")),
+    "Space", "Enter", "Escape", "Tab", "Backspace", "Delete", "Insert", "Home", "End", "PageUp", "PageDown",
+    "ShiftLeft", "ShiftRight", "ControlLeft", "ControlRight", "AltLeft", "AltRight", "CapsLock",
+    "Minus", "Equal", "BracketLeft", "BracketRight", "Backslash", "Semicolon", "Quote", "Backquote",
+    "Comma", "Period", "Slash",
+    *(f"Numpad{d}" for d in range(10)),
+    "NumpadAdd", "NumpadSubtract", "NumpadMultiply", "NumpadDivide", "NumpadDecimal", "NumpadEnter",
+)  # fmt: skip
+_KEYS = frozenset(KEYS)
+_BUTTONS = frozenset(BUTTONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What the hands hold during one tick: a state, not events, so that a lost tick can't leave a key down.
+
+    `keys`: W3C KeyboardEvent.code names. `buttons`: of "left", "right", "middle". `look`: (yaw, pitch) in degrees
+    for this tick, right and up positive. `pointer`: position in the unit square, for menus, or None. `wheel`:
+    notches, up positive.
+    """
+
+    keys: frozenset[str] = frozenset()
+    buttons: frozenset[str] = frozenset()
+    look: tuple[float, float] = (0.0, 0.0)
+    pointer: tuple[float, float] | None = None
+    wheel: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back; what is neutral is left out."""
+        out: dict[str, Any] = {}
+        if self.keys:
+            out["keys"] = sorted(self.keys)
+        if self.buttons:
+            out["buttons"] = sorted(self.buttons)
+        if self.look != (0.0, 0.0):
+            out["look"] = list(self.look)
+        if self.pointer is not None:
+            out["pointer"] = list(self.pointer)
+        if self.wheel:
+            out["wheel"] = self.wheel
+        return out
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Action:
+        """The action that a JSON object describes. Raises ValueError that names the field that is wrong."""
+        unknown = set(data) - {"keys", "buttons", "look", "pointer", "wheel"}
+        if unknown:
+            raise ValueError(f"action: unknown field {sorted(unknown)[0]!r}")
+        pointer = data.get("pointer")
+        return cls(
+            keys=_names(data.get("keys", ()), _KEYS, "keys"),
+            buttons=_names(data.get("buttons", ()), _BUTTONS, "buttons"),
+            look=_pair(data.get("look", (0.0, 0.0)), "look"),
+            pointer=None if pointer is None else _unit_pair(pointer),
+            wheel=_finite(data.get("wheel", 0.0), "wheel"),
+        )
+
+
+NEUTRAL = Action()
+
+
+def _finite(value: Any, field: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.floating | np.integer):
+        raise ValueError(f"action.{field}: expected a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"action.{field}: expected a finite number, got {value!r}")
+    return float(value)
+
+
+def _pair(value: Any, field: str) -> tuple[float, float]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
+        raise ValueError(f"action.{field}: expected two numbers, got {value!r}")
+    return _finite(value[0], field), _finite(value[1], field)
+
+
+def _unit_pair(value: Any) -> tuple[float, float]:
+    x, y = _pair(value, "pointer")
+    if not (0.0 <= x <= 1.0 and 0.0 <= y <= 1.0):
+        raise ValueError(f"action.pointer: expected a point of the unit square, got {value!r}")
+    return x, y
+
+
+def _names(value: Any, known: frozenset[str], field: str) -> frozenset[str]:
+    if not isinstance(value, Iterable) or isinstance(value, str):
+        raise ValueError(f"action.{field}: expected a list of names, got {value!r}")
+    names = list(value)
+    for name in names:
+        if not isinstance(name, str) or name not in known:
+            raise ValueError(f"action.{field}: unknown name {name!r}")
+    return frozenset(names)
+
+
+class KeyboardMouse(gymnasium.Space[Action]):
+    """The Gymnasium space of `Action`s that a world takes.
+
+    `keys`, `buttons`: the names this world listens to. `max_look`: the largest turn in one tick, degrees.
+    `pointer`: whether the world has a pointer. `wheel`: whether it listens to the wheel.
+    """
+
+    def __init__(
+        self,
+        keys: Iterable[str] = KEYS,
+        buttons: Iterable[str] = BUTTONS,
+        *,
+        max_look: float = 180.0,
+        pointer: bool = False,
+        wheel: bool = False,
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        self.keys = _names(tuple(keys), _KEYS, "keys")
+        self.buttons = _names(tuple(buttons), _BUTTONS, "buttons")
+        self.max_look = _finite(max_look, "max_look")
+        self.pointer = pointer
+        self.wheel = wheel
+        super().__init__(shape=None, dtype=None, seed=seed)
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        return False
+
+    def sample(self, mask: Any = None, probability: Any = None) -> Action:
+        """A random action: up to three keys, each button with chance 0.15, a turn that is often none."""
+        if mask is not None or probability is not None:
+            raise ValueError("KeyboardMouse.sample takes neither a mask nor probabilities")
+        rng = self.np_random
+        names = sorted(self.keys)
+        keys = rng.choice(len(names), size=min(int(rng.integers(0, 4)), len(names)), replace=False) if names else []
+        look = (0.0, 0.0)
+        if rng.random() < 0.7:
+            yaw, pitch = rng.normal(0.0, (min(8.0, self.max_look / 2), min(2.0, self.max_look / 2)))
+            look = (
+                float(np.clip(yaw, -self.max_look, self.max_look)),
+                float(np.clip(pitch, -self.max_look, self.max_look)),
+            )
+        return Action(
+            keys=frozenset(names[i] for i in keys),
+            buttons=frozenset(b for b in sorted(self.buttons) if rng.random() < 0.15),
+            look=look,
+            pointer=(float(rng.random()), float(rng.random())) if self.pointer else None,
+            wheel=float(rng.integers(-1, 2)) if self.wheel else 0.0,
+        )
+
+    def contains(self, x: Any) -> bool:
+        if not isinstance(x, Action) or not (x.keys <= self.keys and x.buttons <= self.buttons):
+            return False
+        try:
+            look, wheel = _pair(x.look, "look"), _finite(x.wheel, "wheel")
+            pointer = None if x.pointer is None else _unit_pair(x.pointer)
+        except ValueError:
+            return False
+        if max(abs(look[0]), abs(look[1])) > self.max_look:
+            return False
+        return (pointer is None or self.pointer) and (wheel == 0.0 or self.wheel)
+
+    def to_jsonable(self, sample_n: Sequence[Action]) -> list[Any]:
+        return [action.to_json() for action in sample_n]
+
+    def from_jsonable(self, sample_n: Sequence[Any]) -> list[Action]:
+        return [Action.from_json(data) for data in sample_n]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, KeyboardMouse) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def _parts(self) -> tuple[Any, ...]:
+        return self.keys, self.buttons, self.max_look, self.pointer, self.wheel
+
+    def __repr__(self) -> str:
+        return f"KeyboardMouse({len(self.keys)} keys, {len(self.buttons)} buttons, max_look={self.max_look:g})"

@@ -1,0 +1,83 @@
+"""`World`: what an adapter implements. Pixels out, keyboard and mouse in, nothing else."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol, TypedDict
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+from envs.action import Action, KeyboardMouse
+
+
+class Observation(TypedDict):
+    """`pixels`: uint8 (H, W, 3) RGB, a fresh array at every step."""
+
+    pixels: npt.NDArray[np.uint8]
+
+
+class Chat(Protocol):
+    """The world's own chat, where it has one."""
+
+    def read(self) -> list[tuple[str, str]]:
+        """The messages since the last call, as (who, text)."""
+
+    def send(self, text: str) -> None:
+        """Say `text` in the world."""
+
+
+class World(gymnasium.Env[Observation, Action]):
+    """A world that is seen as pixels and played with keyboard and mouse.
+
+    An adapter sets `observation_space` (a Dict with `pixels`), `action_space` (a `KeyboardMouse`), `tick_hz` and
+    `realtime`, and implements `reset`, `step` and `close`. `info["state"]`, where a world has it, is ground truth
+    for verifiers and scripted experts alone: the loop takes it out before a policy sees `info`.
+
+    `tick_hz`: ticks in a second; one `step` is one tick. `realtime`: whether the world moves on without us.
+    `deterministic`: whether the same seed and actions give the same frames.
+    """
+
+    tick_hz: float
+    realtime: ClassVar[bool] = False
+    deterministic: ClassVar[bool] = False
+    chat: Chat | None = None
+
+    action_space: KeyboardMouse  # type: ignore[assignment]
+
+    @abstractmethod
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]: ...
+
+    @abstractmethod
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]: ...
+
+    def step_chunk(self, actions: Sequence[Action]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Step through `actions`, a tick each, and observe once, at the end.
+
+        For players that look only when they decide: a world that can skip drawing overrides this. Rewards are
+        summed; it stops early where the episode ends. Raises ValueError on an empty chunk.
+        """
+        if not actions:
+            raise ValueError("step_chunk needs at least one action")
+        total = 0.0
+        for action in actions:
+            observation, reward, terminated, truncated, info = self.step(action)
+            total += float(reward)
+            if terminated or truncated:
+                break
+        return observation, total, terminated, truncated, info
+
+    def pace(self) -> None:
+        """Block until the next tick is due. Lockstep worlds wait for nobody and return at once."""
+
+    @property
+    def held(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The keys and buttons that are down in the world right now; empty after `reset` and `close`."""
+        return frozenset(), frozenset()
+
+    def close(self) -> None:
+        """Release every key and button and everything that was opened. Safe to call twice."""

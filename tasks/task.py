@@ -1,0 +1,32 @@
+"""`Task`: what to do, where, and who says whether it was done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class VerifierSpec:
+    """A verifier by name, with its arguments (JSON values)."""
+
+    name: str
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A goal in a world.
+
+    `instruction`: text as a person would type it. `world`: a world's name. `seed` and `options` go to its
+    `reset`. `time_limit`: ticks. `verifier`: None where nobody can tell. `verb`: the family that reports group by.
+    """
+
+    id: str
+    instruction: str
+    world: str
+    seed: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+    time_limit: int = 700
+    verifier: VerifierSpec | None = None
+    verb: str = ""
