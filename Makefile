@@ -1,0 +1,48 @@
+# Everything starts here; each target does the set-up that it needs.
+#   make setup    .venv with all that a developer needs       make play ARGS='"pick up the red key"'
+#   make test     lint, types, import directions, tests       make lint
+
+PYTHON ?= python3
+JOBS ?= 2
+BIN := .venv/bin
+
+# A mirror that pip is told of serves uv too.
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+export VIRTUAL_ENV := $(CURDIR)/.venv
+
+.PHONY: setup play lint test
+.DEFAULT_GOAL := setup
+
+setup: .venv/.setup-dev
+
+play: .venv/.setup-play
+	$(BIN)/agent play $(ARGS)
+
+lint: .venv/.setup-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# One thread for each test process: the processes are what fills the cores.
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS)
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ludens needs Python 3.11 or newer;\
+	 $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another one: make PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "this Python makes no virtual environments.\
+	 On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv
+
+# The stamps make a second call instant; a changed pyproject.toml installs again.
+.venv/.setup-play: pyproject.toml | $(BIN)/uv
+	$(BIN)/uv pip install --editable .
+	@touch $@
+
+.venv/.setup-dev: pyproject.toml | $(BIN)/uv
+	$(BIN)/uv pip install --editable '.[dev]'
+	@touch .venv/.setup-play $@
