@@ -1,0 +1,93 @@
+"""The only registry: worlds, policies and the other parts, found by name through entry points.
+
+The built-in parts register through the same groups as anybody else's. Only what is asked for is imported, and
+`package.module:Name` works wherever a name does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+from envs.errors import UserError
+
+Kind = Literal["world", "policy", "model", "task setter", "reward", "learner"]
+
+GROUPS: dict[Kind, str] = {
+    "world": "ludens.worlds",
+    "policy": "ludens.policies",
+    "model": "ludens.models",
+    "task setter": "ludens.task_setters",
+    "reward": "ludens.rewards",
+    "learner": "ludens.learners",
+}
+
+_REFERENCE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
+
+
+class UnknownNameError(UserError, LookupError):
+    """No part of this kind has that name."""
+
+
+class BrokenPluginError(UserError):
+    """The part is registered and can't be loaded; `__cause__` is what it raised."""
+
+
+def entries(kind: Kind) -> dict[str, EntryPoint]:
+    """The entry points of `kind` by name, in order of name; nothing is imported.
+
+    Of two that share a name the first on the path is taken, as Python does with modules.
+    """
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=GROUPS[kind]):
+        found.setdefault(entry.name, entry)
+    return dict(sorted(found.items()))
+
+
+def names(kind: Kind) -> list[str]:
+    """The names that `load(kind, name)` knows, whether or not they load."""
+    return list(entries(kind))
+
+
+def load(kind: Kind, name: str) -> Any:
+    """The object called `name`, or the one at `package.module:Name`.
+
+    Raises UnknownNameError (a LookupError) with the nearest name, and BrokenPluginError with the cause.
+    """
+    if _REFERENCE.fullmatch(name):
+        return _load(kind, EntryPoint(name, name, GROUPS[kind]))
+    known = entries(kind)
+    if name not in known:
+        raise UnknownNameError(unknown_name(kind, name, known))
+    return _load(kind, known[name])
+
+
+def unknown_name(what: str, name: str, known: dict[str, Any] | list[str]) -> str:
+    """The message for a `name` that is not among `known`: the nearest ones, then all of them."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    return f"unknown {what} {name!r}{hint} known: {', '.join(known) or 'none'}"
+
+
+def broken(kind: Kind) -> dict[str, str]:
+    """Name and cause for each part of `kind` that can't be loaded. Imports every one of them."""
+    causes = {}
+    for name, entry in entries(kind).items():
+        try:
+            _load(kind, entry)
+        except BrokenPluginError as error:
+            causes[name] = str(error)
+    return causes
+
+
+def _load(kind: Kind, entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except Exception as error:
+        origin = f" of {entry.dist.name} {entry.dist.version}" if entry.dist else ""
+        cause = " ".join(str(error).split())
+        raise BrokenPluginError(
+            f"{kind} {entry.name!r}{origin} can't be loaded: {type(error).__name__}: {cause} (from {entry.value})"
+        ) from error
