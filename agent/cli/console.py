@@ -1,0 +1,46 @@
+"""What the verbs share: how they declare themselves and how they speak to people and to machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+JSON = typer.Option(False, "--json", help="Print JSON and nothing else to standard output.")
+
+
+def verb(summary: str = "", group: bool = False) -> typer.Typer:
+    """The `app` of a verb's file: plain help, as one verb or (`group`) as several under a name."""
+    made = typer.Typer(help=summary or None, rich_markup_mode=None, add_completion=False, no_args_is_help=group)
+    if group:
+        made.callback()(lambda: None)
+    return made
+
+
+def console(machine: bool = False) -> Console:
+    """A rich console on standard output, or on standard error where a machine reads the output."""
+    from rich.console import Console
+
+    return Console(stderr=machine, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> Any:
+    """A rich table of plain strings; what looks like markup in a cell is printed as it is."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    return made

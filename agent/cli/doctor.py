@@ -1,0 +1,236 @@
+"""`agent doctor`: try each part that the machine must have, and say the command that mends what is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from agent.cli import console
+
+app = console.verb()
+
+_GIB = 2**30
+_TRY_SECONDS = 60
+
+# Tried in processes of their own: a driver that is missing may end the process instead of raising.
+_TRY_DOOM = """
+import vizdoom
+game = vizdoom.DoomGame()
+game.load_config(vizdoom.scenarios_path + "/basic.cfg")
+game.set_window_visible(False)
+game.set_audio_buffer_enabled(False)
+game.init()
+game.make_action([0, 0, 0])
+assert game.get_state().screen_buffer.any(), "the frame is black"
+game.close()
+print(vizdoom.__version__)
+"""
+_TRY_MUJOCO = """
+import mujoco
+xml = "<mujoco><worldbody><light pos='0 0 3'/><geom size='1' rgba='1 0 0 1'/></worldbody></mujoco>"
+model = mujoco.MjModel.from_xml_string(xml)
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+with mujoco.Renderer(model, 32, 32) as renderer:
+    renderer.update_scene(data)
+    assert renderer.render().any(), "the frame is black"
+print(mujoco.__version__)
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `needed`: whether Ludens can do without; `mend`: the command that mends it."""
+
+    name: str
+    ok: bool
+    detail: str
+    needed: bool = True
+    mend: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@app.command()
+def doctor(json: bool = console.JSON) -> None:
+    """Look at this machine: say what is missing and the command that mends it. Exit status 1 if it is needed.
+
+    \b
+    Examples:
+      agent doctor
+      agent doctor --json
+    """
+    out = console.console(machine=json)
+    findings: list[Finding] = []
+    for look in (_python, _packages, _torch, _doom, _video, _mujoco, _machine, _plugins):
+        with out.status(f"looking at {look.__name__.strip('_')}"):
+            findings += _safely(look)
+    ill = any(not f.ok and f.needed for f in findings)
+    if json:
+        console.print_json({"ok": not ill, "findings": [asdict(f) for f in findings]})
+    else:
+        rows = [("ok" if f.ok else "MISSING" if f.needed else "limited", f.name, f.detail) for f in findings]
+        out.print(console.table(("", "what", "found"), rows))
+        for finding in findings:
+            if not finding.ok and finding.mend:
+                out.print(f"\nTo mend {finding.name}:\n    {finding.mend}", markup=False)
+        if not ill:
+            out.print("\nReady: agent play")
+    if ill:
+        raise typer.Exit(1)
+
+
+def _safely(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    """The findings of `look`; one that raises is itself a finding."""
+    findings: list[Finding] = []
+    try:
+        findings.extend(look())
+    except Exception as error:
+        findings.append(Finding(look.__name__.strip("_"), False, f"{type(error).__name__}: {error}", mend="make setup"))
+    return findings
+
+
+def _python() -> Iterator[Finding]:
+    version = sys.version_info
+    yield Finding(
+        "python",
+        (3, 11) <= version < (3, 14),
+        f"{version.major}.{version.minor}.{version.micro}, {sys.executable}",
+        mend="make setup PYTHON=python3.12   # 3.11 to 3.13",
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    from importlib.metadata import PackageNotFoundError, requires, version
+
+    from packaging.requirements import Requirement
+
+    found: dict[str, str] = {}
+    wrong: list[str] = []
+    for line in requires("ludens") or ():
+        need = Requirement(line)
+        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found[need.name] = version(need.name)
+            if not need.specifier.contains(found[need.name], prereleases=True):
+                wrong.append(f"{need.name} {found[need.name]} is not {need.specifier}")
+        except PackageNotFoundError:
+            wrong.append(f"{need.name} is not installed")
+    detail = "; ".join(wrong) or f"{len(found)} packages at versions that work together"
+    yield Finding("packages", not wrong, detail, mend="make setup", facts=found)
+
+
+def _torch() -> Iterator[Finding]:
+    import torch
+    import torchvision
+
+    # A torchvision that was built for another torch imports well and fails at the first compiled operator.
+    torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU, the CPU does it"
+    yield Finding(
+        "torch",
+        True,
+        f"{torch.__version__}, torchvision {torchvision.__version__}, {torch.get_num_threads()} threads, {device}",
+        facts={"threads": torch.get_num_threads(), "cuda": torch.cuda.is_available()},
+    )
+
+
+def _doom() -> Iterator[Finding]:
+    # The game leaves its .ini where it runs.
+    with tempfile.TemporaryDirectory() as scratch:
+        ok, said = _try(_TRY_DOOM, cwd=scratch)
+    mend = "" if ok else f"{sys.executable} -m pip install --force-reinstall vizdoom"
+    yield Finding("vizdoom", ok, f"{said}: the game starts and draws" if ok else said, mend=mend)
+
+
+def _video() -> Iterator[Finding]:
+    import av
+    import numpy as np
+
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "try.mp4"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=35)
+            stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 90, np.uint8), format="rgb24")
+            container.mux([*stream.encode(frame), *stream.encode(None)])
+        with av.open(str(path)) as container:
+            frames = sum(1 for _ in container.decode(video=0))
+    yield Finding("video", frames == 1, f"PyAV {av.__version__}, H.264 written and read back", mend="make setup")
+
+
+def _mujoco() -> Iterator[Finding]:
+    reasons = []
+    for backend in ("egl", "osmesa"):
+        ok, said = _try(_TRY_MUJOCO, env={"MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend})
+        if ok:
+            yield Finding("mujoco", True, f"{said}: draws with {backend}", needed=False, facts={"backend": backend})
+            return
+        reasons.append(f"{backend}: {said}")
+    yield Finding(
+        "mujoco",
+        False,
+        f"simulates but can't draw, so its worlds can't be seen ({'; '.join(reasons)})",
+        needed=False,
+        mend="apt-get install libegl1 libgl1-mesa-dri   # or libosmesa6",
+    )
+
+
+def _machine() -> Iterator[Finding]:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    yield Finding(
+        "memory",
+        memory.available > 1.5 * _GIB,
+        f"{memory.available / _GIB:.1f} of {memory.total / _GIB:.1f} GiB free (playing takes 1.5, training 4)",
+        facts={"available": memory.available, "total": memory.total},
+    )
+    disk = shutil.disk_usage(Path.cwd())
+    yield Finding(
+        "disk",
+        disk.free > _GIB,
+        f"{disk.free / _GIB:.1f} GiB free here (a run takes a few MiB, training 5 GiB)",
+        facts={"free": disk.free},
+    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    yield Finding("cores", cores >= 2, f"{cores} usable", needed=False, facts={"cores": cores})
+
+
+def _plugins() -> Iterator[Finding]:
+    from envs import plugins
+
+    for kind in plugins.GROUPS:
+        for name, cause in plugins.broken(kind).items():
+            yield Finding(f"{kind} {name}", False, cause, needed=False)
+
+
+def _try(script: str, *, cwd: str | None = None, env: dict[str, str] | None = None) -> tuple[bool, str]:
+    """Run a script in its own Python; whether it went well, and its last line."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TRY_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False, f"no answer in {_TRY_SECONDS} s"
+    lines = [line for line in (done.stdout if done.returncode == 0 else done.stderr).splitlines() if line.strip()]
+    said = lines[-1].strip() if lines else ""
+    if done.returncode == 0:
+        return True, said
+    return False, said or f"ended with status {done.returncode}"
