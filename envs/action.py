@@ -143,7 +143,7 @@ class KeyboardMouse(gymnasium.Space[Action]):
             raise ValueError("KeyboardMouse.sample takes neither a mask nor probabilities")
         rng = self.np_random
         names = sorted(self.keys)
-        keys = rng.choice(len(names), size=min(int(rng.integers(0, 4)), len(names)), replace=False) if names else []
+        keys = rng.permutation(len(names))[: int(rng.integers(0, 4))]
         look = (0.0, 0.0)
         if rng.random() < 0.7:
             yaw, pitch = rng.normal(0.0, (min(8.0, self.max_look / 2), min(2.0, self.max_look / 2)))
@@ -171,7 +171,7 @@ class KeyboardMouse(gymnasium.Space[Action]):
             return False
         return (pointer is None or self.pointer) and (wheel == 0.0 or self.wheel)
 
-    def to_jsonable(self, sample_n: Sequence[Action]) -> list[Any]:
+    def to_jsonable(self, sample_n: Iterable[Action]) -> list[Any]:
         return [action.to_json() for action in sample_n]
 
     def from_jsonable(self, sample_n: Sequence[Any]) -> list[Action]:

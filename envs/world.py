@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import gymnasium
 import numpy as np
@@ -41,19 +41,29 @@ class World(gymnasium.Env[Observation, Action]):
     """
 
     tick_hz: float
-    realtime: ClassVar[bool] = False
-    deterministic: ClassVar[bool] = False
+    realtime: bool = False
+    deterministic: bool = False
     chat: Chat | None = None
 
-    action_space: KeyboardMouse  # type: ignore[assignment]
+    observation_space: gymnasium.spaces.Dict  # type: ignore[assignment]
+    action_space: KeyboardMouse
 
     @abstractmethod
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]: ...
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an episode. Implementations call `super().reset(seed=seed)` first, which seeds `np_random`."""
+        return super().reset(seed=seed, options=options)
 
     @abstractmethod
-    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]: ...
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Play one tick: observation, reward, terminated, truncated, info.
+
+        Raises ValueError on an action outside of `action_space`, and `gymnasium.error.ResetNeeded` before the first
+        `reset`. After the end of an episode it raises that too, or goes on to report the end; it never begins a new
+        episode by itself.
+        """
+        raise NotImplementedError
 
     def step_chunk(self, actions: Sequence[Action]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Step through `actions`, a tick each, and observe once, at the end.

@@ -1,0 +1,123 @@
+"""No process is left behind: whatever we start dies with us, also when we are killed with SIGKILL.
+
+The kernel does the work (Linux: PR_SET_PDEATHSIG), so that nothing has to be alive to clean up. A process has to ask
+for it itself: our own ask with `die_with_parent`, and a game that we can't change is started through the little
+script of `guarded`. Elsewhere than on Linux both do nothing, and only a clean `close` ends the game.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import queue
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+_SHM = Path("/dev/shm")
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel to SIGKILL this process when the thread that started it ends; see `spawn`.
+
+    `parent`: the process id of the parent as the parent knows it. Exits at once where it is gone already.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the request was in force
+        os._exit(1)
+
+
+def guarded(executable: str | os.PathLike[str]) -> str:
+    """A path that runs `executable` (any program, same arguments) so that it is SIGKILLed when this process ends.
+
+    Give it to whoever starts the program (`DoomGame.set_vizdoom_path`, `subprocess`). The kernel watches the thread
+    that starts it, so that thread has to stay alive as long as the program. Returns `executable` unchanged where
+    the system has no `setpriv` (util-linux).
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or not hasattr(os, "memfd_create"):
+        return os.fspath(executable)
+    return _guard_script(os.getpid(), setpriv, os.fspath(executable))
+
+
+@functools.cache
+def _guard_script(pid: int, setpriv: str, executable: str) -> str:
+    # The inner shell looks at its parent after the death signal is set: a parent that dies earlier is seen there,
+    # one that dies later brings the signal. The script lives in memory, so that it leaves no file either.
+    inner = f'[ "$PPID" = {pid} ] && exec "$0" "$@"'
+    script = (
+        "#!/bin/sh\n"
+        f"exec {shlex.quote(setpriv)} --pdeathsig KILL -- "
+        f'/bin/sh -c {shlex.quote(inner)} {shlex.quote(executable)} "$@"\n'
+    )
+    writer = os.memfd_create("guard", os.MFD_CLOEXEC)
+    os.write(writer, script.encode())
+    os.fchmod(writer, 0o700)
+    # A file that is open for writing can't be executed: keep a descriptor that only reads.
+    reader = os.open(f"/proc/self/fd/{writer}", os.O_RDONLY | os.O_CLOEXEC)
+    os.close(writer)
+    return f"/proc/{pid}/fd/{reader}"
+
+
+_spawn_lock = threading.Lock()
+_spawn_queues: dict[int, queue.SimpleQueue[tuple[Future[Any], Any, dict[str, Any]]]] = {}
+
+
+def spawn(command: list[str], **popen: Any) -> subprocess.Popen[bytes]:
+    """`subprocess.Popen` from a thread that lives as long as this process.
+
+    The death signal follows the thread that forked: a child that was started from a short-lived thread would be
+    killed when that thread ends, though the process lives on.
+    """
+    with _spawn_lock:
+        requests = _spawn_queues.get(os.getpid())  # by process: a fork has the dictionary but not the thread
+        if requests is None:
+            requests = _spawn_queues[os.getpid()] = queue.SimpleQueue()
+            threading.Thread(target=_spawner, args=(requests,), name="spawner", daemon=True).start()
+    future: Future[subprocess.Popen[bytes]] = Future()
+    requests.put((future, command, popen))
+    return future.result()
+
+
+def _spawner(requests: queue.SimpleQueue[tuple[Future[Any], Any, dict[str, Any]]]) -> None:
+    while True:
+        future, command, popen = requests.get()
+        try:
+            future.set_result(subprocess.Popen(command, **popen))
+        except Exception as error:
+            future.set_exception(error)
+
+
+def sweep_shared_memory(prefix: str, older_than: float = 60.0) -> list[str]:
+    """Remove our files in /dev/shm whose name starts with `prefix` and that no process has mapped.
+
+    A game that was killed leaves its shared memory behind: call this before the next one starts. Files younger than
+    `older_than` seconds stay, since their game may be about to map them. Returns the names that were removed.
+    """
+    horizon = time.time() - older_than
+    stale = set()
+    for path in _SHM.glob(f"{prefix}*"):
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            if status.st_uid == os.getuid() and status.st_mtime < horizon:
+                stale.add(path.name)
+    if not stale:
+        return []
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):  # it ended meanwhile, or belongs to another user
+            stale -= {line.rsplit("/", 1)[-1] for line in maps.read_text().splitlines() if f"{_SHM}/" in line}
+    for name in stale:
+        (_SHM / name).unlink(missing_ok=True)
+    return sorted(stale)
