@@ -1,0 +1,411 @@
+"""The control loop: see, decide, act, tell the subscribers."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.inference import Answer, Player, Question
+from agent.policy import Context, Decision, PolicySpec
+from envs.action import NEUTRAL, Action
+from envs.world import World
+
+logger = logging.getLogger(__name__)
+
+Frame = npt.NDArray[np.uint8]
+
+
+class Verdict(Protocol):
+    """How a judge ruled: `success`, and `why` in one short sentence."""
+
+    @property
+    def success(self) -> bool: ...
+    @property
+    def why(self) -> str: ...
+
+
+Judge = Callable[[Any], Verdict | None]
+
+
+class Goal:
+    """What the player is told to do. `set` may be called from any thread; the next decision follows it."""
+
+    def __init__(self, text: str) -> None:
+        self._now = (text, 0)
+        self._lock = threading.Lock()
+
+    def set(self, text: str) -> None:
+        with self._lock:
+            self._now = (text, self._now[1] + 1)
+
+    @property
+    def now(self) -> tuple[str, int]:
+        """The instruction and how often it has changed, read in one piece."""
+        return self._now
+
+
+@dataclass(frozen=True)
+class Start:
+    """An episode begins. `tick_hz`: ticks in a second. `frame_size`: (height, width) in pixels."""
+
+    instruction: str
+    seed: int | None
+    options: Mapping[str, Any]
+    tick_hz: float
+    frame_size: tuple[int, int]
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One tick that was played.
+
+    `frame`: what was seen before the action, uint8 (H, W, 3), or None where the tick was not drawn. `decision`: the
+    one that the action belongs to, None on a starved tick; `index` counts decisions and `asked` is the tick at which
+    this one was asked for (both -1 on a starved tick). `info`: the world's, without ground truth. `notes`: what
+    `annotate` made of the frame, at the ticks where a decision was asked for.
+    """
+
+    tick: int
+    frame: Frame | None
+    action: Action
+    reward: float
+    instruction: str
+    actor: str
+    starved: bool
+    decision: Decision | None
+    index: int
+    asked: int
+    info: Mapping[str, Any]
+    notes: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an episode went.
+
+    `success` is None where nobody judged or the player was interrupted. `seconds`: wall time. `chunk_age_*`: ticks
+    between the frame an action was chosen from and the tick it was played. `latency_*_ms`: from question to answer.
+    `stale`: chunks dropped because the instruction changed meanwhile. `problems`: what subscribers raised.
+    """
+
+    success: bool | None
+    why: str
+    ticks: int
+    seconds: float
+    clock: str
+    decisions: int
+    decisions_per_second: float
+    starved: int
+    stale: int
+    chunk_age_mean: float
+    chunk_age_p99: float
+    latency_p50_ms: float
+    latency_p99_ms: float
+    reward: float = 0.0
+    interrupted: bool = False
+    problems: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object with the same names."""
+        return {**asdict(self), "problems": list(self.problems)}
+
+
+class Subscriber:
+    """Is told what happens; recorders, pages and statistics are subscribers. What it raises never stops the game."""
+
+    def on_start(self, start: Start) -> None:
+        """An episode begins."""
+
+    def on_step(self, step: Step) -> None:
+        """A tick was played."""
+
+    def on_end(self, outcome: Outcome, frame: Frame | None) -> None:
+        """The episode is over; `frame` is the last one seen."""
+
+
+def hold(last: Action) -> Action:
+    """The fallback of a starved tick: keep what is held, do not turn."""
+    return Action(keys=last.keys, buttons=last.buttons, pointer=last.pointer)
+
+
+def release(last: Action) -> Action:
+    """The fallback of a starved tick that lets go of everything."""
+    return NEUTRAL
+
+
+def play(
+    world: World,
+    player: Player,
+    instruction: str | Goal,
+    *,
+    seed: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    time_limit: int = 700,
+    judge: Judge | None = None,
+    annotate: Callable[[Any], Mapping[str, Any]] | None = None,
+    subscribers: Sequence[Subscriber] = (),
+    observe: Literal["tick", "decision"] = "tick",
+    end_on_done: bool = False,
+    fallback: Callable[[Action], Action] = hold,
+) -> Outcome:
+    """Play one episode of at most `time_limit` ticks and say how it went.
+
+    `judge` sees ground truth after the reset and after every step and ends the episode with its verdict; pass a fresh
+    `verifier.update`. `annotate` sees ground truth where a decision is asked for; what it returns goes to the
+    subscribers, for training data. `observe`: look at every tick, or only where a decision is due, which is faster in
+    lockstep. `end_on_done`: whether the player may end the episode. Ctrl+C ends it cleanly, a second one at once.
+    The world stays open; it is its owner's to close. Raises what the world or the player raises.
+    """
+    goal = instruction if isinstance(instruction, Goal) else Goal(instruction)
+    crowd, count, eyes = _Crowd(subscribers), _Count(), _Eyes(player.spec, seed)
+    text, version = goal.now
+    action, tick, verdict, ended, why = NEUTRAL, 0, None, False, ""
+    frame: Frame | None = None
+    failure: Exception | None = None
+
+    with _interrupt() as interrupted:
+        try:
+            player.begin()
+            observation, info = world.reset(seed=seed, options=dict(options or {}))
+            frame = observation["pixels"]
+            crowd.start(Start(text, seed, dict(options or {}), world.tick_hz, frame.shape[:2], player.actor))
+            verdict = judge(info.get("state")) if judge else None
+            count.start()
+            while verdict is None and not ended and not why and tick < time_limit and not interrupted.is_set():
+                if goal.now[1] != version:  # nothing that was planned for the old instruction counts any more
+                    text, version = goal.now
+                    player.begin(tick)
+
+                # The frame of this tick goes to inference, which works while the tick is not yet due.
+                notes = None
+                if player.due(tick):
+                    state = info.get("state")
+                    notes = annotate(state) if annotate else None
+                    context = eyes.context(frame, text, tick)
+                    player.ask(Question(tick, player.queue.epoch, context, state if player.sees_state else None))
+                world.pace()
+
+                # The actions of this tick, or of this decision, move the world.
+                most = 1 if observe == "tick" else min(player.spec.chunk, time_limit - tick)
+                actions, answer = player.queue.take(tick, most)
+                starved = not actions
+                actions = actions or (fallback(action),)
+                seen = frame
+                if len(actions) == 1:
+                    observation, reward, terminated, truncated, info = world.step(actions[0])
+                else:
+                    observation, reward, terminated, truncated, info = world.step_chunk(actions)
+                    actions = actions[: info.get("ticks", len(actions))]
+                frame, ended, action = observation["pixels"], terminated or truncated, actions[-1]
+
+                # Those who follow the game are told; the judge looks.
+                turn = _Turn(tick, seen, notes, actions, float(reward), text, None if starved else answer, info)
+                tick += len(actions)
+                eyes.acted(actions)
+                count.add(turn)
+                crowd.steps(turn, player.actor)
+                verdict = judge(info.get("state")) if judge else None
+                if end_on_done and answer and answer.decision.done and not player.queue.remaining(tick):
+                    why = "the player says that it is done"
+        except KeyboardInterrupt:
+            interrupted.set()
+        except Exception as error:
+            failure = error  # raised below, when the subscribers have been told that it is over
+
+        if verdict:
+            success, why = verdict.success, verdict.why
+        elif failure:
+            success, why = None, f"{type(failure).__name__}: {failure}"
+        elif interrupted.is_set():
+            success, why = None, "interrupted"
+        else:
+            success = False if judge else None
+            why = why or ("the world ended the episode" if ended else "the time is up")
+        outcome = count.outcome(success, why, "realtime" if world.realtime else "lockstep", player)
+        outcome = replace(outcome, interrupted=interrupted.is_set())
+        crowd.end(outcome, frame)
+        if world.realtime and not ended and not failure:
+            world.step(NEUTRAL)  # it moves on without us: let go of the keys
+    if failure:
+        raise failure
+    # Ctrl+C may have come while the subscribers finished: the caller must hear of it too.
+    return replace(outcome, interrupted=interrupted.is_set(), problems=tuple(crowd.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What one pass of the loop played: one tick, or the ticks of one decision."""
+
+    tick: int
+    frame: Frame
+    notes: Mapping[str, Any] | None
+    actions: Sequence[Action]
+    reward: float
+    instruction: str
+    answer: Answer | None
+    info: Mapping[str, Any]
+
+    def steps(self, actor: str) -> Iterator[Step]:
+        """A Step for each tick; the frame belongs to the first, the reward and the info to the last."""
+        answer = self.answer
+        decision, index, asked = (answer.decision, answer.index, answer.tick) if answer else (None, -1, -1)
+        public = {key: value for key, value in self.info.items() if key != "state"}
+        final = len(self.actions) - 1
+        for i, action in enumerate(self.actions):
+            yield Step(
+                tick=self.tick + i,
+                frame=None if i else self.frame,
+                action=action,
+                reward=self.reward if i == final else 0.0,
+                instruction=self.instruction,
+                actor=actor,
+                starved=answer is None,
+                decision=decision,
+                index=index,
+                asked=asked,
+                info=public if i == final else {},
+                notes=None if i else self.notes,
+            )
+
+
+class _Eyes:
+    """What the player has seen and done at its decisions, as the context of the next one."""
+
+    def __init__(self, spec: PolicySpec, seed: int | None) -> None:
+        self._size = spec.frame_size
+        self._seed = seed or 0
+        self._frames: deque[Frame] = deque(maxlen=max(1, spec.history))
+        self._chunks: deque[tuple[Action, ...]] = deque(maxlen=max(1, spec.history) - 1)
+        self._since: list[Action] = []
+
+    def context(self, frame: Frame, instruction: str, tick: int) -> Context:
+        if self._frames:
+            self._chunks.append(tuple(self._since))
+        self._since.clear()
+        self._frames.append(fit(frame, self._size))
+        # Own random numbers for every decision, the same in every run.
+        seed = zlib.crc32(f"{self._seed}/{tick}".encode())
+        return Context(tuple(self._frames), instruction, tuple(self._chunks), seed=seed)
+
+    def acted(self, actions: Sequence[Action]) -> None:
+        self._since.extend(actions)
+
+
+def fit(frame: Frame, size: tuple[int, int]) -> Frame:
+    """`frame` at (height, width) `size`, averaged over areas; itself where it has that size already."""
+    if frame.shape[:2] == size:
+        return frame
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(frame).resize((size[1], size[0]), Image.Resampling.BOX))
+
+
+class _Crowd:
+    """The subscribers. One that raises is noted once and told on: the game does not stop for it."""
+
+    def __init__(self, subscribers: Sequence[Subscriber]) -> None:
+        self._subscribers = tuple(subscribers)
+        self.problems: dict[str, None] = {}
+
+    def start(self, start: Start) -> None:
+        for subscriber in self._subscribers:
+            self._tell(subscriber, subscriber.on_start, start)
+
+    def steps(self, turn: _Turn, actor: str) -> None:
+        if self._subscribers:
+            for step in turn.steps(actor):
+                for subscriber in self._subscribers:
+                    self._tell(subscriber, subscriber.on_step, step)
+
+    def end(self, outcome: Outcome, frame: Frame | None) -> None:
+        for subscriber in self._subscribers:
+            self._tell(subscriber, subscriber.on_end, replace(outcome, problems=tuple(self.problems)), frame)
+
+    def _tell(self, subscriber: Subscriber, tell: Callable[..., None], *what: Any) -> None:
+        try:
+            tell(*what)
+        except Exception as error:
+            problem = f"{type(subscriber).__name__}: {type(error).__name__}: {error}"
+            if problem not in self.problems:
+                self.problems[problem] = None
+                logger.warning("a subscriber failed, the game goes on: %s", problem, exc_info=error)
+
+
+class _Count:
+    """The numbers of an episode."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+        self._ages: list[int] = []
+        self._ticks = self._starved = 0
+        self._reward = 0.0
+
+    def start(self) -> None:
+        """The world is up: play begins."""
+        self._since = time.perf_counter()
+
+    def add(self, turn: _Turn) -> None:
+        self._ticks += len(turn.actions)
+        self._reward += turn.reward
+        if turn.answer is None:
+            self._starved += len(turn.actions)
+        else:
+            first = turn.tick - turn.answer.tick
+            self._ages.extend(range(first, first + len(turn.actions)))
+
+    def outcome(self, success: bool | None, why: str, clock: str, player: Player) -> Outcome:
+        seconds = time.perf_counter() - self._since
+        ages, latencies = self._ages or [0], [1000.0 * s for s in player.queue.latencies] or [0.0]
+        decisions = len(player.queue.latencies)
+        p50, p99 = np.percentile(latencies, (50, 99))
+        return Outcome(
+            success=success,
+            why=why,
+            ticks=self._ticks,
+            seconds=seconds,
+            clock=clock,
+            decisions=decisions,
+            decisions_per_second=decisions / seconds if seconds > 0 else 0.0,
+            starved=self._starved,
+            stale=player.queue.stale,
+            chunk_age_mean=float(np.mean(ages)),
+            chunk_age_p99=float(np.percentile(ages, 99)),
+            latency_p50_ms=float(p50),
+            latency_p99_ms=float(p99),
+            reward=self._reward,
+        )
+
+
+@contextmanager
+def _interrupt() -> Iterator[threading.Event]:
+    """The first Ctrl+C sets the event, so that no step is cut in half; the second raises as ever.
+
+    Off the main thread, where Python takes no signals, the event stays unset.
+    """
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def on_signal(signum: int, stack: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
