@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-JSON = typer.Option(False, "--json", help="Print JSON and nothing else to standard output.")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else to standard output.")]
 
 
 def verb(summary: str = "", group: bool = False) -> typer.Typer:

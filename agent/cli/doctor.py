@@ -60,7 +60,7 @@ class Finding:
 
 
 @app.command()
-def doctor(json: bool = console.JSON) -> None:
+def doctor(json: console.Json = False) -> None:
     """Look at this machine: say what is missing and the command that mends it. Exit status 1 if it is needed.
 
     \b

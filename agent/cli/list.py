@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,8 +15,10 @@ app = console.verb()
 
 @app.command()
 def list_parts(
-    what: str = typer.Argument("all", help="all, worlds, policies, models, task-setters, rewards, learners."),
-    json: bool = console.JSON,
+    what: Annotated[
+        str, typer.Argument(help="all, worlds, policies, models, task-setters, rewards, learners.")
+    ] = "all",
+    json: console.Json = False,
 ) -> None:
     """List what is there. A part that can't be loaded is shown with the cause.
 

@@ -1,0 +1,127 @@
+"""How the verbs put a world, a policy and a player together from names, and where a run is written."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from agent.inference import Beside, InStep, Player, Scripted
+from agent.policy import PolicySpec
+from envs import plugins
+from envs.errors import UserError
+from envs.world import World
+from envs.wrappers import RealTime
+from tasks.task import Task
+
+Clock = Literal["lockstep", "realtime"]
+
+_VERSIONS = ("ludens", "torch", "torchvision", "transformers", "gymnasium", "vizdoom", "numpy", "av")
+
+
+def world_factory(name: str, **options: Any) -> Callable[[], World]:
+    """Makes the world called `name`; options that are None are left out. Raises UserError for what it doesn't take."""
+    factory = plugins.load("world", name)
+    given = {key: value for key, value in options.items() if value is not None}
+    try:
+        inspect.signature(factory).bind(**given)
+    except TypeError as error:
+        raise UserError(f"world {name!r}: {error}") from error
+
+    def make() -> World:
+        try:
+            return factory(**given)
+        except ValueError as error:
+            raise UserError(f"world {name!r}: {error}") from error
+
+    return make
+
+
+def load_policy(name: str) -> Any:
+    """A policy by name, by `package.module:Name`, or from a checkpoint folder.
+
+    Returns an agent.policy.Policy, or a script: something with `start(task)` that sees ground truth.
+    """
+    try:
+        if is_path(name):
+            return plugins.load("policy", "small")(Path(name))
+        return plugins.load("policy", name)()
+    except (ValueError, OSError) as error:
+        raise UserError(f"policy {name!r}: {error}") from error
+
+
+def is_path(name: str) -> bool:
+    """Whether a policy's name is meant as a folder: it exists, or it is written like one."""
+    return ":" not in name and (os.sep in name or name.startswith((".", "~")) or Path(name).is_dir())
+
+
+def make_player(policy: Any, task: Task, world: World, clock: Clock) -> Player:
+    """The player that `policy` is in `world`: in step with it, or beside it when the clock runs.
+
+    Raises UserError where the policy was made for another tick rate.
+    """
+    if hasattr(policy, "start"):
+        return Scripted(policy.start(task), spec=getattr(policy, "spec", PolicySpec()))
+    if policy.spec.tick_hz != world.tick_hz:
+        made, has = policy.spec.tick_hz, world.tick_hz
+        raise UserError(f"the policy was made for {made:g} ticks a second, world {task.world!r} has {has:g}")
+    return Beside(policy) if clock == "realtime" else InStep(policy)
+
+
+def keep_clock(world: World, clock: Clock) -> World:
+    """`world` at its own pace (lockstep) or paced by the wall clock."""
+    if clock == "realtime":
+        return world if world.realtime else RealTime(world)
+    if world.realtime:
+        raise UserError("this world moves on by itself: --time realtime")
+    return world
+
+
+def run_folder(out: Path | None, name: str) -> Path:
+    """Make the folder of a run: `out`, or runs/TIME-NAME. Raises UserError where it holds something already."""
+    folder = out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug(name)}"
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise UserError(f"--out {folder}: it is not empty; name a new folder")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {folder}: {error.strerror}") from error
+    return folder
+
+
+def slug(text: str) -> str:
+    """`text` as part of a file's name."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:48] or "run"
+
+
+def provenance() -> dict[str, Any]:
+    """What a run depends on beside its options: versions, the machine, the commit where there is one."""
+    versions = {"python": platform.python_version()}
+    for name in _VERSIONS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    root = Path(__file__).resolve().parents[2]
+    commit = ""
+    if (root / ".git").exists():
+        done = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
+        commit = done.stdout.strip()
+    return {
+        "versions": versions,
+        "commit": commit,
+        "machine": {
+            "system": platform.platform(),
+            "cores": sorted(os.sched_getaffinity(0)) if sys.platform.startswith("linux") else os.cpu_count(),
+        },
+    }

@@ -1,0 +1,127 @@
+"""`agent env`: the worlds that are installed, and the contract that each has to keep."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.cli import console
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from envs.world import World
+
+app = console.verb("Worlds: list them, check one against the contract.", group=True)
+
+_PICTURES = 12
+_COLUMNS = 4
+_MEASURE_SECONDS = 2.0
+
+
+@app.command("list")
+def list_worlds(json: console.Json = False) -> None:
+    """List the worlds; the same as agent list worlds.
+
+    \b
+    Examples:
+      agent env list
+    """
+    from agent.cli.list import list_parts
+
+    list_parts("worlds", json)
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="A world's name, or package.module:Name.")],
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes of random actions.")] = 3,
+    ticks: Annotated[int, typer.Option(min=2, help="Ticks in each.")] = 60,
+    seed: Annotated[int, typer.Option(help="Seed of the world and of the actions.")] = 0,
+    resolution: Annotated[str | None, typer.Option(help="For worlds that have several, such as 320x240.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Where to write the contact sheet [default: NAME.png].")] = None,
+    json: console.Json = False,
+) -> None:
+    """Check a world against the contract: each broken rule in a sentence, frames a second, a contact sheet.
+
+    Exit status 1 if a rule is broken.
+
+    \b
+    Examples:
+      agent env check doom
+      agent env check my_game.world:MyWorld --episodes 10
+    """
+    from agent.cli.compose import slug, world_factory
+    from envs.check import check_world
+
+    make = world_factory(name, resolution=resolution)
+    make().close()  # options that the world refuses are wrong input, not a broken rule
+    out = console.console(machine=json)
+    with out.status(f"checking {name}"):
+        violations = check_world(make, episodes=episodes, ticks=ticks, seed=seed)
+    path = sheet or Path(f"{slug(name)}.png")
+    try:
+        facts = _measure(make(), seed, path)
+    except Exception as error:  # a world that breaks rules may not even play; its sentences say why
+        facts = {"error": f"{type(error).__name__}: {error}"}
+    broken = [{"rule": violation.rule, "sentence": violation.sentence} for violation in violations]
+    if json:
+        console.print_json({"world": name, "ok": not broken, "violations": broken, **facts})
+    else:
+        for violation in broken:
+            out.print(f"[red]broken[/red]  [bold]{violation['rule']}[/bold]: ", end="")
+            out.print(violation["sentence"], markup=False)
+        if "error" in facts:
+            out.print(f"{name} could not be measured: {facts['error']}", markup=False)
+        else:
+            out.print(f"{name}: {facts['frames_per_second']:.0f} frames/s of step and frame; pictures in {path}")
+        out.print("[red]breaks the contract[/red]" if broken else "[green]keeps the contract[/green]")
+    if broken:
+        raise typer.Exit(1)
+
+
+def _measure(world: World, seed: int, path: Path) -> dict[str, Any]:
+    """Play random actions for a while: frames a second, and a contact sheet of what was seen."""
+    from envs.errors import UserError
+
+    pictures: list[npt.NDArray[np.uint8]] = []
+    count, every, clock = 0, 1, 0.0
+    try:
+        world.action_space.seed(seed)
+        observation, _ = world.reset(seed=seed)
+        while clock < _MEASURE_SECONDS:
+            action = world.action_space.sample()
+            start = time.perf_counter()
+            observation, _, terminated, truncated, _ = world.step(action)
+            clock += time.perf_counter() - start
+            if count % every == 0:
+                pictures.append(observation["pixels"])
+                if len(pictures) == 2 * _PICTURES:  # spread over the whole time, however fast the world is
+                    pictures, every = pictures[::2], 2 * every
+            count += 1
+            if terminated or truncated:
+                world.reset()
+    finally:
+        world.close()
+    try:
+        _contact_sheet(pictures[:: max(1, len(pictures) // _PICTURES)][:_PICTURES], path)
+    except OSError as error:
+        raise UserError(f"--sheet {path}: {error.strerror or error}") from error
+    height, width, _ = pictures[0].shape
+    return {"frames_per_second": count / clock, "frame_size": [height, width], "sheet": str(path)}
+
+
+def _contact_sheet(pictures: list[npt.NDArray[np.uint8]], path: Path) -> None:
+    from PIL import Image
+
+    height, width, _ = pictures[0].shape
+    rows = -(-len(pictures) // _COLUMNS)
+    sheet = Image.new("RGB", (_COLUMNS * (width + 4) + 4, rows * (height + 4) + 4), (24, 24, 24))
+    for index, picture in enumerate(pictures):
+        row, column = divmod(index, _COLUMNS)
+        sheet.paste(Image.fromarray(picture), (4 + column * (width + 4), 4 + row * (height + 4)))
+    sheet.save(path)
