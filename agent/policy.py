@@ -60,3 +60,19 @@ class Policy(Protocol):
     spec: PolicySpec
 
     def act(self, contexts: Sequence[Context]) -> list[Decision]: ...
+
+
+class RandomPolicy:
+    """Uniformly random decisions over the action codec: the floor of every comparison."""
+
+    spec = PolicySpec()
+
+    def act(self, contexts: Sequence[Context]) -> list[Decision]:
+        from agent import codec  # the codec speaks of decisions, which are defined here
+
+        out = []
+        for context in contexts:
+            rng = np.random.default_rng([context.seed, len(context.actions), int(context.frames[-1][::8, ::8].sum())])
+            tokens = [int(rng.integers(n)) for n in codec.SIZES[:3]]
+            out.append(codec.decode([*tokens, int(rng.integers(3))]))
+        return out

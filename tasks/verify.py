@@ -1,9 +1,33 @@
-"""Verifiers: they watch ground truth and say when a task is done or lost."""
+"""Verifiers: they watch ground truth and say when a task is done or lost.
+
+Success counts as in SIMA 1: only the thing that was asked for. The wrong item taken or shot is a failure, also when
+the right one would follow; so are three shots that aim at nothing asked for, and standing at a wrong thing.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from envs.doom.things import KINDS
+from envs.doom.world import DoomObject, DoomState
+from tasks.task import VerifierSpec
+
+REACH = 84.0  # map units within which one is "at" a thing
+REACH_ANGLE = 30.0  # degrees off the view's centre
+TOUCH_GAP = 10.0  # map units between the two bodies
+PLAYER_RADIUS = 16.0
+FACE_TICKS = 16
+STAND_TICKS = 12
+STAND_DRIFT = 16.0  # map units
+WRONG_FACE_TICKS = 28
+WASTED_SHOTS = 3
+LOOK_ANGLE = 12.0
+LOOK_TICKS = 8
+STILL_TICKS = 70
+DOOR_OPEN = 56.0  # map units: the player fits through
 
 
 @dataclass(frozen=True)
@@ -23,3 +47,253 @@ class Verifier(Protocol):
         Call it with the state after `reset` and then after every step or chunk; durations are counted in the
         state's own ticks, so that it may be called at any cadence.
         """
+
+
+def bearing(state: DoomState, x: float, y: float) -> float:
+    """Degrees from the view's centre to a point, right positive, in [-180, 180)."""
+    angle = math.degrees(math.atan2(y - state.y, x - state.x))
+    return (state.angle - angle + 180.0) % 360.0 - 180.0
+
+
+def distance(state: DoomState, x: float, y: float) -> float:
+    return math.hypot(x - state.x, y - state.y)
+
+
+def aim_tolerance(radius: float, dist: float) -> float:
+    """Half the angle under which a body of that radius is seen, degrees."""
+    return math.degrees(math.atan2(radius, max(dist, 1.0)))
+
+
+def face_tolerance(dist: float) -> float:
+    return max(4.0, aim_tolerance(16.0, dist))
+
+
+def thing_name(kind: str, colour: str | None) -> str:
+    return f"{colour} {kind}" if colour else kind
+
+
+class _Watch:
+    """What every verifier looks at: what vanished, wasted shots, standing at a wrong thing.
+
+    `targets`: indices into the level's things. A vanished thing that is not a target ends the task. `guard_stand`
+    and `guard_face` say whether standing at, or facing, a wrong thing does so too.
+    """
+
+    guard_stand = True
+    guard_face = False
+
+    def __init__(self, targets: Iterable[int] = ()) -> None:
+        self.targets = frozenset(targets)
+        self._ids: dict[int, int] | None = None  # index of a thing -> object id
+        self._ammo = 0
+        self._wasted = 0
+        self._markers: frozenset[int] = frozenset()
+        self._still: tuple[int, float, float, float] = (0, 0.0, 0.0, 0.0)  # since tick, at x, y, angle
+
+    def update(self, state: DoomState) -> Verdict | None:
+        if self._ids is None:
+            self._start(state)
+        alive = {o.id: o for o in state.objects}
+        assert self._ids is not None
+        things = {index: alive[i] for index, i in self._ids.items() if i in alive}
+        gone = [index for index, i in self._ids.items() if i not in alive]
+        for index in gone:
+            del self._ids[index]
+            if index not in self.targets:
+                thing = state.level.things[index]
+                verb = "shot" if KINDS[thing.kind].role == "monster" else "took"
+                return Verdict(False, f"{verb} the {thing_name(thing.kind, thing.colour)}, which was not asked for")
+        if state.ammo < self._ammo:
+            self._ammo = state.ammo
+            if not any(self._aimed(state, things[t]) for t in self.targets if t in things) and not (
+                self.targets & set(gone)
+            ):
+                self._wasted += 1
+                if self._wasted >= WASTED_SHOTS:
+                    return Verdict(False, f"{WASTED_SHOTS} shots at nothing that was asked for")
+        _, x, y, angle = self._still
+        turned = abs((state.angle - angle + 180.0) % 360.0 - 180.0)
+        if math.hypot(state.x - x, state.y - y) > STAND_DRIFT or turned > 6.0:
+            self._still = (state.tick, state.x, state.y, state.angle)
+        verdict = self.judge(state, things, gone)
+        return verdict or self._guards(state, things, state.tick - self._still[0])
+
+    def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
+        """The family's own rule. `things`: what is there, by index; `gone`: targets that vanished just now."""
+        raise NotImplementedError  # pragma: no cover - every family defines it
+
+    def _start(self, state: DoomState) -> None:
+        self._ids = {}
+        for index, thing in enumerate(state.level.things):
+            for o in state.objects:
+                same = (o.kind, o.colour) == (thing.kind, thing.colour)
+                if same and math.hypot(o.x - thing.x, o.y - thing.y) < 4.0:
+                    self._ids[index] = o.id
+        self._ammo = state.ammo
+        self._still = (state.tick, state.x, state.y, state.angle)
+
+    def _aimed(self, state: DoomState, thing: DoomObject) -> bool:
+        dist = distance(state, thing.x, thing.y)
+        return abs(bearing(state, thing.x, thing.y)) <= aim_tolerance(KINDS[thing.kind].radius, dist) + 6.0
+
+    def _guards(self, state: DoomState, things: dict[int, DoomObject], still: int) -> Verdict | None:
+        right = [things[t] for t in self.targets if t in things]
+        for index, thing in things.items():
+            if index in self.targets:
+                continue
+            off = abs(bearing(state, thing.x, thing.y))
+            dist = distance(state, thing.x, thing.y)
+            name = thing_name(thing.kind, thing.colour)
+            if self.guard_stand and still >= STAND_TICKS and dist <= REACH and off <= REACH_ANGLE:
+                nearer = any(distance(state, r.x, r.y) <= dist for r in right)
+                if not nearer:
+                    return Verdict(False, f"stands at the {name}, which was not asked for")
+            if self.guard_face and still >= WRONG_FACE_TICKS and off <= face_tolerance(dist):
+                return Verdict(False, f"faces the {name}, which was not asked for")
+        return None
+
+
+class GoTo(_Watch):
+    """Be within 84 units of the target and see it within 30 degrees of the centre."""
+
+    def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
+        if gone:
+            return Verdict(True, "walked right into it")
+        for index in self.targets & set(things):
+            thing = things[index]
+            near = distance(state, thing.x, thing.y) <= REACH
+            if near and abs(bearing(state, thing.x, thing.y)) <= REACH_ANGLE:
+                return Verdict(True, f"is at the {thing_name(thing.kind, thing.colour)}")
+        return None
+
+
+class Face(_Watch):
+    """Hold the target within max(4 degrees, its body) of the view's centre for 16 ticks."""
+
+    guard_stand = False
+    guard_face = True
+
+    def __init__(self, targets: Iterable[int] = ()) -> None:
+        super().__init__(targets)
+        self._since: int | None = None
+
+    def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
+        if gone:
+            return Verdict(False, "took it instead of facing it")
+        facing = any(
+            abs(bearing(state, things[t].x, things[t].y)) <= face_tolerance(distance(state, things[t].x, things[t].y))
+            for t in self.targets & set(things)
+        )
+        if not facing:
+            self._since = None
+        elif self._since is None:
+            self._since = state.tick
+        elif state.tick - self._since >= FACE_TICKS:
+            return Verdict(True, "faces it")
+        return None
+
+
+class PickUp(_Watch):
+    """The target is taken."""
+
+    def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
+        return Verdict(True, "picked it up") if gone else None
+
+
+class Touch(_Watch):
+    """Stand against the target."""
+
+    def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
+        for index in self.targets & set(things):
+            thing = things[index]
+            # bodies are boxes in the engine
+            gap = max(abs(thing.x - state.x), abs(thing.y - state.y)) - KINDS[thing.kind].radius - PLAYER_RADIUS
+            if gap <= TOUCH_GAP:
+                return Verdict(True, f"touches the {thing_name(thing.kind, thing.colour)}")
+        return None
+
+
+class Shoot(_Watch):
+    """The target is shot: it vanishes."""
+
+    def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
+        return Verdict(True, "shot it") if gone else None
+
+
+class Look(_Watch):
+    """Look up or down by at least 12 degrees for 8 ticks; the other way is a failure."""
+
+    guard_stand = False
+
+    def __init__(self, direction: str) -> None:
+        super().__init__()
+        self._sign = {"up": 1.0, "down": -1.0}[direction]
+        self._since: int | None = None
+
+    def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
+        pitch = state.pitch * self._sign
+        if pitch <= -LOOK_ANGLE:
+            return Verdict(False, "looked the other way")
+        if pitch < LOOK_ANGLE:
+            self._since = None
+        elif self._since is None:
+            self._since = state.tick
+        elif state.tick - self._since >= LOOK_TICKS:
+            return Verdict(True, "looks there")
+        return None
+
+
+class StandStill(_Watch):
+    """Neither walk nor turn for two seconds, from the start."""
+
+    guard_stand = False
+
+    def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
+        if state.tick > self._still[0] and self._still[0] > 0:
+            return Verdict(False, "moved")
+        if state.tick >= STILL_TICKS:
+            return Verdict(True, "stood still")
+        return None
+
+
+class Press(_Watch):
+    """The panel is pressed, and no other before it."""
+
+    guard_stand = False
+
+    def __init__(self, panel: int) -> None:
+        super().__init__()
+        self._panel = panel
+        self._before: frozenset[int] | None = None
+
+    def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
+        if self._before is None:
+            self._before = state.markers
+        pressed = self._before - state.markers
+        if pressed and self._panel not in pressed:
+            return Verdict(False, "pressed another panel")
+        return Verdict(True, "pressed the panel") if pressed else None
+
+
+FAMILIES: dict[str, Callable[..., Verifier]] = {
+    "go_to": GoTo,
+    "face": Face,
+    "pick_up": PickUp,
+    "touch": Touch,
+    "shoot": Shoot,
+    "look": Look,
+    "stand_still": StandStill,
+    "press": Press,
+}
+
+
+def make(spec: VerifierSpec | None) -> Verifier | None:
+    """A fresh verifier. Raises ValueError for an unknown name or wrong arguments, naming them."""
+    if spec is None:
+        return None
+    if spec.name not in FAMILIES:
+        raise ValueError(f"unknown verifier {spec.name!r}; known: {', '.join(sorted(FAMILIES))}")
+    try:
+        return FAMILIES[spec.name](**spec.args)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"verifier {spec.name}: wrong arguments {spec.args}: {error}") from error

@@ -234,8 +234,13 @@ class _Writer:
             return "dontpegbottom=true;}"
         ax, ay, bx, by = self.xs[a[0]], self.ys[a[1]], self.xs[b[0]], self.ys[b[1]]
         for index, panel in enumerate(level.panels):
-            if {(ax, ay), (bx, by)} == {(panel.x0, panel.y0), (panel.x1, panel.y1)}:
-                self.sides.append(f'sidedef{{sector={sector};texturemiddle="{panel.texture}";}}')
+            # a grid line of something else may cut a panel into several lines: all of them are the panel
+            if not (panel.x0 <= min(ax, bx) and max(ax, bx) <= panel.x1):
+                continue
+            if panel.y0 <= min(ay, by) and max(ay, by) <= panel.y1:
+                first = (panel.x0 if bx > ax else panel.x1) if ay == by else (panel.y0 if by > ay else panel.y1)
+                offset = abs((ax if ay == by else ay) - first)
+                self.sides.append(f'sidedef{{sector={sector};texturemiddle="{panel.texture}";offsetx={offset};}}')
                 if panel.door is None:  # 132: Thing_Remove(tid), the marker goes
                     special = f"special=132;arg0={_marker_tid(index)};"
                 else:  # 11: Door_Open(tag, speed)

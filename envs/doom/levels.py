@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.doom.level import Level, Rect, Room, Theme, Thing
+from envs.doom.level import Level, Panel, Rect, Room, Theme, Thing
 from envs.doom.things import ACTORS, KINDS
 
 THEMES: dict[str, Theme] = {
@@ -37,8 +37,10 @@ TRAINING_THEMES = tuple(THEMES)[:10]
 HELD_OUT_THEMES = tuple(THEMES)[10:13]
 VAULT_THEMES = tuple(THEMES)[13:]
 
+PANEL_TEXTURES = ("SW1BRCOM", "SW1BRN1", "SW1STON1")
+PANEL_WIDTH = 64
 _WALL_MARGIN = 48
-_THING_GAP = 88
+_THING_GAP = 96
 _START_GAP = 112
 
 
@@ -77,6 +79,20 @@ def place(
     return None
 
 
+def wall_panels(rng: np.random.Generator, rect: Rect, count: int, door: int | None = None) -> list[Panel]:
+    """Up to four panels, each on a wall of its own; the walls must be free of doors."""
+    panels = []
+    for side in rng.permutation(4)[:count]:
+        texture = str(rng.choice(PANEL_TEXTURES))
+        along_x = side < 2
+        low, high = (rect.x0, rect.x1) if along_x else (rect.y0, rect.y1)
+        at = int(rng.integers(low + 64, high - 64 - PANEL_WIDTH + 1))
+        wall = (rect.y0, rect.y1, rect.x0, rect.x1)[side]
+        ends = (at, wall, at + PANEL_WIDTH, wall) if along_x else (wall, at, wall, at + PANEL_WIDTH)
+        panels.append(Panel(*ends, door=door, texture=texture))
+    return panels
+
+
 def generate(
     seed: int,
     *,
@@ -84,11 +100,13 @@ def generate(
     themes: Sequence[str] = TRAINING_THEMES,
     n_things: tuple[int, int] = (4, 7),
     pillars: int = 2,
+    panels: int = 0,
 ) -> Level:
     """A single room of random size, height, light and theme, with things in it.
 
     `things`: (kind, colour) pairs that must be there, before random others fill up to `n_things`; no two things of a
-    filled room are alike. `pillars`: the most solid pillars. Raises ValueError where the things don't fit.
+    filled room are alike. `pillars`: the most solid pillars. `panels`: switches on the walls
+    that count as pressed and open nothing. Raises ValueError where the things don't fit.
     """
     rng = np.random.default_rng([seed, 0xD00])
     for _ in range(50):
@@ -106,6 +124,7 @@ def generate(
             spot = place(rng, room.rect, [b.centre for b in blocks], gap=200, margin=110)
             if spot is not None:
                 blocks.append(Rect(spot[0], spot[1], spot[0] + size, spot[1] + size))
+        walls = wall_panels(rng, room.rect, panels)
         start = place(rng, room.rect, [], blocks)
         if start is None:
             continue
@@ -116,7 +135,7 @@ def generate(
         wanted += [others[i] for i in picks]
         placed: list[Thing] = []
         for kind, colour in wanted:
-            taken = [(float(t.x), float(t.y)) for t in placed]
+            taken = [(float(t.x), float(t.y)) for t in placed] + [p.centre for p in walls]
             spot = place(rng, room.rect, taken, blocks)
             if spot is None or math.hypot(spot[0] - start[0], spot[1] - start[1]) < _START_GAP:
                 break
@@ -124,7 +143,10 @@ def generate(
                 break
             placed.append(Thing(kind, colour, *spot))
         if len(placed) == len(wanted):
-            return Level((room,), (*start, int(rng.integers(0, 360))), tuple(placed), pillars=tuple(blocks), seed=seed)
+            facing = int(rng.integers(0, 360))
+            return Level(
+                (room,), (*start, facing), tuple(placed), pillars=tuple(blocks), panels=tuple(walls), seed=seed
+            )
     raise ValueError(f"no room holds {len(things or [])} things with these options")
 
 

@@ -36,18 +36,23 @@ class Kind:
 
 _RED, _GREEN, _BLUE, _YELLOW = (176, 191), (112, 127), (192, 207), (160, 167)
 
+
+def _pickup(name: str, sprite: str, native: tuple[tuple[int, int], ...] = (), scale: float = 1.0) -> Kind:
+    return Kind(name, "pickup", sprite, native, radius=12, height=40, scale=scale)
+
+
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("key", "pickup", "YKEY A", (_YELLOW,), scale=2.0),
-        Kind("skull", "pickup", "BSKU A", (_BLUE,), scale=2.2),
-        Kind("armor", "pickup", "ARM2 A", (_BLUE, _GREEN, _RED), scale=1.6),
-        Kind("map", "pickup", "PMAP A", (_RED, _GREEN, _BLUE), scale=1.5),
-        Kind("orb", "pickup", "PINV A", (_GREEN, _RED), scale=1.4),
-        Kind("mask", "pickup", "SOUL A", (_BLUE, _YELLOW), scale=1.4),
-        Kind("medikit", "pickup", "MEDI A", scale=1.5),
-        Kind("backpack", "pickup", "BPAK A", scale=1.4),
-        Kind("suit", "pickup", "SUIT A", scale=1.1),
+        _pickup("key", "YKEY A", (_YELLOW,), scale=2.0),
+        _pickup("skull", "BSKU A", (_BLUE,), scale=2.2),
+        _pickup("armor", "ARM2 A", (_BLUE, _GREEN, _RED), scale=1.6),
+        _pickup("map", "PMAP A", (_RED, _GREEN, _BLUE), scale=1.5),
+        _pickup("orb", "PINV A", (_GREEN, _RED), scale=1.4),
+        _pickup("mask", "SOUL A", (_BLUE, _YELLOW), scale=1.4),
+        _pickup("medikit", "MEDI A", scale=1.5),
+        _pickup("backpack", "BPAK A", scale=1.4),
+        _pickup("suit", "SUIT A", scale=1.1),
         Kind("torch", "solid", "TGRN ABCD", (_GREEN,), radius=16, height=68),
         Kind("column", "solid", "COL1 A", (_GREEN,), radius=16, height=52, scale=1.2),
         Kind("bush", "solid", "SMIT A", (_GREEN,), radius=16, height=40, scale=1.5),
@@ -78,6 +83,7 @@ BY_ACTOR: dict[str, tuple[str, str | None]] = {name: key for key, name in ACTORS
 # A marker out of sight that a pressed panel removes: how ground truth learns of the press.
 MARKER = "Ludens_marker"
 MARKER_NUMBER = _FIRST_NUMBER + 500
+TOKEN = "Ludens_token"
 
 MONSTER_HEALTH = 15
 _LOCK_KEYS = {"red": "RedCard", "blue": "BlueCard", "yellow": "YellowCard"}
@@ -101,18 +107,17 @@ def _frames(kind: Kind, ticks: int) -> str:
 def decorate() -> str:
     """The DECORATE lump that defines every actor."""
     out = [
-        f"actor {MARKER} {MARKER_NUMBER}\n{{\n  +NOBLOCKMAP\n  +NOGRAVITY\n  states {{ Spawn: TNT1 A -1\n stop }}\n}}\n"
+        f"actor {TOKEN} : Inventory\n{{\n  Inventory.MaxAmount 999\n}}\n",
+        f"actor {MARKER} {MARKER_NUMBER}\n{{\n  +NOBLOCKMAP\n  +NOGRAVITY\n  states {{ Spawn: TNT1 A -1\n stop }}\n}}\n",
     ]
     for (name, colour), actor in ACTORS.items():
         kind = KINDS[name]
         body = f"  Radius {kind.radius}\n  Height {kind.height}\n  Scale {kind.scale}\n{_translation(kind, colour)}"
         if kind.role == "pickup":
             gift = _LOCK_KEYS.get(colour or "") if name == "key" else None
-            pickup = (
-                f'    Pickup: TNT1 A 0 A_GiveInventory("{gift}")\n    stop\n'
-                if gift
-                else "    Pickup: TNT1 A 0\n    stop\n"
-            )
+            # a pick-up counts only if it gives something
+            pickup = f'    Pickup: TNT1 A 0 A_GiveInventory("{TOKEN}")\n'
+            pickup += f'    TNT1 A 0 A_GiveInventory("{gift}")\n    stop\n' if gift else "    stop\n"
             head, states = f"actor {actor} : CustomInventory", _frames(kind, 6) + pickup
         elif kind.role == "solid":
             head, states = f"actor {actor}", _frames(kind, 5)

@@ -180,12 +180,22 @@ class DoomWorld(World):
     def step_chunk(self, actions: Sequence[Action]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         if not actions:
             raise ValueError("step_chunk needs at least one action")
-        first = actions[0]
-        if all(action == first for action in actions):  # one message to the engine instead of one a tick
-            return self._advance(first, len(actions))
-        return super().step_chunk(actions)
+        if len(actions) == 1 or all(action == actions[0] for action in actions):
+            return self._advance(actions[0], len(actions))
+        total, start = 0.0, 0
+        for end in range(1, len(actions) + 1):  # one message to the engine for every run of equal actions
+            if end < len(actions) and actions[end] == actions[start]:
+                continue
+            last = end == len(actions)
+            result = self._advance(actions[start], end - start, observe=last)
+            total, start = total + result[1], end
+            if result[2]:
+                break
+        return result[0], total, *result[2:]
 
-    def _advance(self, action: Action, ticks: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def _advance(
+        self, action: Action, ticks: int, observe: bool = True
+    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         if self._over or self._game is None:
             raise gymnasium.error.ResetNeeded("doom: step() after the end or before reset(); call reset() first")
         if action is not self._last and not self.action_space.contains(action):
@@ -197,6 +207,8 @@ class DoomWorld(World):
             self._over = True
             observation, info = self._ended()
             return observation, reward, True, False, info
+        if not observe:
+            return {}, reward, False, False, {}  # type: ignore[typeddict-item]
         observation, info = self._observe()
         return observation, reward, False, False, info
 

@@ -1,0 +1,159 @@
+"""The scripted expert: it reads ground truth and does what a task asks. It makes demonstrations and checks levels.
+
+It has no memory: what it does follows from the state and the task alone, so that any state that a policy reaches can
+be labelled with what the expert would do there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from agent import codec
+from agent.policy import Context, Decision, PolicySpec
+from envs.doom.things import KINDS
+from envs.doom.world import DoomObject, DoomState
+from tasks.navigation import Route, clear
+from tasks.task import Task, VerifierSpec
+from tasks.verify import PLAYER_RADIUS, REACH, aim_tolerance, bearing, distance, face_tolerance
+
+SEARCH_TURN = 32.0  # degrees a decision while the target is out of view; always the same way, so that it can be learned
+VIEW = 44.0  # half of what is seen, degrees
+WALK_ANGLE = 24.0  # walk while the way ahead is within this
+SHOOT_RANGE = 300.0
+
+Tokens = codec.Tokens
+
+
+def choose(state: DoomState, spec: VerifierSpec) -> Tokens:
+    """The action tokens for one decision towards what `spec` verifies. Raises ValueError for an unknown verifier."""
+    if spec.name == "look":
+        return _look(state, 1.0 if spec.args["direction"] == "up" else -1.0)
+    if spec.name == "stand_still":
+        return codec.NOOP
+    if spec.name == "press":
+        return _press(state, spec.args["panel"])
+    targets = frozenset(spec.args["targets"])
+    thing = _nearest(state, targets)
+    if thing is None:
+        return codec.NOOP
+    family = _FAMILIES.get(spec.name)
+    if family is None:
+        raise ValueError(f"the expert does not know the verifier {spec.name!r}")
+    return family(state, thing)
+
+
+def find(state: DoomState, index: int) -> DoomObject | None:
+    """The object that thing number `index` of the level is now, or None once it is gone."""
+    thing = state.level.things[index]
+    for o in state.objects:
+        if (o.kind, o.colour) == (thing.kind, thing.colour) and math.hypot(o.x - thing.x, o.y - thing.y) < 4.0:
+            return o
+    return None
+
+
+def _nearest(state: DoomState, targets: frozenset[int]) -> DoomObject | None:
+    found = [o for o in (find(state, t) for t in sorted(targets)) if o is not None]
+    return min(found, key=lambda o: distance(state, o.x, o.y), default=None)
+
+
+def _level_view(state: DoomState) -> float:
+    """The look that brings the view back to the horizon, degrees."""
+    return 0.0 if abs(state.pitch) < 3.0 else -state.pitch
+
+
+def _turn_to(off: float) -> float:
+    """Degrees to turn in this decision for a point `off` degrees from the centre."""
+    return SEARCH_TURN if abs(off) > VIEW else off
+
+
+def _walk_to(state: DoomState, x: float, y: float, stop: float, avoid: Sequence[DoomObject]) -> Tokens:
+    """Walk to within `stop` of a point, around what is in the way."""
+    off = bearing(state, x, y)
+    dist = distance(state, x, y)
+    if dist <= stop:
+        return codec.tokens_of(turn=_turn_to(off), look=_level_view(state))
+    if not clear(state, (state.x, state.y), (x, y), avoid):
+        way = Route.to(state, (x, y), avoid).next_point(state)
+        if way is not None:
+            around = bearing(state, *way)
+            # look for the target first: who has not seen it cannot know the way
+            if abs(off) <= VIEW or abs(around) <= VIEW:
+                off = around
+    turn = _turn_to(off)
+    forth = 1 if abs(off) <= WALK_ANGLE else 0
+    return codec.tokens_of(turn=turn, look=_level_view(state), forth=forth)
+
+
+def _others(state: DoomState, thing: DoomObject) -> list[DoomObject]:
+    return [o for o in state.objects if o.id != thing.id]
+
+
+def _go_to(state: DoomState, thing: DoomObject) -> Tokens:
+    return _walk_to(state, thing.x, thing.y, REACH - 12.0, _others(state, thing))
+
+
+def _take(state: DoomState, thing: DoomObject) -> Tokens:
+    return _walk_to(state, thing.x, thing.y, 0.0, _others(state, thing))
+
+
+def _face(state: DoomState, thing: DoomObject) -> Tokens:
+    off = bearing(state, thing.x, thing.y)
+    exact = 0.4 * face_tolerance(distance(state, thing.x, thing.y))
+    return codec.tokens_of(turn=0.0 if abs(off) < exact else _turn_to(off), look=_level_view(state))
+
+
+def _shoot(state: DoomState, thing: DoomObject) -> Tokens:
+    off = bearing(state, thing.x, thing.y)
+    dist = distance(state, thing.x, thing.y)
+    others = _others(state, thing)
+    monsters = [o for o in others if KINDS[o.kind].role == "monster"]
+    in_line = any(
+        abs(bearing(state, o.x, o.y) - off) < aim_tolerance(KINDS[o.kind].radius, distance(state, o.x, o.y)) + 6.0
+        for o in monsters
+        if distance(state, o.x, o.y) < dist + 80.0 and abs(bearing(state, o.x, o.y) - off) < 180.0
+    )
+    sight = clear(state, (state.x, state.y), (thing.x, thing.y), (), width=2.0)
+    if dist > (140.0 if in_line else SHOOT_RANGE) or not sight:
+        return _walk_to(state, thing.x, thing.y, 60.0, others)
+    if abs(off) > 0.5 * aim_tolerance(KINDS[thing.kind].radius, dist):
+        return codec.tokens_of(turn=_turn_to(off), look=_level_view(state))
+    return codec.tokens_of(hand="attack", look=_level_view(state))
+
+
+def _look(state: DoomState, sign: float) -> Tokens:
+    pitch = state.pitch * sign
+    return codec.tokens_of(look=12.0 * sign if pitch < 16.0 else 0.0)
+
+
+def _press(state: DoomState, panel: int) -> Tokens:
+    x, y = state.level.panels[panel].centre
+    off = bearing(state, x, y)
+    if distance(state, x, y) < PLAYER_RADIUS + 32.0 and abs(off) < 25.0:
+        return codec.tokens_of(turn=off, hand="use", look=_level_view(state))
+    return _walk_to(state, x, y, 0.0, state.objects)
+
+
+_FAMILIES: dict[str, Callable[[DoomState, DoomObject], Tokens]] = {
+    "go_to": _go_to,
+    "face": _face,
+    "pick_up": _take,
+    "touch": _take,
+    "shoot": _shoot,
+}
+
+
+class ExpertPolicy:
+    """The expert as a player: `start(task)` gives the function that decides from ground truth."""
+
+    spec = PolicySpec(chunk=codec.CHUNK, codec=codec.VERSION)
+
+    def start(self, task: Task) -> Callable[[DoomState], Decision]:
+        """Raises ValueError for a task without a verifier: the expert needs to know what is meant."""
+        spec = task.verifier
+        if spec is None:
+            raise ValueError(f"the expert cannot play {task.instruction!r}: nothing verifies it")
+        return lambda state: codec.decode(choose(state, spec))
+
+    def act(self, contexts: Sequence[Context]) -> list[Decision]:
+        raise TypeError("the expert plays from ground truth; drive it through start(task)")
