@@ -63,12 +63,23 @@ def is_path(name: str) -> bool:
     return ":" not in name and (os.sep in name or name.startswith((".", "~")) or Path(name).is_dir())
 
 
+def instructed(text: str, world: str, seed: int) -> Task:
+    """The task that an instruction is in a world; one that nobody can judge has no verifier."""
+    if world == "doom":
+        from tasks.parse import task_from_instruction
+
+        return task_from_instruction(text, seed)
+    return Task(id=f"{world}/{slug(text)}/{seed}", instruction=text, world=world, seed=seed)
+
+
 def make_player(policy: Any, task: Task, world: World, clock: Clock) -> Player:
     """The player that `policy` is in `world`: in step with it, or beside it when the clock runs.
 
     Raises UserError where the policy was made for another tick rate.
     """
     if hasattr(policy, "start"):
+        if task.verifier is None:
+            raise UserError(f"{task.instruction!r} is nothing that the scripted player knows; say it in simpler words")
         return Scripted(policy.start(task), spec=getattr(policy, "spec", PolicySpec()))
     if policy.spec.tick_hz != world.tick_hz:
         made, has = policy.spec.tick_hz, world.tick_hz

@@ -1,0 +1,25 @@
+"""Options that several verbs share, declared once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class ClockName(StrEnum):
+    """Whether the world waits for the player, or moves on with the wall clock."""
+
+    lockstep = "lockstep"
+    realtime = "realtime"
+
+
+Env = Annotated[str, typer.Option(help="A world's name (agent list worlds), or package.module:Name.")]
+PolicyName = Annotated[
+    str, typer.Option(help="A policy's name (agent list policies), package.module:Name, or a checkpoint folder.")
+]
+Clock = Annotated[ClockName, typer.Option(help="lockstep: the world waits for the player; realtime: it does not.")]
+Resolution = Annotated[
+    str | None, typer.Option(help="WIDTHxHEIGHT of the world's frames, such as 640x480 [default: the world's own].")
+]

@@ -1,0 +1,112 @@
+"""`agent play`: one command from an instruction to an agent at play, with a video and a report of it."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli import console
+from agent.cli.options import Clock, ClockName, Env, PolicyName, Resolution
+from envs.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from agent.runtime import Outcome
+
+app = console.verb()
+
+TOUR = (
+    "go to the green torch",
+    "pick up the red key",
+    "shoot the barrel",
+    "face the blue column",
+    "look up",
+)
+_TOUR_WORLD = "doom"
+
+
+@app.command()
+def play(
+    instruction: Annotated[str | None, typer.Argument(help="What to do, in words. Without: a tour of five.")] = None,
+    env: Env = _TOUR_WORLD,
+    policy: PolicyName = "small",
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of level and policy [default: random].")] = None,
+    time: Clock = ClockName.lockstep,
+    resolution: Resolution = None,
+    time_limit: Annotated[float | None, typer.Option(min=0.1, help="Seconds of game time for an instruction.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder [default: runs/TIME-INSTRUCTION].")] = None,
+    json: console.Json = False,
+) -> None:
+    """Play a world by instruction. Writes a run folder: configuration, episode, video and report.
+
+    \b
+    Examples:
+      agent play
+      agent play --env doom "pick up the red key"
+      agent play "go to the blue torch" --policy expert --seed 7
+      agent play "shoot the barrel" --time realtime --json
+    """
+    if instruction is not None and not instruction.strip():
+        raise UserError('the instruction is empty; for example: agent play "pick up the red key"')
+    if instruction is None and env != _TOUR_WORLD:
+        raise UserError(f'world {env!r} has no tour; give an instruction: agent play --env {env} "..."')
+    screen = console.console(machine=json)
+    with screen.status("starting"):
+        from agent.cli import compose
+        from agent.cli.live import LiveLine
+        from agent.cli.session import Session
+
+        make_world = compose.world_factory(env, resolution=resolution)
+        brain = compose.load_policy(policy)
+        first = secrets.randbelow(2**31) if seed is None else seed
+        wanted = [instruction.strip()] if instruction else TOUR
+        tasks = [compose.instructed(text, env, first + index) for index, text in enumerate(wanted)]
+        world = compose.keep_clock(make_world(), time.value)
+    try:
+        if time_limit is not None:
+            tasks = [replace(task, time_limit=max(1, round(time_limit * world.tick_hz))) for task in tasks]
+        players = [compose.make_player(brain, task, world, time.value) for task in tasks]
+        folder = compose.run_folder(out, instruction or "tour")
+        options = {"env": env, "policy": policy, "seed": first, "time": time.value, "resolution": resolution}
+        session = Session(folder, world, policy=policy, config={"options": options, **compose.provenance()})
+        interrupted = False
+        for task, player in zip(tasks, players, strict=True):
+            screen.print(f"\n{task.instruction}", style="bold", markup=False)
+            outcome = session.play(task, player, LiveLine(screen))
+            _tell(screen, outcome)
+            interrupted = interrupted or outcome.interrupted
+            if interrupted:
+                break
+    finally:
+        world.close()
+    report = session.finish(instruction or "A tour of five instructions")
+    if json:
+        console.print_json({"folder": str(folder), "report": str(report), "episodes": session.episodes})
+    else:
+        screen.print(f"\nReport: {report}", markup=False)
+        again = f" {instruction!r}" if instruction else ""
+        screen.print(f"Again:  agent play --env {env} --policy {policy} --seed {first}{again}", markup=False)
+    if interrupted:
+        raise typer.Exit(130)
+
+
+def _tell(screen: Console, outcome: Outcome) -> None:
+    """How it went, and at what pace."""
+    word, style = {True: ("done", "green"), False: ("failed", "red"), None: ("not judged", "yellow")}[outcome.success]
+    screen.print(f"{word}: {outcome.why}" if outcome.why else word, style=style, markup=False)
+    starved = 100.0 * outcome.starved / max(1, outcome.ticks)
+    screen.print(
+        f"{outcome.clock}: {outcome.ticks} ticks in {outcome.seconds:.1f} s, "
+        f"{outcome.decisions_per_second:.1f} decisions/s, {outcome.starved} starved ticks ({starved:.2f} %), "
+        f"chunk age mean {outcome.chunk_age_mean:.1f} p99 {outcome.chunk_age_p99:.1f} ticks, "
+        f"latency p50 {outcome.latency_p50_ms:.1f} p99 {outcome.latency_p99_ms:.1f} ms",
+        style="dim",
+        markup=False,
+    )
+    for problem in outcome.problems:
+        screen.print(f"problem: {problem}", style="red", markup=False)

@@ -1,0 +1,75 @@
+"""The run folder of `agent play`: it plays tasks in a world and writes down everything about them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from agent.cli.compose import slug
+from agent.inference import Player
+from agent.report import Storyboard, write_report
+from agent.runtime import Outcome, Subscriber, play
+from envs.world import World
+from tasks import verify
+from tasks.task import Task
+from training.episodes import Recorder
+
+
+class Session:
+    """Plays tasks one after the other into `folder`: config.json, an episode each, report.html.
+
+    `config`: JSON values that say how the run came about; the tasks and their outcomes are added.
+    """
+
+    def __init__(self, folder: Path, world: World, *, policy: str, config: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._world = world
+        self._policy = policy
+        self._config = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **config}
+        self._boards: list[Storyboard] = []
+        self.episodes: list[dict[str, Any]] = []
+        self._write_config()
+
+    def play(self, task: Task, player: Player, *subscribers: Subscriber) -> Outcome:
+        """Play one task and record it. Ctrl+C ends it with an outcome that says so."""
+        path = self.folder / f"episode-{len(self.episodes) + 1}-{slug(task.instruction)}"
+        board, recorder = Storyboard(), Recorder(path, task=task, policy=self._policy)
+        verifier = verify.make(task.verifier)
+        judge = verifier.update if verifier else None
+        outcome = play(
+            self._world,
+            player,
+            task.instruction,
+            seed=task.seed,
+            options=task.options,
+            time_limit=task.time_limit,
+            judge=judge,
+            subscribers=(recorder, board, *subscribers),
+            end_on_done=judge is None,
+        )
+        self._boards.append(board)
+        self.episodes.append(
+            {
+                "instruction": task.instruction,
+                "seed": task.seed,
+                "episode": str(recorder.episode) if recorder.episode else None,
+                "task": asdict(task),
+                "outcome": outcome.to_json(),
+            }
+        )
+        self._write_config()
+        return outcome
+
+    def finish(self, title: str) -> Path:
+        """Write the report; its path."""
+        report = self.folder / "report.html"
+        write_report(report, title=title, config=self._config, boards=self._boards)
+        return report
+
+    def _write_config(self) -> None:
+        text = json.dumps({**self._config, "episodes": self.episodes}, indent=2, ensure_ascii=False)
+        (self.folder / "config.json").write_text(text + "\n", encoding="utf-8")
