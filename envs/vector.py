@@ -252,6 +252,8 @@ class VectorWorld:
         for index in indices:
             if index not in self._worker_of:
                 raise ValueError(f"there is no world {index}: they are numbered 0 to {len(self) - 1}")
+            if self._worker_of[index].connection is None:
+                raise WorkerError(f"world {index}: its worker is past its budget of restarts, or close() was called")
             if index in self._busy:
                 raise ValueError(f"world {index} has not answered yet: call recv() first")
 
@@ -274,8 +276,7 @@ class VectorWorld:
             jobs = [(index, payloads[index]) for index in worker.makes if index in payloads]
             if not jobs:
                 continue
-            if worker.connection is None:
-                raise WorkerError("this worker is past its budget of restarts, or the VectorWorld is closed")
+            assert worker.connection is not None  # `_check_free` saw to it
             self._number += 1
             request = _Request(self._number, operation, [index for index, _ in jobs], self._timeout)
             self._busy.update(request.worlds)

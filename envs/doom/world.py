@@ -20,6 +20,7 @@ from envs.action import Action, KeyboardMouse
 from envs.doom.level import Level, textmap
 from envs.doom.levels import generate
 from envs.doom.things import BY_ACTOR, CLASSES, MARKER, decorate
+from envs.reaper import guarded, sweep_shared_memory
 from envs.world import Observation, World
 
 RESOLUTIONS = {"160x120": (120, 160), "320x240": (240, 320), "640x480": (480, 640)}
@@ -245,7 +246,9 @@ class DoomWorld(World):
         wad = _pwad([("DECORATE", decorate().encode()), ("MAP01", b""), ("TEXTMAP", text), ("ENDMAP", b"")])
         self._text_offset = wad.index(text)
         (self._folder / "level.wad").write_bytes(wad)
+        sweep_shared_memory("ViZDoom")
         game = vizdoom.DoomGame()
+        game.set_vizdoom_path(guarded(Path(vizdoom.__file__).parent / "vizdoom"))
         game.set_doom_scenario_path(str(self._folder / "level.wad"))
         game.set_doom_map("MAP01")
         game.set_doom_config_path(str(self._folder / "vizdoom.ini"))
