@@ -1,0 +1,210 @@
+"""`agent record`: episodes of a policy at play, made in many processes."""
+
+from __future__ import annotations
+
+import json as json_text
+import time
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.cli import console
+from agent.cli.options import Env, PolicyName, Resolution
+from envs.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from agent.cli.recording import Plan, Recorded
+
+app = console.verb()
+
+_PLAN = "record.json"
+
+
+class Quality(StrEnum):
+    """lossless: frames decode bit-identical, for training. compact: H.264, smaller."""
+
+    lossless = "lossless"
+    compact = "compact"
+
+
+@app.command()
+def record(
+    out: Annotated[Path, typer.Option(help="The folder of the episodes; finished ones in it are kept.")],
+    env: Env = "doom",
+    policy: PolicyName = "expert",
+    suite: Annotated[str, typer.Option(help="The tasks: agent list suites.")] = "doom-basic",
+    episodes: Annotated[int, typer.Option(min=1, help="How many, counted from the first of the suite.")] = 100,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes, a core each where there are enough.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the tasks.")] = 0,
+    noise: Annotated[float, typer.Option(min=0.0, max=0.5, help="Chance that a decision starts a disturbance.")] = 0.0,
+    frames: Annotated[Quality, typer.Option(help="How frames are kept.")] = Quality.lossless,
+    every_tick: Annotated[bool, typer.Option("--every-tick", help="See every tick, not only decisions.")] = False,
+    evaluation: Annotated[bool, typer.Option("--evaluation", help="Levels that training never sees.")] = False,
+    resolution: Resolution = None,
+    json: console.Json = False,
+) -> None:
+    """Record episodes of a policy on a suite. A second run goes on where the first stopped; Ctrl+C loses nothing.
+
+    \b
+    Examples:
+      agent record --policy expert --episodes 1000 --workers 2 --out data/basic
+      agent record --suite doom-room --noise 0.05 --out data/room
+      agent record --suite doom-pairs --evaluation --frames compact --out data/pairs
+    """
+    screen = console.console(machine=json)
+    with screen.status("starting"):
+        from agent.cli.recording import Crew, Plan
+
+        plan = Plan(env, policy, suite, seed, out, noise, frames.value, every_tick, evaluation, resolution)
+        _check(plan)
+        todo = [index for index in range(episodes) if not plan.path(index).exists()]
+    tally = _Tally()
+    interrupted = False
+    if todo:
+        crew = Crew(plan, min(workers, len(todo)))
+        try:
+            with _progress(screen) as progress:
+                bar = progress.add_task(suite, total=episodes, completed=episodes - len(todo), note="starting")
+                for item in crew.run(todo):
+                    tally.add(item)
+                    progress.update(bar, advance=1, note=tally.pace())
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            crew.close()
+    summary = {"out": str(out), "kept": episodes - len(todo), "interrupted": interrupted, **tally.summary()}
+    if json:
+        console.print_json(summary)
+    else:
+        _tell(screen, summary)
+    if interrupted:
+        raise typer.Exit(130)
+    if tally.errors:
+        raise typer.Exit(1)
+
+
+@dataclass
+class _Tally:
+    """What was recorded, and how fast. The pace counts from the first episode that was done: worlds take seconds to
+    start, and however many episodes there are, they start once."""
+
+    episodes: int = 0
+    successes: int = 0
+    ticks: int = 0
+    frames: int = 0
+    errors: list[str] = field(default_factory=list)
+    _begun: float = field(default_factory=time.perf_counter)
+    _first: tuple[float, int, int] | None = None
+    _last: float = 0.0
+
+    def add(self, item: Recorded) -> None:
+        if item.error:
+            self.errors.append(f"episode {item.index}: {item.error}")
+            return
+        self.episodes += 1
+        self.successes += item.success is True
+        self.ticks += item.ticks
+        self.frames += item.frames
+        self._last = time.perf_counter()
+        if self._first is None:
+            self._first = (self._last, self.ticks, self.frames)
+
+    def rates(self) -> tuple[float, float]:
+        """Ticks and drawn frames a second."""
+        if self._first is None or self.episodes < 2:
+            return 0.0, 0.0
+        since, ticks, frames = self._first
+        seconds = max(1e-9, self._last - since)
+        return (self.ticks - ticks) / seconds, (self.frames - frames) / seconds
+
+    def pace(self) -> str:
+        ticks, frames = self.rates()
+        success = 100.0 * self.successes / max(1, self.episodes)
+        return f"{ticks:.0f} ticks/s, {frames:.0f} frames/s, {success:.1f} % success"
+
+    def summary(self) -> dict[str, Any]:
+        ticks, frames = self.rates()
+        return {
+            "episodes": self.episodes,
+            "success": self.successes / self.episodes if self.episodes else None,
+            "ticks": self.ticks,
+            "frames": self.frames,
+            "seconds": time.perf_counter() - self._begun,
+            "ticks_per_second": ticks,
+            "frames_per_second": frames,
+            "errors": self.errors,
+        }
+
+
+def _check(plan: Plan) -> None:
+    """Refuse wrong input before any process starts; note the plan in the folder, or compare with what it says."""
+    from agent.cli.compose import is_path, world_factory
+    from envs import plugins
+    from tasks.suites import SUITES
+
+    world_factory(plan.world, resolution=plan.resolution)
+    if is_path(plan.policy):
+        if not Path(plan.policy).is_dir():
+            raise UserError(f"policy {plan.policy!r}: there is no such folder")
+    elif ":" not in plan.policy and plan.policy not in plugins.names("policy"):
+        raise UserError(plugins.unknown_name("policy", plan.policy, plugins.names("policy")))
+    if plan.suite not in SUITES:
+        raise UserError(plugins.unknown_name("suite", plan.suite, list(SUITES)))
+    try:
+        task = plan.task(0)
+    except ValueError as error:
+        raise UserError(f"{error}; --evaluation records it all the same") from error
+    if task.world != plan.world:
+        raise UserError(f"suite {plan.suite!r} is played in world {task.world!r}, not in {plan.world!r}")
+    wanted = {key: value for key, value in asdict(plan).items() if key != "out"}
+    path = plan.out / _PLAN
+    try:
+        plan.out.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            was = json_text.loads(path.read_text())
+            other = [key for key in wanted if was.get(key) != wanted[key]]
+            if other:
+                raise UserError(
+                    f"--out {plan.out}: its episodes have {other[0]} {was.get(other[0])!r}, not {wanted[other[0]]!r}; "
+                    "name another folder"
+                )
+        else:
+            path.write_text(json_text.dumps(wanted, indent=2) + "\n")
+    except (OSError, ValueError) as error:
+        raise UserError(f"--out {plan.out}: {error}") from error
+
+
+def _progress(screen: Console) -> Progress:
+    from rich import progress
+
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[note]}"),
+        console=screen,
+    )
+
+
+def _tell(screen: Console, summary: dict[str, Any]) -> None:
+    for error in summary["errors"][:5]:
+        screen.print(f"failed: {error}", style="red", markup=False)
+    if len(summary["errors"]) > 5:
+        screen.print(f"... and {len(summary['errors']) - 5} more", style="red")
+    success = "-" if summary["success"] is None else f"{100 * summary['success']:.1f} %"
+    screen.print(
+        f"{summary['episodes']} episodes ({summary['kept']} were there already), success {success}, "
+        f"{summary['ticks']} ticks and {summary['frames']} frames in {summary['seconds']:.1f} s; "
+        f"{summary['ticks_per_second']:.0f} ticks/s and {summary['frames_per_second']:.0f} frames/s once they ran",
+        markup=False,
+    )
+    screen.print(f"Episodes: {summary['out']}", markup=False)
+    if summary["interrupted"]:
+        screen.print("The same command goes on from here.")
