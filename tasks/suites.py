@@ -14,23 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from envs.doom.level import Level
 from envs.doom.levels import HELD_OUT_THEMES, TRAINING_THEMES, generate
-from envs.doom.things import ACTORS, KINDS
-from tasks.language import Phrasing, noun_phrase, phrase
-from tasks.task import Task, VerifierSpec
+from tasks.goals import HELD_OUT_PAIRS, Pair, distractors, goal_text, name_of, room_goal, targets_of
+from tasks.language import Phrasing
+from tasks.task import Task
 
-Pair = tuple[str, str | None]
+__all__ = [
+    "HELD_OUT_PAIRS", "SUITES", "Pair", "Suite", "distractors", "evaluation", "goal_text", "name_of", "room_goal",
+    "targets_of", "training",
+]  # fmt: skip
 
-# (kind, colour) pairs that no training instruction names; each kind and each colour is known from other pairs.
-HELD_OUT_PAIRS: frozenset[Pair] = frozenset(
-    {
-        ("key", "yellow"), ("bush", "yellow"), ("skull", "green"), ("map", "green"),
-        ("armor", "blue"), ("torch", "blue"), ("column", "red"), ("demon", "red"),
-    }
-)  # fmt: skip
-
-_EVALUATION_SEEDS = 2**30  # level seeds from here on are for evaluation only
+EVALUATION_SEEDS = 2**30  # level seeds from here on are for evaluation only
 BASIC = ("go_to", "face", "pick_up", "shoot", "look")
 ROOM = (*BASIC, "touch", "press", "stand_still")
 
@@ -60,7 +54,7 @@ class Suite:
             raise ValueError(f"suite {self.name!r} is held out from training")
         rng = np.random.default_rng([zlib.crc32(self.name.encode()), seed, index, int(evaluation)])
         for _ in range(20):
-            level_seed = int(rng.integers(_EVALUATION_SEEDS)) + (_EVALUATION_SEEDS if evaluation else 0)
+            level_seed = int(rng.integers(EVALUATION_SEEDS)) + (EVALUATION_SEEDS if evaluation else 0)
             verb = self.verbs[index % len(self.verbs)]
             try:
                 return _room_task(self, rng, verb, level_seed, f"{self.name}/{seed}/{index}")
@@ -70,65 +64,6 @@ class Suite:
 
     def tasks(self, seed: int, n: int, *, evaluation: bool = True) -> Iterator[Task]:
         return (self.task(seed, index, evaluation=evaluation) for index in range(n))
-
-
-def targets_of(verb: str, pairs: str = "all") -> list[Pair]:
-    """The (kind, colour) pairs that a verb can be asked for, within a split."""
-    roles = {"pick_up": {"pickup"}, "shoot": {"monster"}, "touch": {"solid", "monster"}}.get(verb)
-    found = [p for p in ACTORS if roles is None or KINDS[p[0]].role in roles]
-    if pairs == "training":
-        found = [p for p in found if p not in HELD_OUT_PAIRS]
-    elif pairs == "held_out":
-        found = [p for p in found if p in HELD_OUT_PAIRS]
-    return found
-
-
-def distractors(rng: np.random.Generator, target: Pair, verb: str) -> list[Pair]:
-    """Things that are easily taken for the target: its kind in another colour, its colour on another kind."""
-    kind, colour = target
-    others = []
-    if colour is not None:
-        others.append((kind, str(rng.choice([c for c in KINDS[kind].colours if c and c != colour]))))
-        same = [p for p in targets_of(verb) if p[1] == colour and p[0] != kind]
-        if same:
-            others.append(same[rng.integers(len(same))])
-    alike = [p for p in targets_of(verb) if p != target and p not in others]
-    if alike:
-        others.append(alike[rng.integers(len(alike))])
-    return others
-
-
-def name_of(rng: np.random.Generator, level: Level, index: int, *, synonyms: bool = False) -> str:
-    """Words that tell thing number `index` from all others in its level."""
-    thing = level.things[index]
-    unique = sum(t.kind == thing.kind for t in level.things) == 1
-    return noun_phrase(rng, thing.kind, thing.colour, unique_kind=unique and not synonyms, synonyms=synonyms)
-
-
-def room_goal(rng: np.random.Generator, verb: str, pairs: str = "training") -> tuple[list[Pair], dict[str, Any]]:
-    """What a single room must hold for a verb: things, the target first, and generator options."""
-    if verb in ("look", "stand_still"):
-        return [], {}
-    if verb == "press":
-        return [], {"panels": 1}
-    targets = targets_of(verb, pairs)
-    target = targets[rng.integers(len(targets))]
-    return [target, *distractors(rng, target, verb)], {}
-
-
-def goal_text(
-    rng: np.random.Generator, verb: str, level: Level, phrasing: Phrasing = "training", *, synonyms: bool = False
-) -> tuple[str, VerifierSpec]:
-    """An instruction for `verb` in a level whose first thing is the target, and its verifier."""
-    if verb == "look":
-        direction = str(rng.choice(["up", "down"]))
-        return phrase(rng, f"look_{direction}", phrasing=phrasing), VerifierSpec("look", {"direction": direction})
-    if verb == "stand_still":
-        return phrase(rng, verb, phrasing=phrasing), VerifierSpec(verb)
-    if verb == "press":
-        return phrase(rng, verb, noun_phrase(rng, "panel", None), phrasing=phrasing), VerifierSpec(verb, {"panel": 0})
-    name = name_of(rng, level, 0, synonyms=synonyms)
-    return phrase(rng, verb, name, phrasing=phrasing), VerifierSpec(verb, {"targets": [0]})
 
 
 def _room_task(suite: Suite, rng: np.random.Generator, verb: str, level_seed: int, task_id: str) -> Task:
@@ -151,7 +86,7 @@ SUITES: dict[str, Suite] = {
             "doom-pairs", "doom-basic with (kind, colour) pairs that no training instruction names",
             verbs=_TARGETED, pairs="held_out", held_out=True,
         ),
-        Suite("doom-themes", "doom-basic in rooms with textures never trained on", themes=HELD_OUT_THEMES, held_out=True),
+        Suite("doom-themes", "doom-basic with textures never trained on", themes=HELD_OUT_THEMES, held_out=True),
         Suite("doom-phrasings", "doom-basic in sentences never trained on", phrasing="held_out", held_out=True),
         Suite(
             "doom-synonyms", "doom-basic with words for things and colours never trained on",
