@@ -218,7 +218,8 @@ class _Writer:
             return
         special = self._door_special(left - len(self.level.rooms))
         self.lines.append(
-            f"linedef{{v1={v1};v2={v2};sidefront={len(self.sides)};sideback={len(self.sides) + 1};twosided=true;{special}}}"
+            f"linedef{{v1={v1};v2={v2};sidefront={len(self.sides)};sideback={len(self.sides) + 1};twosided=true;"
+            f"{special}}}"
         )
         texture = self._door_texture(left - len(self.level.rooms), right)
         self.sides.append(f'sidedef{{sector={right};texturetop="{texture}";texturebottom="{texture}";}}')
@@ -271,6 +272,6 @@ class _Writer:
         if kind == "door":  # 11: Door_Open(tag, speed): it stays open
             return f"special=11;arg0={door_tag(door)};arg1={_OPEN_SPEED};playeruse=true;repeatspecial=true;"
         if kind == "locked":  # 13: Door_LockedRaise(tag, speed, delay, lock)
-            lock = LOCKS[colour or "red"]
-            return f"special=13;arg0={door_tag(door)};arg1={_OPEN_SPEED};arg2=0;arg3={lock};playeruse=true;repeatspecial=true;"
+            args = f"arg0={door_tag(door)};arg1={_OPEN_SPEED};arg2=0;arg3={LOCKS[colour or 'red']}"
+            return f"special=13;{args};playeruse=true;repeatspecial=true;"
         return ""

@@ -108,6 +108,9 @@ def generate(
     filled room are alike. `pillars`: the most solid pillars. `panels`: switches on the walls
     that count as pressed and open nothing. Raises ValueError where the things don't fit.
     """
+    for name in themes:
+        if name not in THEMES:
+            raise ValueError(f"unknown theme {name!r}; known: {', '.join(THEMES)}")
     rng = np.random.default_rng([seed, 0xD00])
     for _ in range(50):
         width, depth = (int(16 * rng.integers(24, 45)) for _ in range(2))

@@ -108,7 +108,8 @@ def decorate() -> str:
     """The DECORATE lump that defines every actor."""
     out = [
         f"actor {TOKEN} : Inventory\n{{\n  Inventory.MaxAmount 999\n}}\n",
-        f"actor {MARKER} {MARKER_NUMBER}\n{{\n  +NOBLOCKMAP\n  +NOGRAVITY\n  states {{ Spawn: TNT1 A -1\n stop }}\n}}\n",
+        f"actor {MARKER} {MARKER_NUMBER}\n{{\n  +NOBLOCKMAP\n  +NOGRAVITY\n"
+        "  states { Spawn: TNT1 A -1\n stop }\n}\n",
     ]
     for (name, colour), actor in ACTORS.items():
         kind = KINDS[name]
