@@ -176,7 +176,8 @@ class VectorWorld:
             for index, _, _, _, info, _ in answers:
                 if not info.get("broken"):
                     infos[index] = info
-                    self._running.add(index)
+                    if index not in self._lost:
+                        self._running.add(index)
                     del todo[index]
         return self._pixels(indices), [infos[index] for index in indices]
 
@@ -210,7 +211,7 @@ class VectorWorld:
         for index in [index for index in payloads if index in self._lost]:
             del payloads[index]
             self._busy.add(index)
-            self._answers[index] = _broken(index, self._lost.pop(index))
+            self._break(index, self._lost.pop(index))
         self._submit("step", payloads)
 
     def recv(self, at_least: int = 1) -> Batch:
@@ -402,15 +403,17 @@ class VectorWorld:
         """Kill a worker with its games, mark its episodes as broken, and start it anew if the budget allows."""
         self._discard(worker)
         tail = worker.tail()
-        if self._frames is not None:
-            self._frames[list(worker.makes)] = 0  # it may have been killed in the middle of a frame
+        why_broken = f"its worker {why}"
         awaited = {index for request in worker.pending for index in request.worlds}
         worker.pending.clear()
         for index in worker.makes:
             if index in awaited:
-                self._answers[index] = _broken(index, f"its worker {why}")
-            elif index in self._running and index not in self._answers:
-                self._lost[index] = f"its worker {why}"
+                self._break(index, why_broken)
+            elif index in self._answers:  # it answered before: that answer holds, the next step has no world
+                if not (self._answers[index][2] or self._answers[index][3]):
+                    self._lost[index] = why_broken
+            elif index in self._running:
+                self._lost[index] = why_broken
             self._running.discard(index)
         now = time.monotonic()
         too_soon = bool(worker.restarts) and now - worker.restarts[-1] < self._restart_interval
@@ -427,6 +430,12 @@ class VectorWorld:
         worker.restarts.append(now)
         self._start(worker)
 
+    def _break(self, index: int, why: str) -> None:
+        """Answer for a world whose worker is gone. Its frame may be half written: black tells no lie."""
+        if self._frames is not None:
+            self._frames[index] = 0
+        self._answers[index] = index, 0.0, False, True, {"broken": True, "why": why}, None
+
     def _discard(self, worker: _Worker) -> None:
         if worker.connection is not None:
             self._poll.unregister(worker.connection.fileno())
@@ -436,10 +445,6 @@ class VectorWorld:
         if worker.process is not None:
             _kill(worker.process)
             worker.process = None
-
-
-def _broken(index: int, why: str) -> Answer:
-    return index, 0.0, False, True, {"broken": True, "why": why}, None
 
 
 def _send(connection: Connection, message: Any) -> None:

@@ -108,7 +108,7 @@ def test_misuse_is_refused_with_a_clear_error():
 
 def test_workers_killed_at_random_break_their_episodes_and_mix_none():
     rng = random.Random(7)
-    kills, broken = 12, 0
+    kills, broken = 6, 0
     with VectorWorld(numbered(4), workers=2, restarts=kills, restart_interval=0) as vector:
         episodes, ticks = list(range(4)), [0] * 4
         _, infos = vector.reset(options=[{"episode": e} for e in episodes])
