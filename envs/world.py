@@ -69,17 +69,18 @@ class World(gymnasium.Env[Observation, Action]):
         """Step through `actions`, a tick each, and observe once, at the end.
 
         For players that look only when they decide: a world that can skip drawing overrides this. Rewards are
-        summed; it stops early where the episode ends. Raises ValueError on an empty chunk.
+        summed; it stops early where the episode ends, and `info["ticks"]` says after how many actions. Raises
+        ValueError on an empty chunk.
         """
         if not actions:
             raise ValueError("step_chunk needs at least one action")
-        total = 0.0
+        total, ticks = 0.0, 0
         for action in actions:
             observation, reward, terminated, truncated, info = self.step(action)
-            total += float(reward)
+            total, ticks = total + float(reward), ticks + 1
             if terminated or truncated:
                 break
-        return observation, total, terminated, truncated, info
+        return observation, total, terminated, truncated, {**info, "ticks": ticks}
 
     def pace(self) -> None:
         """Block until the next tick is due. Lockstep worlds wait for nobody and return at once."""

@@ -153,10 +153,13 @@ class EpisodeWriter:
         self._decision = -1
         self._video: VideoWriter | None = None
         with disk(self.path.parent):
-            self._folder.mkdir(parents=True)
-            # The lock tells `repair` that this writer is alive; it goes with the process, however that ends.
-            self._lock = os.open(self._folder, os.O_RDONLY)
+            # The lock tells `repair` that this writer is alive; it goes with the process, however that ends. The folder
+            # gets the name that `repair` looks for only when it is locked.
+            fresh = self._folder.with_name(f".new-{self._folder.name}")
+            fresh.mkdir(parents=True)
+            self._lock = os.open(fresh, os.O_RDONLY)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fresh.rename(self._folder)
         with self._guarded():
             self._video = VideoWriter(self._folder / VIDEO, frame_size, tick_hz, quality)
 

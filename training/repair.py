@@ -77,13 +77,15 @@ def repair(root: Path | str) -> tuple[list[Path], list[Path]]:
     """
     saved, lost = [], []
     for folder in sorted(Path(root).rglob(f"{TEMPORARY}*")):
+        if QUARANTINE in folder.relative_to(root).parts:
+            continue
         with _abandoned(folder) as abandoned:
             if not abandoned:
                 continue
             try:
                 path = _finish(folder)
             except (OSError, ValueError, FFmpegError, pa.ArrowException) as error:
-                why = f"{folder}: its writer was killed and nothing can be read: {error}"
+                why = f"{folder}: its writer was killed and nothing of it can be saved: {error}"
                 lost.append(quarantine(folder, why) or folder)
             else:
                 logger.warning("%s: its writer was killed; saved what was written before as %s", folder, path)
@@ -119,6 +121,8 @@ def _finish(folder: Path) -> Path:
             read_episode(folder).verify()
             os.rename(folder, path)
             return path
+    if not (folder / JOURNAL_META).exists():
+        raise ValueError("it had not saved its journal yet")
     meta = unseal((folder / JOURNAL_META).read_bytes())
     rows = _read_journal(folder / JOURNAL)
     frames = 0
