@@ -1,0 +1,196 @@
+"""`agent replay`: an episode step by step, as a video again, or played again and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.cli import console
+from agent.cli.options import Resolution
+from envs.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from agent.runtime import Step
+    from envs.world import World
+    from training.episodes import Episode
+
+app = console.verb()
+
+_LOSSY = 12.0  # of 255, mean over a frame: H.264 changes 4 to 8 of a Doom frame, one decision later 17 differ
+
+
+@app.command()
+def replay(
+    path: Annotated[Path, typer.Argument(metavar="EPISODE_OR_RUN", help="The folder of an episode or of a run.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Play the actions again; compare every frame.")] = False,
+    video: Annotated[Path | None, typer.Option(help="Write a video with instruction, keys and mouse drawn in.")] = None,
+    resolution: Resolution = None,
+    json: console.Json = False,
+) -> None:
+    """Show what happened in an episode: a table of its steps, one row for each thing done.
+
+    With --resolution the video is drawn anew: the actions are played again in a world of that size. Exit status 1 if
+    --verify finds a difference.
+
+    \b
+    Examples:
+      agent replay runs/20261122-170712-pick-up-the-red-key
+      agent replay data/basic/doom-basic-0-000007 --verify
+      agent replay runs/20261122-170712-tour --video tour.mp4 --resolution 640x480
+    """
+    screen = console.console(machine=json)
+    episodes = _episodes(path)
+    results: list[dict[str, Any]] = []
+    for episode in episodes:
+        result: dict[str, Any] = {
+            "episode": str(episode.path),
+            "instruction": episode.instruction,
+            "ticks": episode.meta["ticks"],
+            "success": episode.success,
+        }
+        if not json:
+            _tell(screen, episode)
+        if verify:
+            with screen.status("playing it again"):
+                result["verify"] = _verify(episode)
+            if not json:
+                _tell_verify(screen, result["verify"])
+        results.append(result)
+    if json:
+        console.print_json(results)
+    if any(not result.get("verify", {"same": True})["same"] for result in results):
+        raise typer.Exit(1)
+
+
+def _episodes(path: Path) -> list[Episode]:
+    from training.episodes import EpisodeError, find_episodes, read_episode
+
+    if not path.exists():
+        raise UserError(f"{path}: there is no such folder")
+    found = find_episodes(path)
+    if not found:
+        raise UserError(f"{path}: no episode is in there")
+    try:
+        return [read_episode(folder) for folder in found]
+    except EpisodeError as error:
+        raise UserError(str(error)) from error
+
+
+def _tell(screen: Console, episode: Episode) -> None:
+    """What was done, a row for each stretch of ticks with the same hands."""
+    from agent.report import held
+
+    outcome = episode.outcome
+    word = {True: "done", False: "failed", None: "not judged"}[episode.success]
+    screen.print(f"\n{episode.instruction}", style="bold", markup=False)
+    screen.print(f"{word}: {outcome.get('why', '')}   {episode.path}", markup=False)
+    rows: list[tuple[int, int, str, str, str]] = []
+    for step in steps(episode):
+        hands = ", ".join(held(step.action)) or "nothing"
+        hands = f"{hands} (starved)" if step.starved else hands
+        words = (
+            "; ".join(part for part in (step.decision.thought, step.decision.speech) if part) if step.decision else ""
+        )
+        if rows and rows[-1][2:] == (hands, step.actor, words):
+            rows[-1] = (rows[-1][0], step.tick, *rows[-1][2:])
+        else:
+            rows.append((step.tick, step.tick, hands, step.actor, words))
+    cells = [(f"{a}" if a == b else f"{a}-{b}", hands, actor, words) for a, b, hands, actor, words in rows]
+    screen.print(console.table(("ticks", "hands", "actor", "said and thought"), cells))
+
+
+def steps(episode: Episode) -> Iterator[Step]:
+    """The steps of an episode as the loop told them, without their frames."""
+    from agent.policy import Decision
+    from agent.runtime import Step
+
+    rows = episode.steps.to_pylist()
+    for row, action in zip(rows, episode.actions(), strict=True):
+        spoken = Decision((action,), row["thought"], row["speech"]) if row["decision"] >= 0 else None
+        yield Step(
+            tick=row["tick"], frame=None, action=action, reward=row["reward"], instruction=row["instruction"],
+            actor=row["actor"], starved=row["starved"], decision=spoken, index=row["decision"], asked=row["asked"],
+            info={},
+        )  # fmt: skip
+
+
+def _world(episode: Episode, resolution: str | None = None) -> World:
+    """The world that an episode was played in, with frames of its size or of `resolution`."""
+    from agent.cli.compose import world_factory
+
+    task = episode.task
+    if task is None:
+        raise UserError(f"{episode.path}: it does not say in which world it was played")
+    height, width = episode.meta["frame_size"]
+    if resolution is None:
+        world = world_factory(task["world"])()
+        if world.observation_space["pixels"].shape[:2] == (height, width):  # type: ignore[index]
+            return world
+        world.close()
+    return world_factory(task["world"], resolution=resolution or f"{width}x{height}")()
+
+
+def _again(episode: Episode, world: World) -> Iterator[Any]:
+    """Play the recorded actions in `world`; the frame before each tick, and the last one."""
+    observation, _ = world.reset(seed=episode.meta["seed"], options=episode.meta["options"])
+    yield observation["pixels"]
+    for action in episode.actions():
+        observation, _, terminated, truncated, _ = world.step(action)
+        yield observation["pixels"]
+        if terminated or truncated:
+            return
+
+
+def _verify(episode: Episode) -> dict[str, Any]:
+    """Compare every recorded frame with the one that the same actions lead to now."""
+    import numpy as np
+
+    from training.episodes import EpisodeError
+
+    world = _world(episode)
+    try:
+        if not world.deterministic:
+            raise UserError(f"{episode.path}: its world does not promise the same frames for the same actions")
+        recorded = episode.frames()
+        at = {row["tick"]: row["frame"] for row in episode.steps.to_pylist() if row["frame"] >= 0}
+        if len(at) < len(recorded):
+            at[episode.meta["ticks"]] = len(recorded) - 1  # the final view
+        compared, first, worst = 0, None, 0.0
+        for tick, frame in enumerate(_again(episode, world)):
+            if tick not in at:
+                continue
+            difference = float(np.abs(frame.astype(np.int16) - recorded[at[tick]]).mean())
+            same = difference == 0 if episode.meta["quality"] == "lossless" else difference < _LOSSY
+            first = tick if first is None and not same else first
+            compared, worst = compared + 1, max(worst, difference)
+    except EpisodeError as error:
+        raise UserError(str(error)) from error
+    finally:
+        world.close()
+    return {
+        "same": first is None and compared == len(at),
+        "compared": compared,
+        "frames": len(recorded),
+        "first_difference": first,
+        "worst_mean_difference": worst,
+        "quality": episode.meta["quality"],
+    }
+
+
+def _tell_verify(screen: Console, found: dict[str, Any]) -> None:
+    about = f"{found['compared']} of {found['frames']} frames compared"
+    if not found["same"]:
+        where = (
+            f"first at tick {found['first_difference']}" if found["first_difference"] is not None else "it ends early"
+        )
+        screen.print(f"not the same: {where}; {about}", style="red")
+    elif found["quality"] == "lossless":
+        screen.print(f"the same, bit for bit: {about}", style="green")
+    else:
+        worst = found["worst_mean_difference"]
+        screen.print(f"the same up to compression (mean difference at most {worst:.1f} of 255): {about}", style="green")
