@@ -1,0 +1,280 @@
+"""How fast the doom world is: against raw ViZDoom, and many at once against the vectors of other libraries.
+
+    python benchmarks/env_throughput.py [--seconds 4] [--rounds 5] [--json OUT]
+
+One run measures everything, in rounds that alternate between the contenders (A B A B), and reports medians:
+  single   DoomWorld against the calls of ViZDoom that it is made of, same level, same settings, both pinned with their
+           games to one core; a tick a step, and chunks of 4 ticks
+  many     VectorWorld against Gymnasium's AsyncVectorEnv and Stable-Baselines3's SubprocVecEnv (pip install
+           'ludens[benchmarks]'), all of the same DoomWorld: 160x120 RGB, 4 ticks a step, random actions
+  orphans  how many processes are left a second after SIGKILL of a process with a VectorWorld
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import psutil
+
+from envs.action import Action
+from envs.doom.world import DoomWorld, _held_buttons
+from envs.vector import VectorWorld
+
+TICKS = 4  # in a step of the vectors
+RESOLUTION = "160x120"
+
+
+def make_world() -> DoomWorld:
+    return DoomWorld(RESOLUTION, state=False)
+
+
+class DoomGym(gymnasium.Env[np.ndarray, int]):
+    """The same world in the form that other libraries take: a number for an action, 4 ticks a step."""
+
+    def __init__(self) -> None:
+        self.world = make_world()
+        self.actions = random_actions(64)
+        self.observation_space = self.world.observation_space["pixels"]
+        self.action_space = gymnasium.spaces.Discrete(len(self.actions))
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        return self.world.reset(seed=seed)[0]["pixels"], {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, _ = self.world.step_chunk([self.actions[action]] * TICKS)
+        return observation["pixels"], reward, terminated, truncated, {}
+
+    def close(self) -> None:
+        self.world.close()
+
+
+def random_actions(count: int) -> list[Action]:
+    space = make_world().action_space
+    space.seed(0)
+    return [space.sample() for _ in range(count)]
+
+
+def rate(step: Callable[[int], int], seconds: float) -> float:
+    """World steps in a second: `step(i)` makes some and says how many."""
+    steps, i, begin = 0, 0, time.perf_counter()
+    while (now := time.perf_counter()) - begin < seconds:
+        steps += step(i)
+        i += 1
+    return steps / (now - begin)
+
+
+def alternate(contenders: dict[str, Callable[[int], int]], seconds: float, rounds: int) -> dict[str, list[float]]:
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    for step in contenders.values():
+        rate(step, min(0.5, seconds))  # warm up
+    for _ in range(rounds):
+        for name, step in contenders.items():
+            rates[name].append(rate(step, seconds))
+    return rates
+
+
+def single(seconds: float, rounds: int) -> dict[str, Any]:
+    """DoomWorld against its own engine, driven directly."""
+    allowed = os.sched_getaffinity(0)
+    core = min(allowed)
+    os.sched_setaffinity(0, {core})  # before the games start: they inherit it
+    actions = random_actions(256)
+    result: dict[str, Any] = {"affinity": f"both processes and their games on core {core}"}
+    try:
+        for ticks in (1, TICKS):
+            ours, other = make_world(), make_world()
+            ours.reset(seed=1)
+            other.reset(seed=1)
+            engine: Any = other._game  # the same level and settings, by construction
+            buttons = [[*_held_buttons(action.keys, action.buttons), *action.look] for action in actions]
+
+            def raw(i: int, engine: Any = engine, buttons: Any = buttons, ticks: int = ticks) -> int:
+                engine.make_action(buttons[i % 256], ticks)
+                if engine.is_episode_finished():
+                    engine.new_episode()
+                else:
+                    _ = engine.get_state().screen_buffer
+                return 1
+
+            def wrapped(i: int, ours: DoomWorld = ours, ticks: int = ticks) -> int:
+                action = actions[i % 256]
+                result = ours.step(action) if ticks == 1 else ours.step_chunk([action] * ticks)
+                if result[2]:
+                    ours.reset(seed=1)
+                return 1
+
+            rates = alternate({"raw ViZDoom": raw, "DoomWorld": wrapped}, seconds, rounds)
+            ratios = [a / b for a, b in zip(rates["DoomWorld"], rates["raw ViZDoom"], strict=True)]
+            result[f"{ticks} ticks a step"] = {
+                **{name: statistics.median(values) for name, values in rates.items()},
+                "ratio": statistics.median(ratios),
+                "ratios": ratios,
+            }
+            ours.close()
+            other.close()
+    finally:
+        os.sched_setaffinity(0, allowed)
+    return result
+
+
+def many(seconds: float, rounds: int, sizes: list[int]) -> dict[str, Any]:
+    """VectorWorld against the vectors of others: sums over all worlds."""
+    rng = np.random.default_rng(0)
+    actions = random_actions(64)
+    contenders: dict[str, Callable[[int], int]] = {}
+    closers: list[Callable[[], None]] = []
+    result: dict[str, Any] = {
+        "affinity": "VectorWorld: a worker a core, pinned with its games (its default); the others: not pinned (theirs)"
+    }
+    for size in sizes:
+        choices = rng.integers(0, len(actions), (1024, size))
+        contenders[f"VectorWorld, {size} worlds"] = _vector_world(size, actions, choices, closers)
+        contenders[f"AsyncVectorEnv, {size} workers"] = _async_vector_env(size, choices, closers)
+        try:
+            contenders[f"SubprocVecEnv, {size} workers"] = _subproc_vec_env(size, choices, closers)
+        except ImportError:
+            result["left out"] = "SubprocVecEnv: stable-baselines3 is not installed"
+    try:
+        rates = alternate(contenders, seconds, rounds)
+    finally:
+        for close in closers:
+            close()
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    best_of = {
+        ours: max((name for name in medians if name.startswith("VectorWorld") is ours), key=medians.__getitem__)
+        for ours in (True, False)
+    }
+    return {
+        **result,
+        "steps/s": medians,
+        "rounds": rates,
+        "best": best_of[True],
+        "best peer": best_of[False],
+        "ratio": medians[best_of[True]] / medians[best_of[False]],
+    }
+
+
+def _vector_world(size: int, actions: list[Action], choices: np.ndarray, closers: list[Any]) -> Callable[[int], int]:
+    vector = VectorWorld([make_world] * size, state=False)
+    closers.append(vector.close)
+    vector.reset(seeds=list(range(size)))
+
+    def step(i: int) -> int:
+        chunks = [[actions[choice]] * TICKS for choice in choices[i % 1024]]
+        _, _, terminated, truncated, _ = vector.step_chunk(chunks)
+        over = np.flatnonzero(terminated | truncated)
+        if len(over):
+            vector.reset(seeds=over.tolist(), worlds=over.tolist())
+        return size
+
+    return step
+
+
+def _async_vector_env(size: int, choices: np.ndarray, closers: list[Any]) -> Callable[[int], int]:
+    vector = gymnasium.vector.AsyncVectorEnv([DoomGym] * size, shared_memory=True)
+    closers.append(vector.close)
+    vector.reset(seed=0)
+
+    def step(i: int) -> int:
+        vector.step(choices[i % 1024])
+        return size
+
+    return step
+
+
+def _subproc_vec_env(size: int, choices: np.ndarray, closers: list[Any]) -> Callable[[int], int]:
+    from stable_baselines3.common.vec_env import SubprocVecEnv
+
+    vector = SubprocVecEnv([DoomGym] * size)
+    closers.append(vector.close)
+    vector.reset()
+
+    def step(i: int) -> int:
+        vector.step(choices[i % 1024])
+        return size
+
+    return step
+
+
+def orphans(trials: int) -> dict[str, Any]:
+    """SIGKILL a process that plays in a VectorWorld, at different moments, and count what is left of it."""
+    script = (
+        "from benchmarks.env_throughput import make_world, random_actions\n"
+        "from envs.vector import VectorWorld\n"
+        "vector = VectorWorld([make_world] * 4)\n"
+        "vector.reset(seeds=[0, 1, 2, 3])\n"
+        "actions = random_actions(4)\n"
+        "print('ready', flush=True)\n"
+        "while True: vector.step(actions)\n"
+    )
+    root = Path(__file__).parent.parent
+    left, seen = 0, 0
+    for trial in range(trials):
+        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=root) as parent:
+            assert parent.stdout is not None
+            parent.stdout.readline()
+            time.sleep(0.05 * trial)
+            children = psutil.Process(parent.pid).children(recursive=True)
+            parent.kill()
+        time.sleep(1.0)
+        seen += len(children)
+        left += sum(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    return {"trials": trials, "processes": seen, "left after 1 s": left}
+
+
+def print_report(report: dict[str, Any]) -> None:
+    print(f"\n{report['machine']}\n")
+    for name, row in report["single"].items():
+        if isinstance(row, dict):
+            print(
+                f"single, {name}: DoomWorld {row['DoomWorld']:,.0f} steps/s, raw ViZDoom {row['raw ViZDoom']:,.0f}, "
+                f"ratio {row['ratio']:.2f}"
+            )
+    print(f"  affinity: {report['single']['affinity']}\n")
+    for name, value in sorted(report["many"]["steps/s"].items()):
+        print(f"many, {name:28} {value:8,.0f} steps/s")
+    print(f"  {report['many']['best']} is {report['many']['ratio']:.2f} x {report['many']['best peer']}")
+    print(f"  affinity: {report['many']['affinity']}")
+    if "left out" in report["many"]:
+        print(f"  left out: {report['many']['left out']}")
+    row = report["orphans"]
+    print(
+        f"\norphans: {row['left after 1 s']} of {row['processes']} processes left, {row['trials']} kills of the parent"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of each measure")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[2, 4, 8], help="worlds in the vectors")
+    parser.add_argument("--json", type=Path, help="write the report here")
+    arguments = parser.parse_args()
+    report = {
+        "machine": f"{len(os.sched_getaffinity(0))} cores, {platform.platform()}, Python {platform.python_version()}",
+        "resolution": RESOLUTION,
+        "seconds": arguments.seconds,
+        "rounds": arguments.rounds,
+        "single": single(arguments.seconds, arguments.rounds),
+        "many": many(arguments.seconds, arguments.rounds, arguments.sizes),
+        "orphans": orphans(5),
+    }
+    print_report(report)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
