@@ -1,0 +1,145 @@
+"""Annotations for training, from ground truth: what is where in a frame, and what the expert would do for other goals.
+
+One frame serves many instructions. For each the expert says what it would do there, so that the same picture comes
+with different words and different actions, and a model that ignores the words can't fit it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.small.model import COLUMNS, ROWS
+from envs.doom.level import Level
+from envs.doom.things import CLASSES, COLOURS, KINDS
+from envs.doom.world import DoomState
+from tasks import expert, suites
+from tasks.task import VerifierSpec
+from tasks.verify import bearing
+
+VERBS = ("go_to", "face", "pick_up", "shoot", "touch", "press", "look_up", "look_down", "stand_still")
+PANEL_CLASS = 255  # stands for the panel where a thing's class is expected
+SEEN = 0.75  # share of goals for things in view, where there are any
+CELL = 4  # pixels in a cell of the segmentation
+
+# Segmentation classes split into what and which colour: 0 is none.
+KIND_NAMES = ("none", *KINDS)
+COLOUR_NAMES = ("none", *COLOURS)
+KIND_OF = np.zeros(256, np.uint8)
+COLOUR_OF = np.zeros(256, np.uint8)
+for (_kind, _colour), _class in CLASSES.items():
+    KIND_OF[_class] = KIND_NAMES.index(_kind)
+    COLOUR_OF[_class] = COLOUR_NAMES.index(_colour) if _colour else 0
+PAIR_OF = {number: pair for pair, number in CLASSES.items()}
+
+Query = tuple[int, int, int]  # verb, class of the thing (0 for none), whether its kind alone names it
+
+
+def spec_of(level: Level, query: Query) -> VerifierSpec:
+    """The verifier of a query in a level that holds its thing."""
+    verb, thing, _ = query
+    name = VERBS[verb]
+    if name in ("look_up", "look_down"):
+        return VerifierSpec("look", {"direction": name[5:]})
+    if name == "stand_still":
+        return VerifierSpec(name)
+    if thing == PANEL_CLASS:
+        return VerifierSpec(name, {"panel": 0})
+    kind, colour = PAIR_OF[thing]
+    targets = [i for i, t in enumerate(level.things) if (t.kind, t.colour) == (kind, colour)]
+    return VerifierSpec(name, {"targets": targets})
+
+
+def query_of(level: Level, spec: VerifierSpec) -> Query:
+    """The query that a single-room task is."""
+    if spec.name == "look":
+        return VERBS.index(f"look_{spec.args['direction']}"), 0, 0
+    if spec.name == "stand_still":
+        return VERBS.index("stand_still"), 0, 0
+    if spec.name == "press":
+        return VERBS.index("press"), PANEL_CLASS, 0
+    thing = level.things[spec.args["targets"][0]]
+    return VERBS.index(spec.name), CLASSES[thing.kind, thing.colour], _alone(level, thing.kind)
+
+
+def _alone(level: Level, kind: str) -> int:
+    return int(sum(t.kind == kind for t in level.things) == 1)
+
+
+def queries(rng: np.random.Generator, state: DoomState, own: Query, count: int) -> list[Query]:
+    """`count` different goals for this state, its own first; never a held-out pair."""
+    level = state.level
+    here = [(o.kind, o.colour) for o in state.objects if (o.kind, o.colour) not in suites.HELD_OUT_PAIRS]
+    # what is in view teaches most: to search for the rest is always the same turn
+    classes = set() if state.labels is None else set(np.unique(state.labels).tolist())
+    seen = [pair for pair in here if CLASSES[pair] in classes]
+    found = [own]
+    for _ in range(4 * count):
+        if len(found) == count:
+            break
+        draw = rng.random()
+        if draw < 0.1:
+            verb = VERBS[int(rng.integers(6, 9))]
+            query: Query = (VERBS.index(verb), 0, 0)
+        elif draw < 0.18 and level.panels:
+            query = (VERBS.index("press"), PANEL_CLASS, 0)
+        elif here:
+            among = seen if seen and rng.random() < SEEN else here
+            kind, colour = among[int(rng.integers(len(among)))]
+            verbs = ["go_to", "face"] + {
+                "pickup": ["pick_up", "pick_up"],
+                "solid": ["touch"],
+                "monster": ["shoot", "shoot", "touch"],
+            }[KINDS[kind].role]
+            verb = verbs[int(rng.integers(len(verbs)))]
+            query = (VERBS.index(verb), CLASSES[kind, colour], _alone(level, kind))
+        else:
+            continue
+        if query not in found:
+            found.append(query)
+    while len(found) < count:  # a room with next to nothing in it
+        found.append(own)
+    return found
+
+
+def place(state: DoomState, query: Query) -> tuple[int, int]:
+    """Where a query's thing is in the picture, as (column bin, foot row bin); (COLUMNS, ROWS) where it is not."""
+    assert state.labels is not None
+    height, width = state.labels.shape
+    if query[1] == PANEL_CLASS:
+        return _panel_place(state), ROWS
+    if query[1] == 0:
+        return COLUMNS, ROWS
+    rows, columns = np.nonzero(state.labels == query[1])
+    if len(rows) < 3:
+        return COLUMNS, ROWS
+    return int(columns.mean() * COLUMNS / width), int(rows.max() * ROWS / height)
+
+
+def _panel_place(state: DoomState) -> int:
+    x, y = state.level.panels[0].centre
+    off = bearing(state, x, y)
+    # the panel's wall is seen unless a pillar hides it
+    hidden = not expert.clear(state, (state.x, state.y), (x, y), (), width=0.0)
+    if abs(off) >= 44.0 or hidden:
+        return COLUMNS
+    return int(np.clip((0.5 + 0.5 * np.tan(np.radians(off))) * COLUMNS, 0, COLUMNS - 1))
+
+
+def annotate(rng: np.random.Generator, state: DoomState, own: Query, count: int = 6) -> dict[str, npt.NDArray[Any]]:
+    """What training needs to know of one frame.
+
+    `cells` uint8 (30, 40): class in every 4 x 4 pixels. `queries` uint8 (count, 3): goals, the episode's own first.
+    `places` uint8 (count, 2): where their things are. `tokens` uint8 (count, 4): what the expert does for each.
+    """
+    assert state.labels is not None
+    goals = queries(rng, state, own, count)
+    half = CELL // 2
+    return {
+        "cells": np.ascontiguousarray(state.labels[half::CELL, half::CELL]),
+        "queries": np.array(goals, np.uint8),
+        "places": np.array([place(state, q) for q in goals], np.uint8),
+        "tokens": np.array([expert.choose(state, spec_of(state.level, q)) for q in goals], np.uint8),
+    }

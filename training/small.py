@@ -1,0 +1,235 @@
+"""How `small` is made, from nothing: demonstrations, vision, grounding, cloning, corrections, refining.
+
+Vision learns to name every cell of the picture (target: the label buffer). Grounding learns to find in the picture
+what words name. Cloning adds the expert's actions, and refining does so on frames that the policy itself ran into
+(DAgger). Every stage starts from the last one's weights and writes a folder of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import queue
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+
+from training.corpus import Corpus, build
+from training.demonstrate import demonstrate
+
+# glibc gives freed memory back at once by default, and training takes it again at every step: twice the time.
+_ALLOCATOR = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "500000000",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSection(_Section):
+    width: int = 128
+    heads: int = 4
+    layers: int = 4
+    text_layers: int = 2
+
+
+class EpisodesSection(_Section):
+    suite: str = "doom-room"
+    episodes: pydantic.PositiveInt
+
+
+class StageSection(_Section):
+    frames: pydantic.PositiveInt
+    rate: pydantic.PositiveFloat
+
+
+class SmallRecipe(_Section):
+    """The configuration file of `agent train small`; training/small.yaml says what its fields are."""
+
+    seed: int = 1
+    workers: pydantic.PositiveInt = 2
+    model: ModelSection = ModelSection()
+    demonstrations: EpisodesSection
+    corrections: EpisodesSection
+    batch: pydantic.PositiveInt = 64
+    queries: pydantic.PositiveInt = 6
+    vision: StageSection
+    grounding: StageSection
+    cloning: StageSection
+    refining: StageSection
+
+    @classmethod
+    def load(cls, path: Path) -> SmallRecipe:
+        """Read a YAML file. Raises ValueError with the path of the field that is wrong."""
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text()))
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        except (OSError, yaml.YAMLError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+Mode = Literal["vision", "grounding", "cloning", "refining"]
+MODES: tuple[Mode, ...] = ("vision", "grounding", "cloning", "refining")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a stage tells while it works: `done` of `total` units, and figures."""
+
+    stage: str
+    done: int
+    total: int
+    figures: dict[str, float]
+
+
+Told = Callable[[Progress], None]
+
+
+def train_small(recipe: SmallRecipe, out: Path, told: Told = lambda progress: None) -> Path:
+    """Run all stages that are not done yet; the folder of the finished checkpoint, `out`/small."""
+    out.mkdir(parents=True, exist_ok=True)
+    _same_recipe(recipe, out)
+    _collect(recipe, out, "demonstrations", recipe.demonstrations, None, told)
+    previous: Path | None = None
+    for mode in MODES:
+        if mode == "refining":
+            assert previous is not None
+            _collect(recipe, out, "corrections", recipe.corrections, previous, told)
+        stage = out / mode
+        if not stage.exists():
+            _run_stage(recipe, out, mode, previous, told)
+        previous = stage
+    assert previous is not None
+    from agent.small.policy import load_model, save_small
+
+    times = {mode: json.loads((out / mode / "manifest.json").read_text())["trained"] for mode in MODES}
+    save_small(load_model(previous), out / "small", trained={"recipe": recipe.model_dump(), "stages": times})
+    return out / "small"
+
+
+def _same_recipe(recipe: SmallRecipe, out: Path) -> None:
+    file = out / "recipe.json"
+    text = json.dumps(recipe.model_dump(), indent=2)
+    if file.exists() and file.read_text() != text:
+        raise ValueError(f"{out} holds a run of another recipe (see {file.name}); give another --out or remove it")
+    file.write_text(text)
+
+
+def _collect(
+    recipe: SmallRecipe, out: Path, name: str, section: EpisodesSection, policy: Path | None, told: Told
+) -> None:
+    """Record annotated episodes and decode them into a corpus, unless that is done."""
+    if (out / name / "corpus").exists():
+        return
+    # demonstrations and corrections come from different levels
+    seed = 2 * recipe.seed + (policy is not None)
+    successes = done = decisions = 0
+    start = time.monotonic()
+    results = demonstrate(
+        out / name / "episodes",
+        section.suite,
+        seed,
+        section.episodes,
+        policy=str(policy) if policy else None,
+        workers=recipe.workers,
+        queries=recipe.queries,
+    )
+    for _, success, count in results:
+        done, successes, decisions = done + 1, successes + bool(success), decisions + count
+        rate = decisions / (time.monotonic() - start)
+        told(Progress(name, done, section.episodes, {"success": successes / done, "decisions/s": rate}))
+    build(
+        out / name / "episodes",
+        out / name / "corpus",
+        workers=recipe.workers,
+        told=lambda n, of: told(Progress(f"{name}: decode", n, of, {})),
+    )
+
+
+def _run_stage(recipe: SmallRecipe, out: Path, mode: Mode, parent: Path | None, told: Told) -> None:
+    """Train one stage in processes of their own; `parent` is the checkpoint to start from."""
+    import torch
+
+    workers = 1 if torch.cuda.is_available() else recipe.workers
+    context = multiprocessing.get_context("spawn")
+    reports: Any = context.Queue()
+    meeting = out / f".meeting-{mode}"
+    meeting.unlink(missing_ok=True)
+    before = {name: os.environ.get(name) for name in _ALLOCATOR}
+    os.environ.update(_ALLOCATOR)  # read when a process starts
+    crew = [
+        context.Process(
+            target=_trainer, args=(rank, workers, meeting, recipe.model_dump(), out, mode, parent, reports), daemon=True
+        )
+        for rank in range(workers)
+    ]
+    try:
+        for process in crew:
+            process.start()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
+    try:
+        while any(process.is_alive() for process in crew):
+            with contextlib.suppress(queue.Empty):
+                told(reports.get(timeout=0.5))
+            if any(process.exitcode for process in crew):
+                raise RuntimeError(f"stage {mode}: a training process died; see the messages above")
+    finally:
+        for process in crew:
+            process.terminate()
+            process.join()
+        meeting.unlink(missing_ok=True)
+    if not (out / mode).exists():
+        raise RuntimeError(f"stage {mode} ended without a checkpoint")
+
+
+def _trainer(
+    rank: int,
+    workers: int,
+    meeting: Path,
+    raw: dict[str, Any],
+    out: Path,
+    mode: Mode,
+    parent: Path | None,
+    reports: Any,
+) -> None:
+    from training.stage import run
+
+    recipe = SmallRecipe.model_validate(raw)
+    section: StageSection = getattr(recipe, mode)
+    corpora = [Corpus.open(out / "demonstrations" / "corpus")]
+    if mode == "refining":
+        corpora.append(Corpus.open(out / "corrections" / "corpus"))
+    run(
+        rank=rank,
+        workers=workers,
+        meeting=meeting,
+        mode=mode,
+        corpora=corpora,
+        frames=section.frames,
+        rate=section.rate,
+        batch=recipe.batch,
+        sizes=recipe.model.model_dump(),
+        seed=recipe.seed * 10 + MODES.index(mode),
+        parent=parent,
+        out=out / mode,
+        log=out / "tensorboard",
+        told=lambda done, figures: reports.put(Progress(mode, done, section.frames, figures)),
+    )
