@@ -27,6 +27,7 @@ WASTED_SHOTS = 3
 LOOK_ANGLE = 12.0
 LOOK_TICKS = 8
 STILL_TICKS = 70
+ROOM_MARGIN = 24.0  # map units from its walls at which one is in a room
 DOOR_OPEN = 56.0  # map units: the player fits through
 
 
@@ -68,6 +69,11 @@ def face_tolerance(dist: float) -> float:
     return max(4.0, aim_tolerance(16.0, dist))
 
 
+def gap(state: DoomState, thing: DoomObject) -> float:
+    """Map units between the player's body and a thing's; bodies are boxes in the engine."""
+    return max(abs(thing.x - state.x), abs(thing.y - state.y)) - KINDS[thing.kind].radius - PLAYER_RADIUS
+
+
 def thing_name(kind: str, colour: str | None) -> str:
     return f"{colour} {kind}" if colour else kind
 
@@ -75,15 +81,16 @@ def thing_name(kind: str, colour: str | None) -> str:
 class _Watch:
     """What every verifier looks at: what vanished, wasted shots, standing at a wrong thing.
 
-    `targets`: indices into the level's things. A vanished thing that is not a target ends the task. `guard_stand`
-    and `guard_face` say whether standing at, or facing, a wrong thing does so too.
+    `targets`: indices into the level's things. A vanished thing that is not a target ends the task, and so does
+    touching one of `avoid`. `allowed`: things that may be taken on the way. `guard_stand` and `guard_face` say
+    whether standing at, or facing, a wrong thing ends it too.
     """
 
     guard_stand = True
     guard_face = False
 
-    def __init__(self, targets: Iterable[int] = ()) -> None:
-        self.targets = frozenset(targets)
+    def __init__(self, targets: Iterable[int] = (), *, allowed: Iterable[int] = (), avoid: Iterable[int] = ()) -> None:
+        self.targets, self.allowed, self.avoid = frozenset(targets), frozenset(allowed), frozenset(avoid)
         self._ids: dict[int, int] | None = None  # index of a thing -> object id
         self._ammo = 0
         self._wasted = 0
@@ -99,10 +106,14 @@ class _Watch:
         gone = [index for index, i in self._ids.items() if i not in alive]
         for index in gone:
             del self._ids[index]
-            if index not in self.targets:
+            if index not in self.targets | self.allowed:
                 thing = state.level.things[index]
                 verb = "shot" if KINDS[thing.kind].role == "monster" else "took"
                 return Verdict(False, f"{verb} the {thing_name(thing.kind, thing.colour)}, which was not asked for")
+        for index in self.avoid & set(things):
+            if gap(state, things[index]) <= TOUCH_GAP:
+                thing = state.level.things[index]
+                return Verdict(False, f"touched the {thing_name(thing.kind, thing.colour)}, which was to be avoided")
         if state.ammo < self._ammo:
             self._ammo = state.ammo
             if not any(self._aimed(state, things[t]) for t in self.targets if t in things) and not (
@@ -115,7 +126,7 @@ class _Watch:
         turned = abs((state.angle - angle + 180.0) % 360.0 - 180.0)
         if math.hypot(state.x - x, state.y - y) > STAND_DRIFT or turned > 6.0:
             self._still = (state.tick, state.x, state.y, state.angle)
-        verdict = self.judge(state, things, gone)
+        verdict = self.judge(state, things, [index for index in gone if index in self.targets])
         return verdict or self._guards(state, things, state.tick - self._still[0])
 
     def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
@@ -139,7 +150,7 @@ class _Watch:
     def _guards(self, state: DoomState, things: dict[int, DoomObject], still: int) -> Verdict | None:
         right = [things[t] for t in self.targets if t in things]
         for index, thing in things.items():
-            if index in self.targets:
+            if index in self.targets | self.allowed:
                 continue
             off = abs(bearing(state, thing.x, thing.y))
             dist = distance(state, thing.x, thing.y)
@@ -173,8 +184,8 @@ class Face(_Watch):
     guard_stand = False
     guard_face = True
 
-    def __init__(self, targets: Iterable[int] = ()) -> None:
-        super().__init__(targets)
+    def __init__(self, targets: Iterable[int] = (), **others: Iterable[int]) -> None:
+        super().__init__(targets, **others)
         self._since: int | None = None
 
     def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
@@ -204,11 +215,11 @@ class Touch(_Watch):
     """Stand against the target."""
 
     def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
+        if gone:
+            return Verdict(True, "touched it")  # what can be taken is taken when it is touched
         for index in self.targets & set(things):
             thing = things[index]
-            # bodies are boxes in the engine
-            gap = max(abs(thing.x - state.x), abs(thing.y - state.y)) - KINDS[thing.kind].radius - PLAYER_RADIUS
-            if gap <= TOUCH_GAP:
+            if gap(state, thing) <= TOUCH_GAP:
                 return Verdict(True, f"touches the {thing_name(thing.kind, thing.colour)}")
         return None
 
@@ -261,8 +272,8 @@ class Press(_Watch):
 
     guard_stand = False
 
-    def __init__(self, panel: int) -> None:
-        super().__init__()
+    def __init__(self, panel: int, **others: Iterable[int]) -> None:
+        super().__init__(**others)
         self._panel = panel
         self._before: frozenset[int] | None = None
 
@@ -275,6 +286,57 @@ class Press(_Watch):
         return Verdict(True, "pressed the panel") if pressed else None
 
 
+class Enter(_Watch):
+    """Be 24 units inside the room."""
+
+    guard_stand = False
+
+    def __init__(self, room: int, **others: Iterable[int]) -> None:
+        super().__init__(**others)
+        self._room = room
+
+    def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
+        inside = state.level.rooms[self._room].rect.contains(state.x, state.y, ROOM_MARGIN)
+        return Verdict(True, "is in the room") if inside else None
+
+
+class Open(_Watch):
+    """One of the doors is open wide enough to walk through; no other lock or gate was opened."""
+
+    guard_stand = False
+
+    def __init__(self, doors: Iterable[int], **others: Iterable[int]) -> None:
+        super().__init__(**others)
+        self._doors = frozenset(doors)
+
+    def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
+        for index, (door, height) in enumerate(zip(state.level.doors, state.doors, strict=True)):
+            if index in self._doors:
+                if height >= DOOR_OPEN:
+                    return Verdict(True, "the door is open")
+            elif door.kind in ("locked", "remote") and height > 0.0:
+                return Verdict(False, "opened another door")
+        return None
+
+
+class Sequence:
+    """One verifier after the other; each step begins when the one before has succeeded. `stage`: the step it is at."""
+
+    def __init__(self, steps: Iterable[dict[str, Any]]) -> None:
+        self._specs = [VerifierSpec(step["name"], dict(step.get("args", {}))) for step in steps]
+        if not self._specs:
+            raise ValueError("a sequence needs steps")
+        self._verifiers = [make_verifier(spec) for spec in self._specs]
+        self.stage = 0
+
+    def update(self, state: DoomState) -> Verdict | None:
+        while True:
+            verdict = self._verifiers[self.stage].update(state)
+            if verdict is None or not verdict.success or self.stage + 1 == len(self._specs):
+                return verdict
+            self.stage += 1
+
+
 FAMILIES: dict[str, Callable[..., Verifier]] = {
     "go_to": GoTo,
     "face": Face,
@@ -284,16 +346,22 @@ FAMILIES: dict[str, Callable[..., Verifier]] = {
     "look": Look,
     "stand_still": StandStill,
     "press": Press,
+    "enter": Enter,
+    "open": Open,
+    "sequence": Sequence,
 }
 
 
-def make(spec: VerifierSpec | None) -> Verifier | None:
+def make_verifier(spec: VerifierSpec) -> Verifier:
     """A fresh verifier. Raises ValueError for an unknown name or wrong arguments, naming them."""
-    if spec is None:
-        return None
     if spec.name not in FAMILIES:
         raise ValueError(f"unknown verifier {spec.name!r}; known: {', '.join(sorted(FAMILIES))}")
     try:
         return FAMILIES[spec.name](**spec.args)
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f"verifier {spec.name}: wrong arguments {spec.args}: {error}") from error
+
+
+def make(spec: VerifierSpec | None) -> Verifier | None:
+    """A fresh verifier, or None for a task that nobody can judge. Raises ValueError like `make_verifier`."""
+    return None if spec is None else make_verifier(spec)

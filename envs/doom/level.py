@@ -13,8 +13,8 @@ from envs.doom.things import MARKER_NUMBER, NUMBERS
 
 LOCKS = {"red": 1, "blue": 2, "yellow": 3}
 DOOR_TEXTURES = {"red": "DOORRED", "blue": "DOORBLU", "yellow": "DOORYEL"}
-PLAIN_DOOR = "BIGDOOR2"
-REMOTE_DOOR = "BIGDOOR4"
+PLAIN_DOOR = "BIGDOOR6"  # of wood
+REMOTE_DOOR = "SPCDOOR3"  # of steel
 _SKILLS = "skill1=true;skill2=true;skill3=true;skill4=true;skill5=true;single=true;"
 _OPEN_SPEED = 64
 
@@ -128,6 +128,19 @@ class Level:
             raise ValueError(f"not a level: {error}") from error
 
 
+def joined(level: Level, door: int) -> tuple[int, int]:
+    """The two rooms that door number `door` joins. Raises ValueError where it does not touch two rooms."""
+    d = level.doors[door].rect
+    found = [
+        i
+        for i, room in enumerate(level.rooms)
+        if d.x0 <= room.rect.x1 and room.rect.x0 <= d.x1 and d.y0 <= room.rect.y1 and room.rect.y0 <= d.y1
+    ]
+    if len(found) != 2:
+        raise ValueError(f"door {door} touches {len(found)} rooms, not two")
+    return found[0], found[1]
+
+
 def _marker_tid(panel: int) -> int:
     return 900 + panel
 
@@ -193,7 +206,7 @@ class _Writer:
         return "\n".join(['namespace = "zdoom";', *vertices, *self.lines, *self.sides, *sectors, *things])
 
     def _door_sector(self, index: int, door: Door) -> str:
-        room = self.level.rooms[0]
+        room = self.level.rooms[joined(self.level, index)[0]]
         ceiling = 0 if door.kind != "open" else 96
         return (
             f'sector{{id={door_tag(index)};heightfloor=0;heightceiling={ceiling};texturefloor="{room.theme.floor}";'
@@ -229,8 +242,9 @@ class _Writer:
         """The rest of a one-sided line: its panel if it is one, and its side."""
         level = self.level
         if sector >= len(level.rooms):
-            kind = level.doors[sector - len(level.rooms)].kind
-            texture = "DOORTRAK" if kind != "open" else level.rooms[0].theme.wall
+            door = sector - len(level.rooms)
+            shut = level.doors[door].kind != "open"
+            texture = "DOORTRAK" if shut else level.rooms[joined(level, door)[0]].theme.wall
             self.sides.append(f'sidedef{{sector={sector};texturemiddle="{texture}";}}')
             return "dontpegbottom=true;}"
         ax, ay, bx, by = self.xs[a[0]], self.ys[a[1]], self.xs[b[0]], self.ys[b[1]]

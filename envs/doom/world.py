@@ -144,7 +144,7 @@ class DoomWorld(World):
         self._level: Level | None = None
         self._tick = 0
         self._over = True
-        self._has_doors = False
+        self._sectors = False
         self._last: Action | None = None
         self._frame: npt.NDArray[np.uint8] | None = None
 
@@ -164,11 +164,11 @@ class DoomWorld(World):
         text = textmap(level).encode()
         if len(text) > _TEXT_SIZE:
             raise ValueError(f"level text has {len(text)} bytes, more than the {_TEXT_SIZE} that are kept for it")
+        if level.doors and not self._sectors:
+            # reading door heights costs time at every step, and the engine takes the setting only when it starts
+            self.close()
+            self._sectors = True
         game = self._load(text.ljust(_TEXT_SIZE))
-        has_doors = bool(level.doors)
-        if has_doors != self._has_doors:
-            game.set_sectors_info_enabled(has_doors)
-            self._has_doors = has_doors
         game.set_seed(level_seed % 2**31)
         game.new_episode()
         game.make_action([0.0] * len(_BUTTONS), _SETTLE_TICKS)
@@ -264,6 +264,7 @@ class DoomWorld(World):
         game.set_render_messages(False)
         game.set_labels_buffer_enabled(self._labels)
         game.set_objects_info_enabled(self._state)
+        game.set_sectors_info_enabled(self._state and self._sectors)
         game.set_available_buttons(_BUTTONS)
         game.set_available_game_variables(_VARIABLES if self._state else [])
         game.set_episode_timeout(0)
@@ -294,10 +295,12 @@ class DoomWorld(World):
             elif item.name == MARKER:
                 markers.add(round(item.angle))
         doors: tuple[float, ...] = ()
-        if self._has_doors:
+        if self._level.doors:
             # sectors come in the order in which the level text lists them: rooms, then doors
             sectors = raw.sectors[len(self._level.rooms) :]
             doors = tuple(s.ceiling_height - s.floor_height for s in sectors)
+            # a panel that opens a door removes no marker: the door tells of the press
+            markers -= {i for i, p in enumerate(self._level.panels) if p.door is not None and doors[p.door] > 0.0}
         return DoomState(
             self._level, self._tick, x, y, angle, -pitch, int(ammo), int(health),
             tuple(objects), frozenset(markers), doors, self._segmentation(raw) if self._labels else None,
