@@ -113,6 +113,7 @@ def test_what_was_played_is_read_back(tmp_path: Path, observe: Any) -> None:
 
     assert episode.task is not None
     assert episode.task["verifier"] == {"name": "near", "args": {"x": 1}}
+    assert episode.options == {}
     assert episode.meta["note"] == [1, "ä"]
     assert episode.meta["versions"]["numpy"] == np.__version__
     assert episode.outcome["why"] == "the world ended the episode"

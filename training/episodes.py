@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -292,6 +292,11 @@ def complete(folder: Path, path: Path, meta: Mapping[str, Any], *, durable: bool
         sync(path.parent)
 
 
+def _task(task: Task | None) -> dict[str, Any] | None:
+    # As dataclasses.asdict, which would copy a level's every part.
+    return {**vars(task), "verifier": task.verifier and vars(task.verifier)} if task else None
+
+
 class Recorder(Subscriber):
     """Records one episode into the folder `path`, as a subscriber of the loop.
 
@@ -310,9 +315,10 @@ class Recorder(Subscriber):
     ) -> None:
         self.path = Path(path)
         self.episode: Path | None = None
+        self._task = task
         self._quality: Quality = quality
         self._durable = durable
-        self._meta = {**(meta or {}), "task": asdict(task) if task else None, "policy": policy}
+        self._meta = {**(meta or {}), "task": _task(task), "policy": policy}
         self._writer: EpisodeWriter | None = None
 
     def on_start(self, start: Start) -> None:
@@ -327,7 +333,8 @@ class Recorder(Subscriber):
                 **self._meta,
                 "instruction": start.instruction,
                 "seed": start.seed,
-                "options": dict(start.options),
+                # A level can be large: what the task says already is not said twice.
+                "options": None if self._task and start.options == self._task.options else dict(start.options),
                 "actor": start.actor,
             },
         )
@@ -367,6 +374,12 @@ class Episode:
     @property
     def task(self) -> dict[str, Any] | None:
         return self.meta.get("task")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the world was reset with."""
+        options = self.meta.get("options")
+        return (self.task or {}).get("options", {}) if options is None else options
 
     @property
     def instruction(self) -> str:
