@@ -62,6 +62,8 @@ class Action:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Action:
         """The action that a JSON object describes. Raises ValueError that names the field that is wrong."""
+        if not isinstance(data, Mapping):
+            raise ValueError(f"action: expected an object, got {data!r}")
         unknown = set(data) - {"keys", "buttons", "look", "pointer", "wheel"}
         if unknown:
             raise ValueError(f"action: unknown field {sorted(unknown)[0]!r}")
@@ -81,9 +83,13 @@ NEUTRAL = Action()
 def _finite(value: Any, field: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.floating | np.integer):
         raise ValueError(f"action.{field}: expected a number, got {value!r}")
-    if not math.isfinite(value):
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond the floats
+        number = math.inf
+    if not math.isfinite(number):
         raise ValueError(f"action.{field}: expected a finite number, got {value!r}")
-    return float(value)
+    return number
 
 
 def _pair(value: Any, field: str) -> tuple[float, float]:

@@ -6,6 +6,7 @@ turn by ten degrees?), nor that ground truth is true.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -331,7 +332,5 @@ def _said(error: Exception) -> str:
 
 
 def _close_quietly(world: World) -> None:
-    try:
+    with contextlib.suppress(Exception):  # `_life` reports what close() does wrong
         world.close()
-    except Exception as error:  # `_life` reports what close() does wrong
-        warnings.warn(f"close() raised {_said(error)}", stacklevel=2)

@@ -7,7 +7,7 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -86,7 +86,7 @@ class DoomState:
     objects: tuple[DoomObject, ...]
     markers: frozenset[int]
     doors: tuple[float, ...]
-    labels: npt.NDArray[np.uint8] | None = None
+    labels: npt.NDArray[np.uint8] | None = field(default=None, compare=False)  # arrays have no plain equality
 
 
 def _pwad(lumps: Sequence[tuple[str, bytes]]) -> bytes:
