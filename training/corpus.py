@@ -70,6 +70,8 @@ def build(
         for number, result in enumerate(pool.map(_decode, [str(part)] * len(jobs), jobs)):
             bad += result
             told(chunks[number].stop, len(paths))
+    if sum(size for _, size in bad) == total:
+        raise ValueError(f"{episodes}: every episode is damaged; they were set aside")
     if bad:
         _cut(part, bad)
     (part / "corpus.json").write_text(json.dumps({"episodes": len(paths) - len(bad), "frames": total}))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import numpy as np
 
 from agent import codec
 from agent.inference import InStep, Player, Scripted
-from agent.policy import Decision
+from agent.policy import Decision, Policy
 from agent.runtime import play
 from envs.doom.world import DoomState, DoomWorld
 from tasks import expert, suites, verify
 from tasks.task import Task
 from training.annotate import annotate, query_of
+from training.crew import Crew, Failed
 from training.episodes import Recorder
 
 NOISE = 0.12  # chance that a burst of random decisions begins
@@ -42,53 +44,51 @@ class NoisyExpert:
         return codec.decode((turn, look if self._rng.random() < 0.2 else codec.NOOP[1], move, 0))
 
 
-def _worker(core: int, jobs: Any, done: Any, out: Path, policy: str | None, queries: int) -> None:
-    os.sched_setaffinity(0, {core})  # the game inherits it: on one core they wake each other faster
-    world = DoomWorld(labels=True)
-    make = _player_maker(policy)
-    try:
-        while True:
-            task: Task | None = jobs.get()
-            if task is None:
-                break
-            rng = np.random.default_rng([task.seed, 2])
-            spec = task.verifier
-            verifier = verify.make(spec)
-            assert spec is not None
-            assert verifier is not None
+class Demonstrator:
+    """A crew's worker: plays and annotates one task a job, and records it under `out`."""
 
-            def notes(state: DoomState, rng: Any = rng, spec: Any = spec) -> dict[str, Any]:
-                return annotate(rng, state, query_of(state.level, spec), queries)
+    def __init__(self, out: Path, policy: str | None, queries: int) -> None:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        self._out, self._queries, self._policy = out, queries, policy or "expert"
+        self._loaded: Policy | None = None
+        if policy is not None:
+            from agent.small import load_small
 
-            recorder = Recorder(out / task.id.replace("/", "-"), task=task, policy=policy or "expert", durable=False)
-            outcome = play(
-                world,
-                make(task),
-                task.instruction,
-                seed=task.seed,
-                options=task.options,
-                time_limit=task.time_limit,
-                judge=verifier.update,
-                annotate=notes,
-                subscribers=[recorder],
-                observe="decision",
-            )
-            done.put((task.id, outcome.success, outcome.decisions))
-    finally:
-        world.close()
-        done.put(None)
+            self._loaded = load_small(policy)
+        self._world = DoomWorld(labels=True)
+
+    def work(self, job: Task) -> tuple[bool | None, int]:
+        """Play one task; its success and its number of decisions."""
+        spec, verifier = job.verifier, verify.make(job.verifier)
+        if spec is None or verifier is None:
+            raise ValueError(f"task {job.id} has no verifier")
+        rng = np.random.default_rng([job.seed, 2])
+
+        def notes(state: DoomState) -> dict[str, Any]:
+            return annotate(rng, state, query_of(state.level, spec), self._queries)
+
+        player: Player = InStep(self._loaded) if self._loaded else Scripted(NoisyExpert(job))
+        outcome = play(
+            self._world,
+            player,
+            job.instruction,
+            seed=job.seed,
+            options=job.options,
+            time_limit=job.time_limit,
+            judge=verifier.update,
+            annotate=notes,
+            subscribers=[Recorder(_folder(self._out, job), task=job, policy=self._policy, durable=False)],
+            observe="decision",
+        )
+        player.close()
+        return outcome.success, outcome.decisions
+
+    def close(self) -> None:
+        self._world.close()
 
 
-def _player_maker(policy: str | None) -> Callable[[Task], Player]:
-    if policy is None:
-        return lambda task: Scripted(NoisyExpert(task))
-    import torch
-
-    from agent.small import load_small
-
-    torch.set_num_threads(1)
-    loaded = load_small(policy)
-    return lambda task: InStep(loaded)
+def _folder(out: Path, task: Task) -> Path:
+    return out / task.id.replace("/", "-")
 
 
 def demonstrate(
@@ -101,52 +101,18 @@ def demonstrate(
     workers: int = 2,
     queries: int = 6,
     time_limit: int = 280,
-) -> Iterator[tuple[str, bool | None, int]]:
-    """Record `episodes` annotated episodes of a training suite into `out`; yields (task id, success, decisions).
+) -> Iterator[tuple[bool | None, int]]:
+    """Record `episodes` annotated episodes of a training suite into `out`; yields (success, decisions) of each.
 
     `policy`: a checkpoint that plays while the expert annotates; None for the noisy expert. Episodes that are there
     already are not played again. Raises ValueError for a suite that is held out.
     """
     out.mkdir(parents=True, exist_ok=True)
     chosen = suites.training(suite)
-    context = multiprocessing.get_context("spawn")
-    jobs: Any = context.Queue(maxsize=8 * workers)
-    done: Any = context.Queue()
-    cores = sorted(os.sched_getaffinity(0))
-    crew = [
-        context.Process(target=_worker, args=(cores[i % len(cores)], jobs, done, out, policy, queries), daemon=True)
-        for i in range(workers)
-    ]
-    for process in crew:
-        process.start()
-
-    def feed() -> Iterator[Task]:
-        for index in range(episodes):
-            task = chosen.task(seed, index, evaluation=False)
-            if not (out / task.id.replace("/", "-")).exists():
-                yield Task(**{**task.__dict__, "time_limit": time_limit})
-
-    try:
-        tasks = feed()
-        waiting, open_jobs, finished = True, 0, 0
-        while finished < workers:
-            while waiting and open_jobs < 8 * workers:
-                task = next(tasks, None)
-                if task is None:
-                    waiting = False
-                    for _ in crew:
-                        jobs.put(None)
-                    break
-                jobs.put(task)
-                open_jobs += 1
-            result = done.get()
-            if result is None:
-                finished += 1
-                continue
-            open_jobs -= 1
+    tasks = (chosen.task(seed, index, evaluation=False) for index in range(episodes))
+    todo = (replace(task, time_limit=time_limit) for task in tasks if not _folder(out, task).exists())
+    with Crew(partial(Demonstrator, out, policy, queries), workers) as crew:
+        for task, result in crew.run(todo):
+            if isinstance(result, Failed):
+                raise RuntimeError(f"task {task.id}: {result.error}")
             yield result
-    finally:
-        for process in crew:
-            process.terminate()
-        for process in crew:
-            process.join()

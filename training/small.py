@@ -147,7 +147,7 @@ def _collect(
         workers=recipe.workers,
         queries=recipe.queries,
     )
-    for _, success, count in results:
+    for success, count in results:
         done, successes, decisions = done + 1, successes + bool(success), decisions + count
         rate = decisions / (time.monotonic() - start)
         told(Progress(name, done, section.episodes, {"success": successes / done, "decisions/s": rate}))

@@ -1,0 +1,147 @@
+"""`agent eval`: how often a policy does what it is told, beside the expert, chance and controls of language."""
+
+from __future__ import annotations
+
+import json as json_text
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.cli import console
+from agent.cli.options import Env, PolicyName
+from envs.errors import UserError
+
+if TYPE_CHECKING:
+    from envs.world import World
+    from tasks.task import Task
+
+app = console.verb()
+
+
+@app.command(name="eval")
+def evaluate(
+    suite: Annotated[str, typer.Option(help="A suite of tasks: agent list suites.")] = "doom-basic",
+    policy: PolicyName = "small",
+    episodes: Annotated[int, typer.Option(min=1, help="Tasks to play; with --tasks, at most so many.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the tasks.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes, a core each where there are enough.")] = 2,
+    tasks: Annotated[Path | None, typer.Option(help="A YAML file of own tasks instead of a suite.")] = None,
+    env: Env = "doom",
+    baselines: Annotated[
+        bool, typer.Option("--baselines/--policy-only", help="Also play expert, random and the controls of language.")
+    ] = True,
+    json: Annotated[Path | None, typer.Option(help="Write the results there as JSON; - for standard output.")] = None,
+) -> None:
+    """Measure success with 95 % Wilson intervals, per verb and in all, on levels that training never sees.
+
+    \b
+    no language: the same policy with an empty instruction.
+    language control: the instruction names another thing, the verifier wants the first. Who listens fails.
+
+    \b
+    Examples:
+      agent eval --suite doom-basic --policy small --episodes 500
+      agent eval --suite doom-pairs --policy runs/mine/small --policy-only --json pairs.json
+      agent eval --tasks examples/tasks.yaml --policy small
+    """
+    machine = json is not None and str(json) == "-"
+    screen = console.console(machine=machine)
+    with screen.status("starting"):
+        from agent.cli import compose
+        from training import evaluate as evaluation
+
+        chosen = _from_file(tasks, episodes, seed) if tasks else _from_suite(suite, episodes, seed)
+        worlds = {task.world for task in chosen}
+        if worlds != {env}:
+            raise UserError(f"these tasks are played in world {sorted(worlds)[0]!r}, not in {env!r}")
+        # wrong names and checkpoints that do not fit are told before processes start
+        compose.world_factory(env)
+        scripted = hasattr(compose.load_policy(policy), "start")  # it does not read, so controls say nothing of it
+        others = evaluation.BASELINES if scripted else (*evaluation.BASELINES, *evaluation.CONTROLS)
+        rows = ["policy", *(row for row in others if baselines and row != policy)]
+    from rich import progress
+
+    with progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+        console=screen,
+    ) as bars:
+        bar = bars.add_task("starting", total=None)
+        tallies = evaluation.evaluate(
+            chosen,
+            partial(compose.load_policy, policy),
+            partial(_open_world, env),
+            workers=workers,
+            rows=rows,
+            told=lambda row, done, total: bars.update(bar, completed=done, total=total, description=row),
+        )
+    results = {row: tally.to_json() for row, tally in tallies.items()}
+    mine = results.pop("policy")
+    report = {
+        "suite": str(tasks) if tasks else suite,
+        "policy": policy,
+        "seed": seed,
+        **mine,
+        "baselines": results,
+        **compose.provenance(),
+    }
+    if machine:
+        console.print_json(report)
+        return
+    screen.print(_table(policy, {policy: mine, **results}))
+    for why, count in list(mine["failures"].items())[:5]:
+        screen.print(f"  {count:4d} x {why}", style="dim", markup=False)
+    if json is not None:
+        try:
+            json.write_text(json_text.dumps(report, indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"--json {json}: {error.strerror}") from error
+        screen.print(f"Results: {json}", markup=False)
+
+
+def _open_world(name: str) -> World:
+    from agent.cli import compose
+
+    return compose.world_factory(name)()
+
+
+def _from_suite(name: str, episodes: int, seed: int) -> list[Task]:
+    from envs import plugins
+    from tasks import suites
+
+    if name not in suites.SUITES:
+        raise UserError(plugins.unknown_name("suite", name, list(suites.SUITES)))
+    return list(suites.evaluation(name).tasks(seed, episodes))
+
+
+def _from_file(path: Path, episodes: int, seed: int) -> list[Task]:
+    from tasks.files import load_tasks
+
+    try:
+        found = load_tasks(path)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    judged = [task for task in found if task.verifier is not None]
+    if not judged:
+        raise UserError(f"{path}: no task has a verifier, so nothing can be measured")
+    return judged[:episodes]
+
+
+def _table(policy: str, results: dict[str, dict[str, Any]]) -> Any:
+    """A row for the whole and one for each verb, a column for each player."""
+
+    def cell(value: dict[str, Any] | None) -> str:
+        if value is None or value["success"] is None:
+            return "-"
+        low, high = value["ci"]
+        return f"{100 * value['success']:.1f} ({100 * low:.0f}–{100 * high:.0f})"
+
+    verbs = sorted({verb for result in results.values() for verb in result["by_verb"]})
+    lines = [["all", *(cell(r) for r in results.values())]]
+    lines += [[verb, *(cell(r["by_verb"].get(verb)) for r in results.values())] for verb in verbs]
+    lines.append(["episodes", *(str(r["episodes"]) for r in results.values())])
+    return console.table(["success %", *results], lines)

@@ -1,0 +1,156 @@
+"""Evaluation: how often a policy does what it is told, with confidence intervals, beside baselines and controls."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from scipy.stats import binomtest
+
+from agent.inference import InStep, Scripted
+from agent.runtime import play
+from envs import plugins
+from envs.world import World
+from tasks import controls, verify
+from tasks.task import Task
+from training.crew import Crew, Failed
+
+CONTROLS: dict[str, Callable[[Task], Task | None]] = {
+    "no language": controls.without_language,
+    "language control": controls.other_name,
+}
+BASELINES = ("expert", "random")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One episode: a task, as the row of the table sees it. `row` is "policy", or of BASELINES or CONTROLS."""
+
+    row: str
+    task: Task
+
+
+@dataclass(frozen=True)
+class Result:
+    success: bool
+    why: str
+    decisions: int
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """The 95 % Wilson interval of a proportion; (0, 1) where there is nothing."""
+    if n == 0:
+        return 0.0, 1.0
+    interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+@dataclass
+class Tally:
+    """Successes, by verb and in all, and why the others failed."""
+
+    by_verb: dict[str, list[int]] = field(default_factory=dict)
+    failures: Counter[str] = field(default_factory=Counter)
+
+    def add(self, verb: str, success: bool, why: str) -> None:
+        counts = self.by_verb.setdefault(verb, [0, 0])
+        counts[0] += success
+        counts[1] += 1
+        if not success:
+            self.failures[f"{verb}: {why}"] += 1
+
+    def to_json(self) -> dict[str, Any]:
+        """`success`, `ci`, `episodes`, and the same for every verb in `by_verb`."""
+        total = [sum(c[i] for c in self.by_verb.values()) for i in (0, 1)]
+        return {
+            **_share(*total),
+            "by_verb": {verb: _share(*counts) for verb, counts in sorted(self.by_verb.items())},
+            "failures": dict(self.failures.most_common(8)),
+        }
+
+
+def _share(successes: int, n: int) -> dict[str, Any]:
+    return {"success": successes / n if n else None, "ci": list(wilson(successes, n)), "episodes": n}
+
+
+class Evaluator:
+    """A crew's worker: plays one episode a job, in lockstep."""
+
+    def __init__(self, policy: Any, make_world: Callable[[], World]) -> None:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        self._load, self._make_world = policy, make_world
+        self._policies: dict[str, Any] = {}
+        self._world: World | None = None
+
+    def work(self, job: Job) -> Result:
+        task = job.task
+        self._world = self._world or self._make_world()
+        policy = self._policy(job.row if job.row in BASELINES else "policy")
+        scripted = hasattr(policy, "start")
+        player = Scripted(policy.start(task), spec=policy.spec) if scripted else InStep(policy)
+        verifier = verify.make(task.verifier)
+        if verifier is None:
+            raise ValueError(f"task {task.id} has no verifier")
+        outcome = play(
+            self._world,
+            player,
+            task.instruction,
+            seed=task.seed,
+            options=task.options,
+            time_limit=task.time_limit,
+            judge=verifier.update,
+            observe="decision",
+        )
+        player.close()
+        return Result(bool(outcome.success), outcome.why, outcome.decisions)
+
+    def _policy(self, name: str) -> Any:
+        if name not in self._policies:
+            policy = self._load() if name == "policy" else plugins.load("policy", name)()
+            self._policies[name] = policy
+        return self._policies[name]
+
+    def close(self) -> None:
+        if self._world is not None:
+            self._world.close()
+            self._world = None
+
+
+def evaluate(
+    tasks: Sequence[Task],
+    load: Callable[[], Any],
+    make_world: Callable[[], World],
+    *,
+    workers: int = 2,
+    rows: Sequence[str] = ("policy",),
+    told: Callable[[str, int, int], None] = lambda row, done, total: None,
+) -> dict[str, Tally]:
+    """Play every task once for every row; how it went, by row.
+
+    `load` makes the policy in each process, `make_world` the world; both must be picklable. `rows`: see Job. A control
+    leaves out tasks that have nothing to exchange. `told(row, done, total)` hears of progress. Raises RuntimeError
+    where an episode could not be played.
+    """
+    jobs = {row: list(_jobs(row, tasks)) for row in rows}
+    total = sum(len(of_row) for of_row in jobs.values())
+    tallies = {row: Tally() for row in rows}
+    done = 0
+    with Crew(partial(Evaluator, load, make_world), min(workers, max(1, total))) as crew:
+        for job, result in crew.run([job for of_row in jobs.values() for job in of_row]):
+            if isinstance(result, Failed):
+                raise RuntimeError(f"task {job.task.id}: {result.error}")
+            tallies[job.row].add(job.task.verb, result.success, result.why)
+            done += 1
+            told(job.row, done, total)
+    return tallies
+
+
+def _jobs(row: str, tasks: Sequence[Task]) -> Iterator[Job]:
+    for task in tasks:
+        changed = CONTROLS[row](task) if row in CONTROLS else task
+        if changed is not None:
+            yield Job(row, changed)
