@@ -87,10 +87,21 @@ def held(action: Action) -> list[str]:
     return words
 
 
-def write_report(path: Path, *, title: str, config: Mapping[str, Any], boards: Sequence[Storyboard]) -> None:
-    """Write the report of the episodes that `boards` followed. A `video.mp4` beside it is shown in it."""
+def write_report(
+    path: Path, *, title: str, config: Mapping[str, Any], boards: Sequence[Storyboard], video_note: str = ""
+) -> None:
+    """Write the report of the episodes that `boards` followed.
+
+    A `video.mp4` beside it is shown in it, with `video_note` below.
+    """
     episodes = [_episode(board) for board in boards if board.start is not None and board.outcome is not None]
-    page = _template().render(title=title, config=config, episodes=episodes, video=(path.parent / "video.mp4").exists())
+    page = _template().render(
+        title=title,
+        config=config,
+        episodes=episodes,
+        video=(path.parent / "video.mp4").exists(),
+        video_note=video_note,
+    )
     path.write_text(page, encoding="utf-8")
 
 

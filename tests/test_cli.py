@@ -250,6 +250,27 @@ def test_list_says_where_parts_come_from(capsys: pytest.CaptureFixture[str]) -> 
     assert doom["kind"] == "world"
     assert doom["from"].startswith("ludens ")
     assert doom["broken"] == ""
+    out, _ = agent("list", "tasks", capsys=capsys)
+    assert "doom-basic" in out
+    assert "pick_up" in out
+
+
+def test_replay_films_an_episode_anew(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    import av
+
+    agent("play", "look up", "--policy", "expert", "--seed", "2", "--out", "run", capsys=capsys)
+    agent("replay", "run", "--video", "up.mp4", "--resolution", "320x240", capsys=capsys)
+    for path in (tmp_path / "run" / "video.mp4", tmp_path / "up.mp4"):
+        with av.open(str(path)) as container:
+            pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert pictures[0].shape == (480, 640, 3)
+        assert len(pictures) > 42  # the outcome stays in view
+        assert (pictures[0] != pictures[-1]).any()
+    assert "Drawn anew at 640x480" in (tmp_path / "run" / "report.html").read_text()
+    _, err = agent("play", "look up", "--policy", "expert", "--out", "run", status=2, capsys=capsys)
+    assert "--out run: it is not empty" in err
+    _, err = agent("replay", "run", "--video", "up.txt", status=2, capsys=capsys)
+    assert "up.txt: expected a name that ends in .mp4" in err
 
 
 def test_doctor_tries_the_parts(capsys: pytest.CaptureFixture[str]) -> None:

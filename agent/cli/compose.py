@@ -14,8 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from agent.inference import Beside, InStep, Player, Scripted
-from agent.policy import PolicySpec
+from agent.policy import Context, PolicySpec
 from envs import plugins
 from envs.errors import UserError
 from envs.world import World
@@ -52,7 +54,7 @@ def load_policy(name: str) -> Any:
     """
     try:
         if is_path(name):
-            return plugins.load("policy", "small")(Path(name))
+            return plugins.load("policy", "small")(Path(name).expanduser())
         return plugins.load("policy", name)()
     except (ValueError, OSError) as error:
         raise UserError(f"policy {name!r}: {error}") from error
@@ -84,7 +86,12 @@ def make_player(policy: Any, task: Task, world: World, clock: Clock) -> Player:
     if policy.spec.tick_hz != world.tick_hz:
         made, has = policy.spec.tick_hz, world.tick_hz
         raise UserError(f"the policy was made for {made:g} ticks a second, world {task.world!r} has {has:g}")
-    return Beside(policy) if clock == "realtime" else InStep(policy)
+    if clock == "lockstep":
+        return InStep(policy)
+    # The first decision is slow while caches fill: have it before the clock runs.
+    blank = np.zeros((*policy.spec.frame_size, 3), np.uint8)
+    policy.act([Context(frames=(blank,) * max(1, policy.spec.history), instruction=task.instruction)])
+    return Beside(policy)
 
 
 def keep_clock(world: World, clock: Clock) -> World:

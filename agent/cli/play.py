@@ -23,7 +23,7 @@ app = console.verb()
 TOUR = (
     "go to the green torch",
     "pick up the red key",
-    "shoot the barrel",
+    "shoot the cacodemon",
     "face the blue column",
     "look up",
 )
@@ -49,7 +49,7 @@ def play(
       agent play
       agent play --env doom "pick up the red key"
       agent play "go to the blue torch" --policy expert --seed 7
-      agent play "shoot the barrel" --time realtime --json
+      agent play "shoot the imp" --time realtime --json
     """
     if instruction is not None and not instruction.strip():
         raise UserError('the instruction is empty; for example: agent play "pick up the red key"')
@@ -84,11 +84,14 @@ def play(
                 break
     finally:
         world.close()
-    report = session.finish(instruction or "A tour of five instructions")
+    with screen.status("writing the video and the report"):
+        report, video = session.finish(instruction or "A tour of five instructions")
     if json:
-        console.print_json({"folder": str(folder), "report": str(report), "episodes": session.episodes})
+        paths = {"folder": str(folder), "report": str(report), "video": str(video) if video else None}
+        console.print_json({**paths, "episodes": session.episodes})
     else:
-        screen.print(f"\nReport: {report}", markup=False)
+        screen.print(f"\nVideo:  {video}" if video else "\nno video: see config.json", markup=False)
+        screen.print(f"Report: {report}", markup=False)
         again = f" {instruction!r}" if instruction else ""
         screen.print(f"Again:  agent play --env {env} --policy {policy} --seed {first}{again}", markup=False)
     if interrupted:

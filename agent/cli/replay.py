@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +14,6 @@ from envs.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from agent.runtime import Step
-    from envs.world import World
     from training.episodes import Episode
 
 app = console.verb()
@@ -61,6 +58,12 @@ def replay(
             if not json:
                 _tell_verify(screen, result["verify"])
         results.append(result)
+    if video is not None:
+        from agent.cli.film import film
+
+        with screen.status(f"writing {video}"):
+            film(video, episodes, resolution=resolution)
+        screen.print(f"\nVideo: {video}", markup=False)
     if json:
         console.print_json(results)
     if any(not result.get("verify", {"same": True})["same"] for result in results):
@@ -83,6 +86,7 @@ def _episodes(path: Path) -> list[Episode]:
 
 def _tell(screen: Console, episode: Episode) -> None:
     """What was done, a row for each stretch of ticks with the same hands."""
+    from agent.cli.film import steps
     from agent.report import held
 
     outcome = episode.outcome
@@ -104,64 +108,21 @@ def _tell(screen: Console, episode: Episode) -> None:
     screen.print(console.table(("ticks", "hands", "actor", "said and thought"), cells))
 
 
-def steps(episode: Episode) -> Iterator[Step]:
-    """The steps of an episode as the loop told them, without their frames."""
-    from agent.policy import Decision
-    from agent.runtime import Step
-
-    rows = episode.steps.to_pylist()
-    for row, action in zip(rows, episode.actions(), strict=True):
-        spoken = Decision((action,), row["thought"], row["speech"]) if row["decision"] >= 0 else None
-        yield Step(
-            tick=row["tick"], frame=None, action=action, reward=row["reward"], instruction=row["instruction"],
-            actor=row["actor"], starved=row["starved"], decision=spoken, index=row["decision"], asked=row["asked"],
-            info={},
-        )  # fmt: skip
-
-
-def _world(episode: Episode, resolution: str | None = None) -> World:
-    """The world that an episode was played in, with frames of its size or of `resolution`."""
-    from agent.cli.compose import world_factory
-
-    task = episode.task
-    if task is None:
-        raise UserError(f"{episode.path}: it does not say in which world it was played")
-    height, width = episode.meta["frame_size"]
-    if resolution is None:
-        world = world_factory(task["world"])()
-        if world.observation_space["pixels"].shape[:2] == (height, width):  # type: ignore[index]
-            return world
-        world.close()
-    return world_factory(task["world"], resolution=resolution or f"{width}x{height}")()
-
-
-def _again(episode: Episode, world: World) -> Iterator[Any]:
-    """Play the recorded actions in `world`; the frame before each tick, and the last one."""
-    observation, _ = world.reset(seed=episode.meta["seed"], options=episode.meta["options"])
-    yield observation["pixels"]
-    for action in episode.actions():
-        observation, _, terminated, truncated, _ = world.step(action)
-        yield observation["pixels"]
-        if terminated or truncated:
-            return
-
-
 def _verify(episode: Episode) -> dict[str, Any]:
     """Compare every recorded frame with the one that the same actions lead to now."""
     import numpy as np
 
+    from agent.cli.film import again, open_world
     from training.episodes import EpisodeError
 
-    world = _world(episode)
+    world = open_world(episode)
     try:
-        if not world.deterministic:
-            raise UserError(f"{episode.path}: its world does not promise the same frames for the same actions")
         recorded = episode.frames()
         at = {row["tick"]: row["frame"] for row in episode.steps.to_pylist() if row["frame"] >= 0}
         if len(at) < len(recorded):
             at[episode.meta["ticks"]] = len(recorded) - 1  # the final view
         compared, first, worst = 0, None, 0.0
-        for tick, frame in enumerate(_again(episode, world)):
+        for tick, frame in enumerate(again(episode, world)):
             if tick not in at:
                 continue
             difference = float(np.abs(frame.astype(np.int16) - recorded[at[tick]]).mean())

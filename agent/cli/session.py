@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from agent.cli.compose import slug
+from agent.cli.film import film
 from agent.inference import Player
 from agent.report import Storyboard, write_report
 from agent.runtime import Outcome, Subscriber, play
+from envs.errors import UserError
 from envs.world import World
 from tasks import verify
 from tasks.task import Task
-from training.episodes import Recorder
+from training.episodes import EpisodeError, Recorder, read_episode
 
 
 class Session:
-    """Plays tasks one after the other into `folder`: config.json, an episode each, report.html.
+    """Plays tasks one after the other into `folder`: config.json, an episode each, video.mp4, report.html.
 
     `config`: JSON values that say how the run came about; the tasks and their outcomes are added.
     """
@@ -64,11 +66,25 @@ class Session:
         self._write_config()
         return outcome
 
-    def finish(self, title: str) -> Path:
-        """Write the report; its path."""
-        report = self.folder / "report.html"
-        write_report(report, title=title, config=self._config, boards=self._boards)
-        return report
+    def finish(self, title: str) -> tuple[Path, Path | None]:
+        """Write the video and the report; their paths, None where nothing could be filmed."""
+        video: Path | None = self.folder / "video.mp4"
+        drawn = None
+        try:
+            recorded = [read_episode(path) for item in self.episodes if (path := item["episode"]) is not None]
+            if recorded and video is not None:
+                drawn = film(video, recorded)
+            else:
+                video = None
+        except (EpisodeError, UserError) as error:
+            self._config["video"] = f"not written: {error}"
+            video = None
+        finally:  # also when Ctrl+C ends the filming
+            report = self.folder / "report.html"
+            note = f"Drawn anew at {drawn} from the recorded actions; below is what the agent saw." if drawn else ""
+            write_report(report, title=title, config=self._config, boards=self._boards, video_note=note)
+            self._write_config()
+        return report, video
 
     def _write_config(self) -> None:
         text = json.dumps({**self._config, "episodes": self.episodes}, indent=2, ensure_ascii=False)

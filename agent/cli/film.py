@@ -1,0 +1,132 @@
+"""Episodes shown to people: their steps, their actions played again, and videos with everything drawn in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from agent.cli.compose import world_factory
+from agent.overlay import draw, write_video
+from agent.policy import Decision
+from agent.runtime import Frame, Step
+from envs.errors import UserError
+from envs.world import World
+from training.episodes import Episode, EpisodeError
+
+FOR_PEOPLE = "640x480"  # how a world is drawn for a video, where it can be played again
+_SIZE = (480, 640)  # of a video, height and width
+_END_SECONDS = 1.2  # the outcome stays in view
+_ANIMATION_HZ = 12.0  # GIF and WebP are for pages: fewer pictures
+
+
+def steps(episode: Episode) -> Iterator[Step]:
+    """The steps of an episode as the loop told them, without frames; a decision's words stand at its first tick."""
+    for row, action in zip(episode.steps.to_pylist(), episode.actions(), strict=True):
+        yield Step(
+            tick=row["tick"],
+            frame=None,
+            action=action,
+            reward=row["reward"],
+            instruction=row["instruction"],
+            actor=row["actor"],
+            starved=row["starved"],
+            decision=None if row["starved"] else Decision((action,), row["thought"], row["speech"]),
+            index=row["decision"],
+            asked=row["asked"],
+            info={},
+        )
+
+
+def open_world(episode: Episode, resolution: str | None = None) -> World:
+    """The world that an episode was played in, with frames of its size or of `resolution`.
+
+    Raises UserError where it can't be played again.
+    """
+    if episode.task is None:
+        raise UserError(f"{episode.path}: it does not say in which world it was played")
+    name = episode.task["world"]
+    height, width = episode.meta["frame_size"]
+    world = world_factory(name, resolution=resolution)()
+    if resolution is None and world.observation_space["pixels"].shape[:2] != (height, width):  # type: ignore[index]
+        world.close()
+        world = world_factory(name, resolution=f"{width}x{height}")()
+    if not world.deterministic:
+        world.close()
+        raise UserError(f"{episode.path}: world {name!r} does not promise the same frames for the same actions")
+    return world
+
+
+def again(episode: Episode, world: World) -> Iterator[Frame]:
+    """Play the recorded actions in `world`: the frame before each tick, then the last one."""
+    observation, _ = world.reset(seed=episode.meta["seed"], options=episode.meta["options"])
+    yield observation["pixels"]
+    for action in episode.actions():
+        observation, _, terminated, truncated, _ = world.step(action)
+        yield observation["pixels"]
+        if terminated or truncated:
+            return
+
+
+def film(path: Path, episodes: Sequence[Episode], *, resolution: str | None = FOR_PEOPLE) -> str | None:
+    """Write one video of `episodes`: .mp4, .webp or .gif.
+
+    With `resolution` they are drawn anew, the recorded actions being played again; without it, or where a world can't
+    do that, the recorded frames are shown. Returns the resolution that was drawn. Raises UserError on a path that
+    can't be written and EpisodeError on a damaged episode.
+    """
+    used: str | None = resolution
+    if resolution is not None:
+        try:
+            for episode in episodes:
+                open_world(episode, resolution).close()
+        except UserError:
+            used = None
+    hz = episodes[0].tick_hz
+    every = 1 if path.suffix == ".mp4" else max(1, round(hz / _ANIMATION_HZ))
+    try:
+        write_video(path, _pictures(episodes, used, every), hz / every)
+    except EpisodeError:
+        raise
+    except (ValueError, OSError) as error:
+        raise UserError(f"--video {path}: {error}") from error
+    return used
+
+
+def _pictures(episodes: Sequence[Episode], resolution: str | None, every: int) -> Iterator[Frame]:
+    for episode in episodes:
+        world = open_world(episode, resolution) if resolution is not None else None
+        try:
+            frames = again(episode, world) if world is not None else _recorded(episode)
+            yield from _drawn(episode, frames, every)
+        finally:
+            if world is not None:
+                world.close()
+
+
+def _recorded(episode: Episode) -> Iterator[Frame]:
+    """The recorded frame of each tick, then the last one; a tick that was not drawn shows the one before."""
+    frames = episode.frames()
+    seen = [index for index in episode.steps["frame"].to_pylist() if index >= 0]
+    now = 0
+    for index in episode.steps["frame"].to_pylist():
+        now = index if index >= 0 else now
+        yield frames[now]
+    yield frames[-1] if len(frames) > len(seen) else frames[now]
+
+
+def _drawn(episode: Episode, frames: Iterator[Frame], every: int) -> Iterator[Frame]:
+    hz, words, last = episode.tick_hz, "", None
+    for step, frame in zip(steps(episode), frames, strict=False):
+        if step.decision is not None and (step.decision.thought or step.decision.speech):
+            words = step.decision.speech or step.decision.thought
+        if step.tick % every == 0:
+            yield draw(frame, step.instruction, step.action, tick=step.tick, tick_hz=hz, thought=words, size=_SIZE)
+        last = step
+    final = next(frames, None)
+    if final is not None and last is not None:
+        ended = draw(
+            final, last.instruction, tick=last.tick + 1, tick_hz=hz, success=episode.success,
+            why=episode.outcome.get("why", ""), size=_SIZE,
+        )  # fmt: skip
+        for _ in range(max(1, round(_END_SECONDS * hz / every))):
+            yield ended
