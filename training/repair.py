@@ -76,9 +76,7 @@ def repair(root: Path | str) -> tuple[list[Path], list[Path]]:
     alive are left alone. To repair twice is as good as once.
     """
     saved, lost = [], []
-    for folder in sorted(Path(root).rglob(f"{TEMPORARY}*")):
-        if QUARANTINE in folder.relative_to(root).parts:
-            continue
+    for folder in _leftovers(root):
         with _abandoned(folder) as abandoned:
             if not abandoned:
                 continue
@@ -91,6 +89,15 @@ def repair(root: Path | str) -> tuple[list[Path], list[Path]]:
                 logger.warning("%s: its writer was killed; saved what was written before as %s", folder, path)
                 saved.append(path)
     return saved, lost
+
+
+def _leftovers(root: Path | str) -> list[Path]:
+    """The temporary folders under `root`, of writers dead or alive."""
+    found = []
+    for folder, folders, _ in os.walk(root):  # which takes it calmly that folders come and go meanwhile
+        found += [Path(folder, name) for name in folders if name.startswith(TEMPORARY)]
+        folders[:] = [name for name in folders if name != QUARANTINE and not name.startswith(".")]
+    return sorted(found)
 
 
 @contextmanager
