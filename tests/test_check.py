@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -270,3 +274,30 @@ def test_random_and_real_time_worlds_are_not_asked_for_determinism():
         deterministic = False
 
     assert check_world(Random) == []
+
+
+def test_the_examples_of_the_documentation_run():
+    text = Path(__file__).parent.parent.joinpath("docs", "worlds.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 3
+    names = {"__name__": "__main__"}  # so that the class is sent to the workers by value, as from a script
+    for block in blocks:
+        exec(block, names)
+    assert names["pixels"].shape == (8, 60, 80, 3)
+
+
+def test_gymnasium_makes_worlds_by_their_id():
+    import envs.registration  # noqa: F401
+
+    env = gymnasium.make("ludens/doom-v0", resolution="320x240")
+    assert isinstance(env.unwrapped, DoomWorld)
+    observation, _ = env.reset(seed=3)
+    for _ in range(3):
+        observation, *_ = env.step(env.action_space.sample())
+    assert observation["pixels"].shape == (240, 320, 3)
+    env.close()
+
+
+def test_importing_envs_and_its_plugins_imports_no_gymnasium():
+    script = "import sys, envs, envs.plugins; sys.exit('gymnasium' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
