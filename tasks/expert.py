@@ -14,25 +14,38 @@ from agent.policy import Context, Decision, PolicySpec
 from envs.doom.things import KINDS
 from envs.doom.world import DoomObject, DoomState
 from tasks.navigation import Route, clear
+from tasks.planning import Errand, Point, barred_doors, closed, errand, errand_for, room_of
 from tasks.task import Task, VerifierSpec
-from tasks.verify import PLAYER_RADIUS, REACH, aim_tolerance, bearing, distance, face_tolerance
+from tasks.verify import PLAYER_RADIUS, REACH, Steps, aim_tolerance, bearing, distance, face_tolerance
 
 SEARCH_TURN = 32.0  # degrees a decision while the target is out of view; always the same way, so that it can be learned
 VIEW = 44.0  # half of what is seen, degrees
 WALK_ANGLE = 24.0  # walk while the way ahead is within this
 SHOOT_RANGE = 300.0
+DOOR_REACH = 60.0  # map units from a door's middle at which the expert uses it
+USE_ANGLE = 20.0  # degrees
 
 Tokens = codec.Tokens
 
 
-def choose(state: DoomState, spec: VerifierSpec) -> Tokens:
-    """The action tokens for one decision towards what `spec` verifies. Raises ValueError for an unknown verifier."""
+def choose(state: DoomState, spec: VerifierSpec, stage: int = 0) -> Tokens:
+    """The action tokens for one decision towards what `spec` verifies.
+
+    `stage`: where a sequence is at, as its verifier says. Raises ValueError for an unknown verifier.
+    """
+    if spec.name == "sequence":
+        step = spec.args["steps"][stage]
+        return choose(state, VerifierSpec(step["name"], step.get("args", {})))
     if spec.name == "look":
         return _look(state, 1.0 if spec.args["direction"] == "up" else -1.0)
     if spec.name == "stand_still":
         return codec.NOOP
     if spec.name == "press":
-        return _press(state, spec.args["panel"])
+        return _first(state, state.level.panels[spec.args["panel"]].centre) or _press(state, spec.args["panel"])
+    if spec.name == "enter":
+        return _enter(state, spec.args["room"])
+    if spec.name == "open":
+        return _open(state, spec.args["doors"])
     targets = frozenset(spec.args["targets"])
     thing = _nearest(state, targets)
     if thing is None:
@@ -40,7 +53,7 @@ def choose(state: DoomState, spec: VerifierSpec) -> Tokens:
     family = _FAMILIES.get(spec.name)
     if family is None:
         raise ValueError(f"the expert does not know the verifier {spec.name!r}")
-    return family(state, thing)
+    return _first(state, (thing.x, thing.y)) or family(state, thing)
 
 
 def find(state: DoomState, index: int) -> DoomObject | None:
@@ -71,18 +84,85 @@ def _walk_to(state: DoomState, x: float, y: float, stop: float, avoid: Sequence[
     """Walk to within `stop` of a point, around what is in the way."""
     off = bearing(state, x, y)
     dist = distance(state, x, y)
-    if dist <= stop:
+    same_room = len(state.level.rooms) == 1 or room_of(state.level, state.x, state.y) == room_of(state.level, x, y)
+    if dist <= stop and same_room:
         return codec.tokens_of(turn=_turn_to(off), look=_level_view(state))
     if not clear(state, (state.x, state.y), (x, y), avoid):
-        way = Route.to(state, (x, y), avoid).next_point(state)
+        route = Route.to(state, (x, y), avoid, barred_doors(state) if state.level.doors else frozenset())
+        door = _door_ahead(state, route)
+        if door is not None:
+            return _use_door(state, door)
+        way = route.next_point(state)
         if way is not None:
             around = bearing(state, *way)
-            # look for the target first: who has not seen it cannot know the way
-            if abs(off) <= VIEW or abs(around) <= VIEW:
+            # in one room, look for the target first: who has not seen it cannot know the way
+            if not same_room or abs(off) <= VIEW or abs(around) <= VIEW:
                 off = around
     turn = _turn_to(off)
     forth = 1 if abs(off) <= WALK_ANGLE else 0
     return codec.tokens_of(turn=turn, look=_level_view(state), forth=forth)
+
+
+def _door_ahead(state: DoomState, route: Route) -> int | None:
+    """The closed door that the next steps of a way lead through."""
+    shut = [i for i in range(len(state.level.doors)) if closed(state, i)]
+    if not shut:
+        return None
+    for x, y in route.points(state, 6):
+        for i in shut:
+            if state.level.doors[i].rect.contains(x, y):
+                return i
+    return None
+
+
+def _use_door(state: DoomState, door: int) -> Tokens:
+    """Walk up to a door, straight ahead, and open it; wait while it moves."""
+    x, y = state.level.doors[door].rect.centre
+    off = bearing(state, x, y)
+    near = distance(state, x, y) <= DOOR_REACH
+    if state.doors[door] > 0.0 and near:
+        return codec.tokens_of(turn=_turn_to(off), look=_level_view(state))
+    if near and abs(off) <= USE_ANGLE:
+        return codec.tokens_of(turn=off, hand="use", look=_level_view(state))
+    forth = 1 if abs(off) <= WALK_ANGLE and not near else 0
+    return codec.tokens_of(turn=_turn_to(off), look=_level_view(state), forth=forth)
+
+
+def _first(state: DoomState, goal: Point) -> Tokens | None:
+    """What must be done before one can walk to a point: fetch a key, press a switch; None where nothing must."""
+    if not state.level.doors:
+        return None
+    return _run(state, errand(state, goal))
+
+
+def _run(state: DoomState, todo: Errand | None) -> Tokens | None:
+    if todo is None:
+        return None
+    if todo.panel is not None:
+        return _press(state, todo.panel)
+    assert todo.thing is not None
+    key = find(state, todo.thing)
+    return None if key is None else _take(state, key)
+
+
+def _enter(state: DoomState, room: int) -> Tokens:
+    goal = state.level.rooms[room].rect.centre
+    return _first(state, goal) or _walk_to(state, *goal, 0.0, state.objects)
+
+
+def _open(state: DoomState, doors: Sequence[int]) -> Tokens:
+    """Open the nearest of some doors, once what bars it is done."""
+    barred = barred_doors(state)
+    rects = state.level.doors
+    door = min(doors, key=lambda i: (i in barred, distance(state, *rects[i].rect.centre)))
+    todo = errand_for(state, door) if door in barred else errand(state, rects[door].rect.centre)
+    if todo is not None and (tokens := _run(state, todo)) is not None:
+        return tokens
+    centre = rects[door].rect.centre
+    ahead = clear(state, (state.x, state.y), centre, state.objects, width=2.0)
+    if distance(state, *centre) <= DOOR_REACH or (ahead and distance(state, *centre) < 2 * DOOR_REACH):
+        return _use_door(state, door)
+    return _walk_to(state, *centre, 0.0, state.objects)
 
 
 def _others(state: DoomState, thing: DoomObject) -> list[DoomObject]:
@@ -90,7 +170,7 @@ def _others(state: DoomState, thing: DoomObject) -> list[DoomObject]:
 
 
 def _go_to(state: DoomState, thing: DoomObject) -> Tokens:
-    return _walk_to(state, thing.x, thing.y, REACH - 12.0, _others(state, thing))
+    return _walk_to(state, thing.x, thing.y, REACH - 24.0, _others(state, thing))
 
 
 def _take(state: DoomState, thing: DoomObject) -> Tokens:
@@ -153,7 +233,15 @@ class ExpertPolicy:
         spec = task.verifier
         if spec is None:
             raise ValueError(f"the expert cannot play {task.instruction!r}: nothing verifies it")
-        return lambda state: codec.decode(choose(state, spec))
+        sequence = Steps(**spec.args) if spec.name == "sequence" else None
+
+        def decide(state: DoomState) -> Decision:
+            if sequence is None:
+                return codec.decode(choose(state, spec))
+            sequence.update(state)
+            return codec.decode(choose(state, spec, sequence.stage))
+
+        return decide
 
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
         raise TypeError("the expert plays from ground truth; drive it through start(task)")

@@ -1,130 +1,43 @@
-"""How people say it: phrasings for every verb, words for every thing and colour, and the way back.
+"""How people say it: instructions from phrasings and words, and the way back.
 
-`TRAINING` phrasings and words are what demonstrations use; `HELD_OUT` ones are only for evaluation. `read` understands
-both: it turns a typed sentence back into a verb and a thing.
+`phrase`, `compound`, `avoiding` and `related` make sentences from tasks.phrases; `read` turns a typed sentence,
+training or held out, back into what it means.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from envs.doom.things import COLOURS, KINDS
+from tasks.phrases import (
+    AVOID,
+    COLOUR_WORDS,
+    HELD_OUT,
+    HELD_OUT_AVOID,
+    HELD_OUT_COLOUR_WORDS,
+    HELD_OUT_NOUNS,
+    HELD_OUT_RELATIONS,
+    HELD_OUT_THEN,
+    NOUNS,
+    PREFIXES,
+    RELATIONS,
+    SUFFIXES,
+    THEN,
+    TRAINING,
+)
+
+__all__ = [
+    "COLOUR_WORDS", "HELD_OUT", "HELD_OUT_COLOUR_WORDS", "HELD_OUT_NOUNS", "NOUNS", "TRAINING", "Meaning", "Phrasing",
+    "avoiding", "compound", "noun_phrase", "phrase", "read", "read_thing", "related",
+]  # fmt: skip
 
 Phrasing = Literal["training", "held_out"]
-
-TRAINING: dict[str, tuple[str, ...]] = {
-    "go_to": (
-        "go to {x}", "walk to {x}", "move to {x}", "head to {x}", "head over to {x}", "go over to {x}",
-        "walk up to {x}", "get to {x}", "come to {x}", "find {x} and go to it", "make your way to {x}",
-        "go and stand by {x}", "go stand next to {x}", "get close to {x}", "walk towards {x}", "reach {x}",
-    ),
-    "face": (
-        "face {x}", "turn to {x}", "turn towards {x}", "look at {x}", "turn to face {x}", "turn and look at {x}",
-        "point yourself at {x}", "face towards {x}", "watch {x}", "keep your eyes on {x}", "turn your view to {x}",
-        "have a look at {x}", "aim your view at {x}", "rotate until you see {x} ahead",
-    ),
-    "pick_up": (
-        "pick up {x}", "take {x}", "grab {x}", "get {x}", "collect {x}", "fetch {x}", "pick {x} up",
-        "go and get {x}", "go take {x}", "go grab {x}", "i want you to have {x}", "walk over {x} to take it",
-        "find and collect {x}", "bring me {x}",
-    ),
-    "touch": (
-        "touch {x}", "bump into {x}", "run into {x}", "walk into {x}", "push against {x}", "go right up against {x}",
-        "make contact with {x}", "press yourself against {x}", "go until you hit {x}", "nudge {x}", "rub against {x}",
-        "lean on {x}",
-    ),
-    "shoot": (
-        "shoot {x}", "shoot at {x}", "fire at {x}", "kill {x}", "attack {x}", "open fire on {x}", "take down {x}",
-        "gun down {x}", "destroy {x}", "put a bullet in {x}", "shoot {x} dead", "finish off {x}", "hit {x} with a shot",
-        "get rid of {x}", "take a shot at {x}",
-    ),
-    "look_up": (
-        "look up", "look upwards", "raise your head", "tilt your view up", "look at the ceiling", "eyes up",
-        "move your view up", "turn your head up", "look above you", "lift your eyes", "aim your view at the ceiling",
-        "face the ceiling",
-    ),
-    "look_down": (
-        "look down", "look downwards", "lower your head", "tilt your view down", "look at the floor", "eyes down",
-        "move your view down", "turn your head down", "look below you", "drop your eyes", "aim your view at the floor",
-        "face the floor",
-    ),
-    "stand_still": (
-        "stand still", "stay where you are", "do not move", "don't move", "wait here", "stay put", "hold still",
-        "freeze", "remain where you are", "do nothing", "just wait", "stop right there", "keep still",
-    ),
-    "press": (
-        "press the {x}", "push the {x}", "use the {x}", "press the {x} on the wall", "hit the {x}", "go press the {x}",
-        "go and push the {x}", "activate the {x}", "walk to the {x} and press it", "find the {x} and use it",
-        "trigger the {x}", "operate the {x}", "flip the {x}",
-    ),
-}  # fmt: skip
-
-HELD_OUT: dict[str, tuple[str, ...]] = {
-    "go_to": ("approach {x}", "go up to {x}", "walk over to {x}", "move close to {x}", "head towards {x}"),
-    "face": ("turn so that you face {x}", "look towards {x}", "turn around to see {x}", "point your view at {x}"),
-    "pick_up": ("go pick up {x}", "find {x} and take it", "get hold of {x}", "walk to {x} and pick it up"),
-    "touch": ("go touch {x}", "walk up against {x}", "bump {x}", "go and make contact with {x}"),
-    "shoot": ("eliminate {x}", "fire a shot at {x}", "shoot down {x}", "find {x} and kill it"),
-    "look_up": ("look up at the ceiling", "tilt your head up", "point your view upwards", "raise your eyes"),
-    "look_down": ("look down at the floor", "tilt your head down", "point your view downwards", "lower your eyes"),
-    "stand_still": ("stay here and wait", "stand where you are", "don't do anything", "hold your position"),
-    "press": ("go use the {x}", "push the {x} on the wall", "press that {x}", "find and press the {x}"),
-}
-
-_PREFIXES = ("", "", "", "", "please ", "now ", "can you ", "could you ", "hey, ", "ok, ", "next, ")
-_SUFFIXES = ("", "", "", "", "", " please", " now", " for me")
-
-NOUNS: dict[str, tuple[str, ...]] = {
-    "key": ("key", "keycard", "key card"),
-    "skull": ("skull",),
-    "armor": ("armor", "armour", "body armor"),
-    "map": ("map", "computer map"),
-    "orb": ("orb", "sphere", "ball"),
-    "mask": ("mask", "face mask"),
-    "medikit": ("medikit", "medkit", "first aid kit"),
-    "backpack": ("backpack", "rucksack"),
-    "suit": ("suit", "radiation suit", "hazmat suit"),
-    "torch": ("torch", "flame torch", "burning torch"),
-    "column": ("column", "stone column"),
-    "bush": ("bush", "small tree"),
-    "barrel": ("barrel", "drum"),
-    "candelabra": ("candelabra", "candle stand"),
-    "eye": ("eye", "evil eye"),
-    "pylon": ("pylon", "tech pillar"),
-    "stump": ("stump", "dead tree", "tree stump"),
-    "lamp": ("lamp", "light", "floor lamp"),
-    "demon": ("demon", "serpent", "worm"),
-    "imp": ("imp",),
-    "zombie": ("zombie", "zombie man"),
-    "cacodemon": ("cacodemon", "flying head"),
-    "panel": ("switch", "panel", "button", "lever"),
-}
-HELD_OUT_NOUNS: dict[str, tuple[str, ...]] = {
-    "key": ("access card", "card"),
-    "armor": ("vest", "breastplate"),
-    "orb": ("globe",),
-    "medikit": ("health kit",),
-    "torch": ("fire torch",),
-    "column": ("marble column",),
-    "bush": ("little tree",),
-    "demon": ("snake",),
-}
-COLOUR_WORDS: dict[str, tuple[str, ...]] = {
-    "red": ("red",),
-    "green": ("green",),
-    "blue": ("blue",),
-    "yellow": ("yellow", "golden"),
-}
-HELD_OUT_COLOUR_WORDS: dict[str, tuple[str, ...]] = {
-    "red": ("scarlet",),
-    "green": ("emerald",),
-    "blue": ("azure",),
-    "yellow": ("amber",),
-}
+Pair = tuple[str, str | None]
 
 
 def noun_phrase(
@@ -140,24 +53,62 @@ def noun_phrase(
     return f"{words[0] if rng.random() < 0.7 else rng.choice(list(words))} {noun}"
 
 
-def phrase(rng: np.random.Generator, verb: str, noun: str = "", *, phrasing: Phrasing = "training") -> str:
-    """An instruction. `noun` comes from `noun_phrase`, without an article."""
+def related(
+    rng: np.random.Generator, noun: str, relation: str, other: str = "", phrasing: Phrasing = "training"
+) -> str:
+    """Words for the thing that stands in a relation: "torch left of the imp", "nearer torch"; without an article."""
+    words = str(rng.choice(list((RELATIONS if phrasing == "training" else HELD_OUT_RELATIONS)[relation])))
+    return f"{noun} {words} the {other}" if other else f"{words} {noun}"
+
+
+def core(rng: np.random.Generator, verb: str, noun: str = "", phrasing: Phrasing = "training") -> str:
+    """The bare instruction. `noun` comes from `noun_phrase` or `related`, without an article."""
     templates = (TRAINING if phrasing == "training" else HELD_OUT)[verb]
-    core = str(rng.choice(list(templates)))
+    text = str(rng.choice(list(templates)))
     if phrasing == "training" and rng.random() < 0.25:
-        core = templates[0]
-    text = core.format(x=noun if verb == "press" else f"the {noun}")
-    text = f"{rng.choice(list(_PREFIXES))}{text}{rng.choice(list(_SUFFIXES))}"
+        text = templates[0]
+    return text.format(x=noun if verb == "press" else f"the {noun}")
+
+
+def _dressed(rng: np.random.Generator, text: str) -> str:
+    text = f"{rng.choice(list(PREFIXES))}{text}{rng.choice(list(SUFFIXES))}"
     return text[0].upper() + text[1:] if rng.random() < 0.2 else text
+
+
+def phrase(rng: np.random.Generator, verb: str, noun: str = "", *, phrasing: Phrasing = "training") -> str:
+    """An instruction. `noun` comes from `noun_phrase` or `related`, without an article."""
+    return _dressed(rng, core(rng, verb, noun, phrasing))
+
+
+def compound(rng: np.random.Generator, steps: Sequence[str], phrasing: Phrasing = "training") -> str:
+    """One instruction out of several from `core`, to be done in order."""
+    pairs = THEN if phrasing == "training" else HELD_OUT_THEN
+    before, between = pairs[rng.integers(len(pairs))]
+    return _dressed(rng, before + between.join(steps))
+
+
+def avoiding(rng: np.random.Generator, text: str, noun: str, phrasing: Phrasing = "training") -> str:
+    """An instruction from `core` with something that must not be touched."""
+    tail = str(rng.choice(list(AVOID if phrasing == "training" else HELD_OUT_AVOID)))
+    return _dressed(rng, text + tail.format(y=f"the {noun}"))
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What an instruction asks for. `kind` and `colour` are None where the verb needs no thing, or none was named."""
+    """What an instruction asks for.
+
+    `kind` and `colour` are None where the verb needs no thing, or none was named; `kind` may be "panel", "door" or
+    "gate" too. `relation` (a key of tasks.phrases.RELATIONS) tells the thing from others of its kind, by `other` where
+    the relation needs one. `avoid`: what must not be touched. `then`: what is to be done after it, in order.
+    """
 
     verb: str
     kind: str | None = None
     colour: str | None = None
+    relation: str | None = None
+    other: Pair | None = None
+    avoid: Pair | None = None
+    then: tuple[Meaning, ...] = ()
 
 
 def _compile() -> list[tuple[str, re.Pattern[str]]]:
@@ -170,9 +121,27 @@ def _compile() -> list[tuple[str, re.Pattern[str]]]:
     return sorted(patterns, key=lambda p: -len(p[1].pattern))
 
 
+def _any(words: Iterable[str]) -> str:
+    return "|".join(re.escape(w) for w in sorted(set(words), key=lambda w: -len(w)))
+
+
+def _both(key: str) -> tuple[str, ...]:
+    return RELATIONS[key] + HELD_OUT_RELATIONS[key]
+
+
 _PATTERNS = _compile()
-_STRIP = re.compile(r"^(?:please|now|can you|could you|would you|hey|ok|okay|next|then|and)[, ]+")
+_STRIP = re.compile(r"^(?:please|now|can you|could you|would you|hey|ok|okay|next|then|and|first|to begin with)[, ]+")
 _TAIL = re.compile(r"(?: please| now| for me|[.!?])+$")
+_THEN = re.compile(f"^(?P<a>.+?)(?:{_any(b for _, b in THEN + HELD_OUT_THEN)})(?P<b>.+)$")
+_AVOID = re.compile(
+    "^(?P<a>.+?)(?:" + "|".join(re.escape(t).replace(re.escape("{y}"), "(.+)") for t in AVOID + HELD_OUT_AVOID) + ")$"
+)
+_BETWEEN = {
+    key: re.compile(f"^(?P<a>.+?) (?:{_any(_both(key))}) (?P<b>(?:the|a|an|that) .+)$")
+    for key in ("left_of", "right_of", "next_to")
+}
+_RANK = {key: re.compile(f"^(?:the |that )?(?:{_any(_both(key))}) (?P<a>.+)$") for key in ("nearer", "farther")}
+_PLACES = {"press": {"panel"}, "open": {"door", "gate"}, "unlock": {"door"}, "switch": {"gate"}}
 
 
 def _words() -> list[tuple[str, str]]:
@@ -196,21 +165,65 @@ def read_thing(text: str) -> tuple[str, str | None] | None:
     return None
 
 
-def read(text: str) -> Meaning | None:
-    """What an instruction asks for, or None where the grammar does not know it."""
-    words = re.sub(r"\s+", " ", text.strip().lower())
-    while True:
-        shorter = _TAIL.sub("", _STRIP.sub("", words))
-        if shorter == words:
-            break
-        words = shorter
+def _thing(words: str) -> Meaning | None:
+    """A thing with its relation, as a Meaning without a verb."""
+    for key, pattern in _BETWEEN.items():
+        match = pattern.match(words)
+        thing, other = (read_thing(match["a"]), read_thing(match["b"])) if match else (None, None)
+        if thing is not None and other is not None and thing[0] in KINDS and other[0] in KINDS:
+            return Meaning("", *thing, relation=key, other=other)
+    thing = read_thing(words)
+    if thing is not None:
+        return Meaning("", *thing)
+    for key, pattern in _RANK.items():
+        match = pattern.match(words)
+        thing = read_thing(match["a"]) if match else None
+        if thing is not None and thing[0] in KINDS:
+            return Meaning("", *thing, relation=key)
+    return None
+
+
+def _one(words: str) -> Meaning | None:
+    """A single instruction, without what is to be avoided."""
     for verb, pattern in _PATTERNS:
         match = pattern.fullmatch(words)
         if match is None:
             continue
         if "x" not in match.groupdict():
             return Meaning(verb)
-        thing = read_thing(match["x"])
-        if thing is not None and (verb == "press") == (thing[0] == "panel"):
-            return Meaning(verb, *thing)
+        thing = _thing(match["x"])
+        if thing is not None and thing.kind is not None:
+            places = _PLACES.get(verb)
+            if thing.kind in (places if places is not None else KINDS):
+                return replace(thing, verb=verb)
+    return None
+
+
+def _stripped(text: str) -> str:
+    words = re.sub(r"\s+", " ", text.strip().lower())
+    while True:
+        shorter = _TAIL.sub("", _STRIP.sub("", words))
+        if shorter == words:
+            return words
+        words = shorter
+
+
+def read(text: str) -> Meaning | None:
+    """What an instruction asks for, or None where the grammar does not know it."""
+    words = _stripped(text)
+    meaning = _one(words)
+    if meaning is not None:
+        return meaning
+    match = _AVOID.match(words)
+    if match is not None:
+        meaning = _one(match["a"])
+        named = next(group for group in match.groups()[1:] if group is not None)
+        avoid = read_thing(named)
+        if meaning is not None and avoid is not None and avoid[0] in KINDS:
+            return replace(meaning, avoid=avoid)
+    match = _THEN.match(words)
+    if match is not None:
+        first, rest = _one(_stripped(match["a"])), read(match["b"])
+        if first is not None and rest is not None:
+            return replace(first, then=(replace(rest, then=()), *rest.then))
     return None

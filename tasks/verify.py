@@ -319,7 +319,7 @@ class Open(_Watch):
         return None
 
 
-class Sequence:
+class Steps:
     """One verifier after the other; each step begins when the one before has succeeded. `stage`: the step it is at."""
 
     def __init__(self, steps: Iterable[dict[str, Any]]) -> None:
@@ -348,7 +348,7 @@ FAMILIES: dict[str, Callable[..., Verifier]] = {
     "press": Press,
     "enter": Enter,
     "open": Open,
-    "sequence": Sequence,
+    "sequence": Steps,
 }
 
 
