@@ -21,6 +21,7 @@ from agent.inference import InStep, Scripted
 from agent.policy import Context, Decision, PolicySpec
 from agent.runtime import Goal, Step, Subscriber, play
 from envs.action import Action
+from envs.doom.world import DoomWorld
 from tasks.task import Task, VerifierSpec
 from tests.worlds import SquareWorld
 from training.episodes import (
@@ -197,6 +198,40 @@ def test_a_taken_name_is_refused_and_the_game_goes_on(tmp_path: Path) -> None:
     assert recorder.episode is None
     assert "there is an episode already" in outcome.problems[0]
     assert (tmp_path / "a" / "episode.json").read_bytes() == before
+
+
+def test_an_episode_that_is_over_at_once_is_an_episode(tmp_path: Path) -> None:
+    class Won:
+        success, why = True, "there already"
+
+    outcome = play(
+        SquareWorld(), InStep(Random()), "go", judge=lambda state: Won(), subscribers=[Recorder(tmp_path / "a")]
+    )
+    assert (outcome.success, outcome.ticks) == (True, 0)
+    episode = read_episode(tmp_path / "a")
+    assert (episode.actions(), episode.frames().shape) == ([], (1, 24, 32, 3))
+    np.testing.assert_array_equal(episode.frame(0), episode.frames()[0])
+
+
+def test_what_was_recorded_in_doom_plays_again_to_the_same_frames(tmp_path: Path) -> None:
+    world = DoomWorld()
+    try:
+        play(
+            world, InStep(Random()), "go", seed=11, time_limit=50, subscribers=[Recorder(tmp_path / "a")],
+            observe="decision",
+        )  # fmt: skip
+        episode = read_episode(tmp_path / "a")
+        actions, drawn = episode.actions(), episode.steps["frame"].to_pylist()
+        observation, _ = world.reset(seed=episode.meta["seed"], options=episode.options)
+        frames = episode.frames()
+        assert len(frames) == 14
+        for action, index in zip(actions, drawn, strict=True):
+            if index >= 0:
+                np.testing.assert_array_equal(observation["pixels"], frames[index])
+            observation, *_ = world.step(action)
+        np.testing.assert_array_equal(observation["pixels"], frames[-1])
+    finally:
+        world.close()
 
 
 class FullDisk:

@@ -21,7 +21,7 @@ Frame = npt.NDArray[np.uint8]
 Quality = Literal["lossless", "compact"]
 
 KEY_FRAMES = 15  # frames between key frames: random access costs at most so many decodes
-# PNG in MP4 beats lossless H.264 on drawn worlds: half the bytes, a quarter of the time to decode, as fast to write
+# PNG in MP4 beats lossless H.264 on drawn worlds: a third of the bytes and of the time to decode, as fast to write
 # (docs/data.md), and every frame stands for itself.
 _CODECS: dict[str, tuple[str, dict[str, str]]] = {
     "lossless": ("png", {"compression_level": "1", "pred": "none"}),
