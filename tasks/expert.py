@@ -158,11 +158,7 @@ def _open(state: DoomState, doors: Sequence[int]) -> Tokens:
     todo = errand_for(state, door) if door in barred else errand(state, rects[door].rect.centre)
     if todo is not None and (tokens := _run(state, todo)) is not None:
         return tokens
-    centre = rects[door].rect.centre
-    ahead = clear(state, (state.x, state.y), centre, state.objects, width=2.0)
-    if distance(state, *centre) <= DOOR_REACH or (ahead and distance(state, *centre) < 2 * DOOR_REACH):
-        return _use_door(state, door)
-    return _walk_to(state, *centre, 0.0, state.objects)
+    return _walk_to(state, *rects[door].rect.centre, 0.0, state.objects)
 
 
 def _others(state: DoomState, thing: DoomObject) -> list[DoomObject]:

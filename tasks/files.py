@@ -17,7 +17,7 @@ from envs.doom.levels import TRAINING_THEMES, generate
 from envs.doom.things import ACTORS
 from envs.errors import UserError
 from tasks import verify
-from tasks.goals import level_for
+from tasks.build import level_for
 from tasks.language import read, read_thing
 from tasks.suites import EVALUATION_SEEDS
 from tasks.task import Task, VerifierSpec
@@ -185,7 +185,8 @@ class _Maker:
         made = level_for(rng, meaning, level_seed, TRAINING_THEMES) if meaning is not None else None
         if made is None:
             raise self._wrong(".verifier", f"is missing, and the grammar does not know {text!r}")
-        return made
+        (level, spec), verb = made
+        return level, spec, verb
 
     def _pair(self, name: Any, index: int) -> tuple[str, str | None]:
         pair = read_thing(name) if isinstance(name, str) else None

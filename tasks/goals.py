@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from envs.doom.level import Level
-from envs.doom.levels import generate
 from envs.doom.things import ACTORS, KINDS
-from tasks.language import Meaning, Phrasing, noun_phrase, phrase
+from tasks.language import Phrasing, noun_phrase, phrase
 from tasks.task import VerifierSpec
 
 Pair = tuple[str, str | None]
@@ -87,25 +85,3 @@ def goal_text(
         return phrase(rng, verb, noun_phrase(rng, "panel", None), phrasing=phrasing), VerifierSpec(verb, {"panel": 0})
     name = name_of(rng, level, 0, synonyms=synonyms)
     return phrase(rng, verb, name, phrasing=phrasing), VerifierSpec(verb, {"targets": [0]})
-
-
-def level_for(
-    rng: np.random.Generator, meaning: Meaning, level_seed: int, themes: Sequence[str]
-) -> tuple[Level, VerifierSpec, str] | None:
-    """A level in which what `meaning` asks for can be done, its verifier and the verb; None where nothing can do it."""
-    verb = meaning.verb
-    if verb in ("look_up", "look_down"):
-        return generate(level_seed, themes=themes), VerifierSpec("look", {"direction": verb[5:]}), "look"
-    if verb == "stand_still":
-        return generate(level_seed, themes=themes), VerifierSpec(verb), verb
-    if verb == "press":
-        return generate(level_seed, themes=themes, panels=1), VerifierSpec(verb, {"panel": 0}), verb
-    found = [p for p in targets_of(verb) if p[0] == meaning.kind and meaning.colour in (None, p[1])]
-    if not found:
-        return None
-    target = found[rng.integers(len(found))]
-    others = [p for p in distractors(rng, target, verb) if meaning.colour is not None or p[0] != meaning.kind]
-    level = generate(level_seed, things=[target, *others], themes=themes)
-    # without a colour in the sentence every thing of that kind is right
-    targets = [i for i, t in enumerate(level.things) if t.kind == meaning.kind and meaning.colour in (None, t.colour)]
-    return level, VerifierSpec(verb, {"targets": targets}), verb

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from envs.doom.levels import TRAINING_THEMES, generate
-from tasks.goals import level_for
+from tasks.build import level_for
 from tasks.language import read
 from tasks.suites import EVALUATION_SEEDS
 from tasks.task import Task
@@ -30,5 +30,9 @@ def task_from_instruction(
     level_seed = EVALUATION_SEEDS + int(rng.integers(EVALUATION_SEEDS))
     meaning = read(text)
     made = level_for(rng, meaning, level_seed, themes) if meaning is not None else None
-    level, verifier, verb = made or (generate(level_seed, themes=themes, panels=1), None, "")
-    return Task(f"typed/{seed}", text, "doom", level_seed, {"level": level.to_json()}, time_limit, verifier, verb)
+    if made is None:
+        options = {"level": generate(level_seed, themes=themes, panels=1).to_json()}
+        return Task(f"typed/{seed}", text, "doom", level_seed, options, time_limit)
+    (level, verifier), verb = made
+    limit = time_limit * (2 if len(level.rooms) > 1 or verifier.name == "sequence" else 1)
+    return Task(f"typed/{seed}", text, "doom", level_seed, {"level": level.to_json()}, limit, verifier, verb)

@@ -121,19 +121,40 @@ def walk_through(state: DoomState, goal: Point, keep: Sequence[int] = ()) -> Doo
     for _ in range(2 * len(state.level.doors) + 1):
         todo = errand(state, goal)
         if todo is None:
-            _must_reach(state, goal, keep)
-            return replace(state, x=goal[0], y=goal[1])
-        if todo.panel is not None:
-            panel = state.level.panels[todo.panel]
-            _must_reach(state, panel.centre, ())
-            heights = tuple(96.0 if i == panel.door else h for i, h in enumerate(state.doors))
-            x, y = _before(state.level, panel.centre)
-            state = replace(state, x=x, y=y, doors=heights)
-        else:
-            key = next(o for o in state.objects if o.id == todo.thing)
-            _must_reach(state, (key.x, key.y), (key.id,))
-            state = replace(state, x=key.x, y=key.y, objects=tuple(o for o in state.objects if o is not key))
+            return _walked(state, goal, keep)
+        state = _done(state, todo)
     raise Unsolvable("errands without end")
+
+
+def opened(state: DoomState, door: int) -> DoomState:
+    """The state after opening a door, errands done; a plan. Raises Unsolvable."""
+    for _ in range(2 * len(state.level.doors) + 1):
+        if state.doors[door] > 0.0:
+            return state
+        if door in barred_doors(state):
+            state = _done(state, errand_for(state, door))
+        else:
+            state = _with_door(walk_through(state, state.level.doors[door].rect.centre), door)
+    raise Unsolvable("errands without end")
+
+
+def without(state: DoomState, things: Sequence[int]) -> DoomState:
+    """The state once some things are taken."""
+    return replace(state, objects=tuple(o for o in state.objects if o.id not in things))
+
+
+def _done(state: DoomState, todo: Errand) -> DoomState:
+    if todo.panel is not None:
+        panel = state.level.panels[todo.panel]
+        state = _walked(state, _before(state.level, panel.centre), ())
+        return state if panel.door is None else _with_door(state, panel.door)
+    assert todo.thing is not None
+    key = state.level.things[todo.thing]
+    return without(_walked(state, (key.x, key.y), (todo.thing,)), (todo.thing,))
+
+
+def _with_door(state: DoomState, door: int) -> DoomState:
+    return replace(state, doors=tuple(96.0 if i == door else h for i, h in enumerate(state.doors)))
 
 
 def _before(level: Level, point: Point) -> Point:
@@ -143,12 +164,11 @@ def _before(level: Level, point: Point) -> Point:
     return min(max(point[0], r.x0 + body), r.x1 - body), min(max(point[1], r.y0 + body), r.y1 - body)
 
 
-def _must_reach(state: DoomState, goal: Point, keep: Sequence[int]) -> None:
+def _walked(state: DoomState, goal: Point, keep: Sequence[int]) -> DoomState:
     avoid = [o for o in state.objects if o.id not in keep]
-    route = Route.to(state, goal, avoid, barred_doors(state))
-    near = route.distances[round((state.x - route.x0) / 16), round((state.y - route.y0) / 16)]
-    if not math.isfinite(near) and not math.isfinite(route.length(state.x, state.y)):
+    if Route.to(state, goal, avoid, barred_doors(state)).next_point(state) is None:
         raise Unsolvable(f"no way to {goal}")
+    return replace(state, x=goal[0], y=goal[1])
 
 
 def closed(state: DoomState, door: int) -> bool:

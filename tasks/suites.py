@@ -8,16 +8,19 @@ out is reached by `evaluation(name)` alone, by its own name.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
-from envs.doom.levels import HELD_OUT_THEMES, TRAINING_THEMES, generate
+from envs.doom.layouts import HELD_OUT_LAYOUTS, TRAINING_LAYOUTS, VAULT_LAYOUTS
+from envs.doom.level import LOCKS, Level
+from envs.doom.levels import HELD_OUT_THEMES, TRAINING_THEMES, VAULT_THEMES, generate
+from tasks.build import in_house, in_room
 from tasks.goals import HELD_OUT_PAIRS, Pair, distractors, goal_text, name_of, room_goal, targets_of
-from tasks.language import Phrasing
-from tasks.task import Task
+from tasks.language import Meaning, Phrasing, avoiding, compound, core, noun_phrase, phrase, related
+from tasks.task import Task, VerifierSpec
 
 __all__ = [
     "HELD_OUT_PAIRS", "SUITES", "Pair", "Suite", "distractors", "evaluation", "goal_text", "name_of", "room_goal",
@@ -27,14 +30,19 @@ __all__ = [
 EVALUATION_SEEDS = 2**30  # level seeds from here on are for evaluation only
 BASIC = ("go_to", "face", "pick_up", "shoot", "look")
 ROOM = (*BASIC, "touch", "press", "stand_still")
+HOUSE = ("go_to", "pick_up", "enter", "open")
+
+
+Kind = Literal["room", "house", "vault", "relations", "compounds"]
 
 
 @dataclass(frozen=True)
 class Suite:
     """A family of tasks.
 
-    `verbs` come in turn. `pairs`: "training" (never a held-out pair as target), "held_out" (only those), "all".
-    `synonyms`: held-out words for things and colours. `held_out`: evaluation only.
+    `verbs` come in turn; for "relations" they are relations, for "compounds" verbs joined by "+". `pairs`: "training"
+    (never names a held-out pair), "held_out" (only those are targets), "all". `synonyms`: held-out words for things
+    and colours. `held_out`: evaluation only. `layouts`: of houses and vaults. `time_limit`: ticks.
     """
 
     name: str
@@ -47,34 +55,106 @@ class Suite:
     held_out: bool = False
     time_limit: int = 525
     generator: dict[str, Any] = field(default_factory=dict)
+    kind: Kind = "room"
+    layouts: tuple[str, ...] = TRAINING_LAYOUTS
 
     def task(self, seed: int, index: int, *, evaluation: bool = True) -> Task:
         """Task number `index` of the suite under `seed`."""
         if self.held_out and not evaluation:
             raise ValueError(f"suite {self.name!r} is held out from training")
         rng = np.random.default_rng([zlib.crc32(self.name.encode()), seed, index, int(evaluation)])
+        verb = self.verbs[index % len(self.verbs)]
         for _ in range(20):
             level_seed = int(rng.integers(EVALUATION_SEEDS)) + (EVALUATION_SEEDS if evaluation else 0)
-            verb = self.verbs[index % len(self.verbs)]
             try:
-                return _room_task(self, rng, verb, level_seed, f"{self.name}/{seed}/{index}")
+                level, text, spec = _MAKERS[self.kind](self, rng, verb, level_seed)
             except ValueError:
                 continue  # the room was too small for what it has to hold; the next seed makes another
+            options = {"level": level.to_json()}
+            task_id = f"{self.name}/{seed}/{index}"
+            return Task(task_id, text, "doom", level_seed, options, self.time_limit, spec, verb)
         raise ValueError(f"suite {self.name!r}: no level for task {index} of seed {seed}")
 
     def tasks(self, seed: int, n: int, *, evaluation: bool = True) -> Iterator[Task]:
         return (self.task(seed, index, evaluation=evaluation) for index in range(n))
 
 
-def _room_task(suite: Suite, rng: np.random.Generator, verb: str, level_seed: int, task_id: str) -> Task:
+Made = tuple[Level, str, VerifierSpec]
+
+
+def _draw(suite: Suite, rng: np.random.Generator, verb: str) -> Meaning:
+    """A random meaning for a verb, within the suite's split."""
+    if verb == "press":
+        return Meaning(verb, "panel")
+    if verb == "unlock":
+        return Meaning(verb, "door", str(rng.choice(list(LOCKS))))
+    if verb in ("open", "switch"):
+        return Meaning(verb, "door" if verb == "open" else "gate")
+    pairs = targets_of(verb, suite.pairs)
+    return Meaning(verb, *pairs[rng.integers(len(pairs))])
+
+
+def _noun(suite: Suite, rng: np.random.Generator, level: Level, kind: str | None, colour: str | None) -> str:
+    """Words for a thing or a place that tell it from all others in the level."""
+    for index, thing in enumerate(level.things):
+        if (thing.kind, thing.colour) == (kind, colour):
+            return name_of(rng, level, index, synonyms=suite.synonyms)
+    assert kind is not None
+    return f"{colour} {kind}" if colour else noun_phrase(rng, kind, None)
+
+
+def _room(suite: Suite, rng: np.random.Generator, verb: str, level_seed: int) -> Made:
     # held-out pairs exist for verbs with a target only
     pairs = suite.pairs if targets_of(verb, suite.pairs) else "all"
     things, options = room_goal(rng, verb, pairs)
     level = generate(level_seed, things=things, themes=suite.themes, **{**suite.generator, **options})
-    text, verifier = goal_text(rng, verb, level, suite.phrasing, synonyms=suite.synonyms)
-    return Task(task_id, text, "doom", level_seed, {"level": level.to_json()}, suite.time_limit, verifier, verb)
+    return (level, *goal_text(rng, verb, level, suite.phrasing, synonyms=suite.synonyms))
 
 
+def _house(suite: Suite, rng: np.random.Generator, verb: str, level_seed: int) -> Made:
+    meaning = _draw(suite, rng, verb)
+    level, spec = in_house(rng, meaning, level_seed, suite.themes, suite.layouts, vault=suite.kind == "vault")
+    noun = _noun(suite, rng, level, meaning.kind, meaning.colour)
+    return level, phrase(rng, verb, noun, phrasing=suite.phrasing), spec
+
+
+def _relations(suite: Suite, rng: np.random.Generator, verb: str, level_seed: int) -> Made:
+    meaning = _draw(suite, rng, str(rng.choice(["go_to", "face", "pick_up", "shoot"])))
+    other = _draw(suite, rng, "go_to") if verb in ("left_of", "right_of", "next_to") else None
+    if other is not None and other.kind == meaning.kind:
+        raise ValueError("two kinds make a clear relation")
+    place = (other.kind, other.colour) if other is not None and other.kind else None
+    level, spec = in_room(rng, replace(meaning, relation=verb, other=place), level_seed, suite.themes)
+    assert meaning.kind is not None
+    noun = noun_phrase(rng, meaning.kind, meaning.colour, unique_kind=True)
+    beside = _noun(suite, rng, level, *place) if place else ""
+    noun = related(rng, noun, verb, beside, suite.phrasing)
+    return level, phrase(rng, meaning.verb, noun, phrasing=suite.phrasing), spec
+
+
+def _compounds(suite: Suite, rng: np.random.Generator, verb: str, level_seed: int) -> Made:
+    if verb == "avoid":
+        meaning = _draw(suite, rng, str(rng.choice(["go_to", "pick_up"])))
+        shunned = _draw(suite, rng, "touch")
+        if shunned.kind is None or shunned.kind == meaning.kind:
+            raise ValueError("two kinds make it clear what to avoid")
+        meaning = replace(meaning, avoid=(shunned.kind, shunned.colour))
+        level, spec = in_room(rng, meaning, level_seed, suite.themes)
+        text = core(rng, meaning.verb, _noun(suite, rng, level, meaning.kind, meaning.colour), suite.phrasing)
+        return level, avoiding(rng, text, _noun(suite, rng, level, *meaning.avoid), suite.phrasing), spec  # type: ignore[misc]
+    steps = [_draw(suite, rng, v) for v in verb.split("+")]
+    level, spec = in_room(rng, replace(steps[0], then=tuple(steps[1:])), level_seed, suite.themes)
+    texts = [core(rng, s.verb, _noun(suite, rng, level, s.kind, s.colour), suite.phrasing) for s in steps]
+    return level, compound(rng, texts, suite.phrasing), spec
+
+
+_MAKERS: dict[Kind, Callable[[Suite, np.random.Generator, str, int], Made]] = {
+    "room": _room,
+    "house": _house,
+    "vault": _house,
+    "relations": _relations,
+    "compounds": _compounds,
+}
 _TARGETED = ("go_to", "face", "pick_up", "shoot")
 
 SUITES: dict[str, Suite] = {
@@ -91,6 +171,28 @@ SUITES: dict[str, Suite] = {
         Suite(
             "doom-synonyms", "doom-basic with words for things and colours never trained on",
             verbs=_TARGETED, synonyms=True, held_out=True,
+        ),
+        Suite(
+            "doom-rooms", "several rooms: go to, pick up, enter, open; what is asked for is in another room",
+            verbs=HOUSE, kind="house", time_limit=1050,
+        ),
+        Suite(
+            "doom-relations", "one room, two of the same: left of, right of, next to, nearer, farther",
+            verbs=("left_of", "right_of", "next_to", "nearer", "farther"), kind="relations",
+        ),
+        Suite(
+            "doom-compounds", "one room, one thing after the other, or without touching a third",
+            verbs=("pick_up+go_to", "go_to+pick_up", "shoot+pick_up", "pick_up+pick_up", "press+go_to", "avoid"),
+            kind="compounds", time_limit=875,
+        ),
+        Suite(
+            "doom-layouts", "doom-rooms in houses whose rooms join in ways never trained on", verbs=HOUSE, kind="house",
+            layouts=HELD_OUT_LAYOUTS, time_limit=1400, held_out=True,
+        ),
+        Suite(
+            "doom-vault", "locked doors, coloured keys and switches that open gates; own themes and layouts",
+            verbs=("unlock", "switch", "pick_up", "go_to", "enter"), kind="vault", themes=VAULT_THEMES,
+            layouts=VAULT_LAYOUTS, time_limit=1750, held_out=True,
         ),
     )
 }  # fmt: skip

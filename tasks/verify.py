@@ -301,20 +301,20 @@ class Enter(_Watch):
 
 
 class Open(_Watch):
-    """One of the doors is open wide enough to walk through; no other lock or gate was opened."""
+    """One of the doors is open wide enough to walk through; no other lock or gate was opened, but for `also`."""
 
     guard_stand = False
 
-    def __init__(self, doors: Iterable[int], **others: Iterable[int]) -> None:
+    def __init__(self, doors: Iterable[int], also: Iterable[int] = (), **others: Iterable[int]) -> None:
         super().__init__(**others)
-        self._doors = frozenset(doors)
+        self._doors, self._also = frozenset(doors), frozenset(also)
 
     def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
         for index, (door, height) in enumerate(zip(state.level.doors, state.doors, strict=True)):
             if index in self._doors:
                 if height >= DOOR_OPEN:
                     return Verdict(True, "the door is open")
-            elif door.kind in ("locked", "remote") and height > 0.0:
+            elif door.kind in ("locked", "remote") and height > 0.0 and index not in self._also:
                 return Verdict(False, "opened another door")
         return None
 
