@@ -1,0 +1,162 @@
+"""How `small` is made: demonstrations, corpus, stages, resuming; all of it for real, in small."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from agent.small import load_small
+from agent.small.model import COLUMNS
+from envs.doom.things import CLASSES
+from tasks import suites
+from training import stage
+from training.annotate import PAIR_OF, VERBS
+from training.corpus import Corpus, build
+from training.demonstrate import demonstrate
+from training.small import MODES, SmallRecipe, train_small
+
+SIZES = {"width": 32, "heads": 2, "layers": 1, "text_layers": 1}
+
+
+@pytest.fixture(scope="module")
+def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("demonstrations")
+    assert len(list(demonstrate(out / "episodes", "doom-room", 3, 8, workers=2))) == 8
+    return out
+
+
+@pytest.fixture(scope="module")
+def corpus(demonstrations: Path) -> Corpus:
+    return build(demonstrations / "episodes", demonstrations / "corpus")
+
+
+def test_held_out_suites_are_out_of_reach(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="held out"):
+        next(demonstrate(tmp_path, "doom-pairs", 0, 1))
+
+
+def test_what_is_recorded_is_not_played_again(demonstrations: Path) -> None:
+    assert list(demonstrate(demonstrations / "episodes", "doom-room", 3, 8, workers=1)) == []
+
+
+def test_annotations_fit_the_frames(corpus: Corpus) -> None:
+    assert len({len(a) for a in (corpus.frames, corpus.cells, corpus.queries, corpus.places, corpus.tokens)}) == 1
+    seen = 0
+    for cells, queries, places in zip(corpus.cells, corpus.queries, corpus.places, strict=True):
+        for query, place in zip(queries, places, strict=True):
+            if place[0] < COLUMNS and int(query[1]) in PAIR_OF:
+                columns = np.nonzero((cells == query[1]).any(0))[0]
+                # small things may fall between the cells that are kept
+                if len(columns):
+                    seen += 1
+                    assert columns.min() - 1 <= place[0] / 2 <= columns.max() + 2
+    assert seen > 20
+
+
+def test_no_query_names_a_held_out_pair(corpus: Corpus) -> None:
+    held_out = [CLASSES[pair] for pair in suites.HELD_OUT_PAIRS]
+    assert not np.isin(corpus.queries[..., 1], held_out).any()
+    assert np.isin(corpus.cells, held_out).any()  # they stand there, nobody speaks of them
+
+
+def test_one_frame_asks_for_different_things(corpus: Corpus) -> None:
+    for queries in corpus.queries[:: max(1, len(corpus) // 20)]:
+        assert len({tuple(q) for q in queries.tolist()}) >= 3
+        assert queries[:, 0].max() < len(VERBS)
+
+
+def _run(corpus: Corpus, out: Path, frames: int, told: object = None) -> None:
+    stage.run(
+        rank=0,
+        workers=1,
+        meeting=out / "meeting",
+        mode="cloning",
+        corpora=[corpus],
+        frames=frames,
+        rate=1e-3,
+        batch=8,
+        sizes=SIZES,
+        seed=5,
+        parent=None,
+        out=out / "cloning",
+        log=out / "log",
+        told=told or (lambda done, figures: None),  # type: ignore[arg-type]
+    )
+
+
+def test_a_killed_stage_goes_on_as_if_nothing_happened(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(stage, "TELL_SECONDS", 0.0)
+
+    class KilledError(Exception):
+        pass
+
+    def kill(done: int, figures: dict[str, float]) -> None:
+        if done >= 80:
+            raise KilledError
+
+    _run(corpus, tmp_path / "whole", 160)
+    with pytest.raises(KilledError):
+        _run(corpus, tmp_path / "cut", 160, kill)
+    assert not (tmp_path / "cut" / "cloning").exists()
+    assert (tmp_path / "cut" / "cloning.state").exists()
+    _run(corpus, tmp_path / "cut", 160)
+    assert not (tmp_path / "cut" / "cloning.state").exists()
+    first = load_small(tmp_path / "whole" / "cloning").model.state_dict()
+    second = load_small(tmp_path / "cut" / "cloning").model.state_dict()
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], atol=1e-6, rtol=0, msg=name)
+
+
+def test_learning_lowers_the_loss(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "TELL_SECONDS", 0.0)
+    losses: list[float] = []
+    _run(corpus, tmp_path, 1200, lambda done, figures: losses.append(figures["loss"]))
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
+
+
+def test_the_whole_recipe(tmp_path: Path) -> None:
+    short = {"frames": 32, "rate": 1e-3}
+    recipe = SmallRecipe.model_validate(
+        {
+            "model": SIZES,
+            "demonstrations": {"episodes": 6},
+            "corrections": {"episodes": 4},
+            "batch": 8,
+            **dict.fromkeys(MODES, short),
+        }
+    )
+    stages: list[str] = []
+    checkpoint = train_small(recipe, tmp_path / "run", lambda news: stages.append(news.stage))
+    assert [s for s in dict.fromkeys(stages) if s in MODES] == list(MODES)
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    assert manifest["trained"]["recipe"]["demonstrations"]["episodes"] == 6
+    assert list((tmp_path / "run" / "tensorboard").rglob("events*"))
+    stages.clear()
+    assert train_small(recipe, tmp_path / "run", lambda news: stages.append(news.stage)) == checkpoint
+    assert stages == []  # nothing is done twice
+    with pytest.raises(ValueError, match="another recipe"):
+        train_small(recipe.model_copy(update={"seed": 2}), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("vision: {frames: 0, rate: 1}", r"vision\.frames"),
+        ("colour: blue", "colour"),
+        ("vision: [", "while parsing"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_by_its_field(tmp_path: Path, text: str, said: str) -> None:
+    whole = Path("training/small.yaml").read_text()
+    (tmp_path / "recipe.yaml").write_text(
+        text if said == "while parsing" else whole.replace("vision: {frames: 50000, rate: 1.0e-3}", "") + text
+    )
+    with pytest.raises(ValueError, match=said):
+        SmallRecipe.load(tmp_path / "recipe.yaml")
