@@ -59,7 +59,8 @@ def record(
     """
     screen = console.console(machine=json)
     with screen.status("starting"):
-        from agent.cli.recording import Crew, Plan
+        from agent.cli.recording import Plan, Recording
+        from training.crew import Crew
 
         plan = Plan(env, policy, suite, seed, out, noise, frames.value, every_tick, evaluation, resolution)
         _check(plan)
@@ -67,12 +68,12 @@ def record(
     tally = _Tally()
     interrupted = False
     if todo:
-        crew = Crew(plan, min(workers, len(todo)))
+        crew = Crew(partial(Recording, plan), min(workers, len(todo)))
         try:
             with _progress(screen) as progress:
                 bar = progress.add_task(suite, total=episodes, completed=episodes - len(todo), note="starting")
-                for item in crew.run(todo):
-                    tally.add(item)
+                for index, item in crew.run(todo):
+                    tally.add(index, item)
                     progress.update(bar, advance=1, note=tally.pace())
         except KeyboardInterrupt:
             interrupted = True
@@ -103,9 +104,9 @@ class _Tally:
     _first: tuple[float, int, int] | None = None
     _last: float = 0.0
 
-    def add(self, item: Recorded) -> None:
-        if item.error:
-            self.errors.append(f"episode {item.index}: {item.error}")
+    def add(self, index: int, item: Recorded | Failed) -> None:
+        if not isinstance(item, Recorded):
+            self.errors.append(f"episode {index}: {item.error}")
             return
         self.episodes += 1
         self.successes += item.success is True

@@ -1,7 +1,4 @@
-"""Many processes that record episodes: each has its world on a core of its own, and asks for the next task.
-
-A process that dies takes one episode with it, which another one plays again; that it died is told.
-"""
+"""What `agent record` gives a crew to do: play a task of a suite and record it, now and then disturbed."""
 
 from __future__ import annotations
 
@@ -66,13 +63,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Recorded:
-    """One episode, done: its outcome, and what it cost in `ticks` and drawn `frames`. `error`: why there is none."""
+    """One episode, done: its outcome, and what it cost in `ticks` and drawn `frames`."""
 
-    index: int
-    success: bool | None = None
-    ticks: int = 0
-    frames: int = 0
-    error: str = ""
+    success: bool | None
+    ticks: int
+    frames: int
 
 
 class Disturbed(Scripted):
@@ -118,118 +113,19 @@ class _Drawn(Subscriber):
         self.frames += step.frame is not None
 
 
-class RecordingError(UserError):
-    """Nothing more can be recorded: the message says why."""
+class Recording:
+    """A crew's worker: records episode number `job` of the plan."""
 
-
-class Crew:
-    """The processes. Closing it waits for the episodes at hand; those are whole, whatever happens."""
-
-    def __init__(self, plan: Plan, workers: int) -> None:
+    def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._context = multiprocessing.get_context("spawn")
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        self._cores = [cores[i % len(cores)] if cores else None for i in range(workers)]
-        self._deaths = [0] * workers
-        self._processes: list[Any] = []
-        self._connections: list[Connection] = []
-        for number in range(workers):
-            process, connection = self._start(number)
-            self._processes.append(process)
-            self._connections.append(connection)
+        self._policy = load_policy(plan.policy)
+        self._world = world_factory(plan.world, resolution=plan.resolution)()
 
-    def run(self, indices: Sequence[int]) -> Iterator[Recorded]:
-        """Record these episodes; each is told when it is done. Raises RecordingError where no more can be."""
-        todo = deque(indices)
-        at_hand: dict[int, int] = {}  # worker -> index
-        for number in range(min(len(self._connections), len(todo))):
-            self._give(number, todo, at_hand)
-        while at_hand:
-            ready = wait([self._connections[number] for number in at_hand])
-            for number in [n for n in at_hand if self._connections[n] in ready]:
-                index = at_hand.pop(number)
-                try:
-                    answer = self._connections[number].recv()
-                except (EOFError, ConnectionError):
-                    todo.appendleft(index)
-                    self._revive(number)
-                else:
-                    if isinstance(answer, str):
-                        raise RecordingError(answer)
-                    yield answer
-                if todo:
-                    self._give(number, todo, at_hand)
+    def work(self, job: int) -> Recorded:
+        return _record(self._plan, job, self._policy, self._world)
 
     def close(self) -> None:
-        """Let the workers finish their episode, then end them."""
-        for connection in self._connections:
-            with contextlib.suppress(OSError):
-                connection.send(None)
-        deadline = time.monotonic() + _STOP_SECONDS
-        for process, connection in zip(self._processes, self._connections, strict=True):
-            process.join(max(0.1, deadline - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-                process.join()
-            connection.close()
-
-    def _give(self, number: int, todo: deque[int], at_hand: dict[int, int]) -> None:
-        at_hand[number] = todo.popleft()
-        with contextlib.suppress(OSError):  # it is dead: `run` sees that next
-            self._connections[number].send(at_hand[number])
-
-    def _start(self, number: int) -> tuple[Any, Connection]:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=_work, args=(theirs, self._plan, self._cores[number], os.getpid()), name=f"record-{number}"
-        )
-        # Ctrl+C is for us alone; a worker ignores it from its first instruction on and is told to stop.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            process.start()
-        finally:
-            signal.signal(signal.SIGINT, before)
-        theirs.close()
-        return process, ours
-
-    def _revive(self, number: int) -> None:
-        self._deaths[number] += 1
-        status = self._processes[number].exitcode
-        if self._deaths[number] > _DEATHS:
-            raise RecordingError(
-                f"a recording process died {_DEATHS + 1} times (last status {status}); see agent doctor"
-            )
-        self._connections[number].close()
-        self._processes[number], self._connections[number] = self._start(number)
-
-
-def _work(connection: Connection, plan: Plan, core: int | None, parent: int) -> None:
-    """A recording process: plays what it is told to until it is told None."""
-    os.setpgid(0, 0)  # the loop takes Ctrl+C where it can; out of the terminal's group it never comes
-    die_with_parent(parent)
-    if core is not None:
-        os.sched_setaffinity(0, {core})  # the game inherits it: a wake-up on another core costs more than a step
-    make_world = world_factory(plan.world, resolution=plan.resolution)
-    world: World | None = None
-    try:
-        policy = load_policy(plan.policy)
-        while (index := connection.recv()) is not None:
-            world = world or make_world()
-            try:
-                connection.send(_record(plan, index, policy, world))
-            except (UserError, OSError) as error:
-                raise RecordingError(str(error)) from error
-            except Exception as error:
-                world.close()
-                world = None
-                connection.send(Recorded(index, error=f"{type(error).__name__}: {error}"))
-    except UserError as error:
-        connection.send(str(error))
-    except EOFError:
-        pass  # the parent is gone
-    finally:
-        if world is not None:
-            world.close()
+        self._world.close()
 
 
 def _record(plan: Plan, index: int, policy: Any, world: World) -> Recorded:
@@ -253,5 +149,5 @@ def _record(plan: Plan, index: int, policy: Any, world: World) -> Recorded:
     )
     player.close()
     if recorder.episode is None:
-        raise RecordingError(f"{plan.path(index)}: {'; '.join(outcome.problems)}")
-    return Recorded(index, outcome.success, outcome.ticks, drawn.frames)
+        raise CrewError(f"{plan.path(index)}: {'; '.join(outcome.problems)}")
+    return Recorded(outcome.success, outcome.ticks, drawn.frames)

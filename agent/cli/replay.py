@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 app = console.verb()
 
-_LOSSY = 12.0  # of 255, mean over a frame: H.264 changes 4 to 8 of a Doom frame, one decision later 17 differ
-
 
 @app.command()
 def replay(
@@ -112,7 +110,7 @@ def _verify(episode: Episode) -> dict[str, Any]:
     """Compare every recorded frame with the one that the same actions lead to now."""
     import numpy as np
 
-    from agent.cli.film import again, open_world
+    from agent.cli.film import OTHER_VIEW, again, open_world
     from training.episodes import EpisodeError
 
     world = open_world(episode)
@@ -126,7 +124,7 @@ def _verify(episode: Episode) -> dict[str, Any]:
             if tick not in at:
                 continue
             difference = float(np.abs(frame.astype(np.int16) - recorded[at[tick]]).mean())
-            same = difference == 0 if episode.meta["quality"] == "lossless" else difference < _LOSSY
+            same = difference == 0 if episode.meta["quality"] == "lossless" else difference < OTHER_VIEW
             first = tick if first is None and not same else first
             compared, worst = compared + 1, max(worst, difference)
     except EpisodeError as error:
