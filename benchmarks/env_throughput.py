@@ -141,6 +141,7 @@ def many(seconds: float, rounds: int, sizes: list[int]) -> dict[str, Any]:
     for size in sizes:
         choices = rng.integers(0, len(actions), (1024, size))
         contenders[f"VectorWorld, {size} worlds"] = _vector_world(size, actions, choices, closers)
+        contenders[f"VectorWorld, {size} worlds, send/recv"] = _vector_world_ahead(size, actions, choices, closers)
         contenders[f"AsyncVectorEnv, {size} workers"] = _async_vector_env(size, choices, closers)
         try:
             contenders[f"SubprocVecEnv, {size} workers"] = _subproc_vec_env(size, choices, closers)
@@ -178,6 +179,28 @@ def _vector_world(size: int, actions: list[Action], choices: np.ndarray, closers
         if len(over):
             vector.reset(seeds=over.tolist(), worlds=over.tolist())
         return size
+
+    return step
+
+
+def _vector_world_ahead(
+    size: int, actions: list[Action], choices: np.ndarray, closers: list[Any]
+) -> Callable[[int], int]:
+    """The same without waiting for all: who has answered gets its next action at once."""
+    vector = VectorWorld([make_world] * size, state=False)
+    closers.append(vector.close)
+    vector.reset(seeds=list(range(size)))
+    for part in (range(size // 2), range(size // 2, size)):  # two requests on their way to each worker
+        vector.send({world: [actions[0]] * TICKS for world in part})
+
+    def step(i: int) -> int:
+        batch = vector.recv()
+        over = [world for world, end in zip(batch.worlds, batch.terminated | batch.truncated, strict=True) if end]
+        if over:
+            vector.reset(seeds=over, worlds=over)
+        row = choices[i % 1024]
+        vector.send({world: [actions[row[world]]] * TICKS for world in batch.worlds})
+        return len(batch.worlds)
 
     return step
 

@@ -168,6 +168,10 @@ class KeyboardMouse(gymnasium.Space[Action]):
     def contains(self, x: Any) -> bool:
         if not isinstance(x, Action) or not (x.keys <= self.keys and x.buttons <= self.buttons):
             return False
+        if x.pointer is None and x.wheel == 0.0 and type(x.look) is tuple and len(x.look) == 2:
+            yaw, pitch = x.look  # the common case, which is asked at every tick, without a call; NaN fails to compare
+            if type(yaw) is float and type(pitch) is float:
+                return -self.max_look <= yaw <= self.max_look and -self.max_look <= pitch <= self.max_look
         try:
             look, wheel = _pair(x.look, "look"), _finite(x.wheel, "wheel")
             pointer = None if x.pointer is None else _unit_pair(x.pointer)
