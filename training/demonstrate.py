@@ -11,37 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from agent import codec
 from agent.inference import InStep, Player, Scripted
-from agent.policy import Decision, Policy
+from agent.policy import Policy
 from agent.runtime import play
 from envs.doom.world import DoomState, DoomWorld
-from tasks import expert, suites, verify
+from tasks import suites, verify
+from tasks.expert import ExpertPolicy
 from tasks.task import Task
 from training.annotate import annotate, query_of
 from training.crew import Crew, Failed
+from training.disturb import Disturbed
 from training.episodes import Recorder
-
-NOISE = 0.12  # chance that a burst of random decisions begins
-BURST = 4  # the most decisions of a burst
-
-
-class NoisyExpert:
-    """The expert with bursts of random decisions, so that demonstrations show how to recover."""
-
-    def __init__(self, task: Task, noise: float = NOISE) -> None:
-        self._decide = expert.ExpertPolicy().start(task)
-        self._rng = np.random.default_rng([task.seed, 1])
-        self._noise, self._left = noise, 0
-
-    def __call__(self, state: DoomState) -> Decision:
-        if self._left == 0 and self._rng.random() < self._noise:
-            self._left = int(self._rng.integers(1, BURST + 1))
-        if self._left == 0:
-            return self._decide(state)
-        self._left -= 1
-        turn, look, move = (int(self._rng.integers(n)) for n in codec.SIZES[:3])
-        return codec.decode((turn, look if self._rng.random() < 0.2 else codec.NOOP[1], move, 0))
 
 
 class Demonstrator:
@@ -67,7 +47,7 @@ class Demonstrator:
         def notes(state: DoomState) -> dict[str, Any]:
             return annotate(rng, state, query_of(state.level, spec), self._queries)
 
-        player: Player = InStep(self._loaded) if self._loaded else Scripted(NoisyExpert(job))
+        player: Player = InStep(self._loaded) if self._loaded else Disturbed(Scripted(ExpertPolicy().start(job)))
         outcome = play(
             self._world,
             player,

@@ -6,6 +6,7 @@ import json as json_text
 import time
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from agent.cli.recording import Plan, Recorded
+    from training.crew import Failed
 
 app = console.verb()
 
@@ -105,7 +107,9 @@ class _Tally:
     _last: float = 0.0
 
     def add(self, index: int, item: Recorded | Failed) -> None:
-        if not isinstance(item, Recorded):
+        from training import crew
+
+        if isinstance(item, crew.Failed):
             self.errors.append(f"episode {index}: {item.error}")
             return
         self.episodes += 1

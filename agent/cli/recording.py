@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import signal
-import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from agent.cli.compose import load_policy, make_player, world_factory
-from agent.inference import Answer, Player, Question, Scripted
-from agent.policy import RandomPolicy
+from agent.inference import Player, Scripted
 from agent.runtime import Step, Subscriber, play
-from envs.errors import UserError
-from envs.reaper import die_with_parent
 from envs.world import World
 from tasks import verify
 from tasks.suites import evaluation
 from tasks.task import Task
+from training.crew import CrewError
+from training.disturb import Disturbed
 from training.episodes import Recorder
 from training.video import Quality
-
-_DEATHS = 3  # of one worker, then recording gives up: something is wrong with the machine
-_NOISE_STREAM = 1  # of random numbers, beside those that the policy draws from the same seed
-_STOP_SECONDS = 20.0  # what a worker has to finish the episode at hand
 
 
 @dataclass(frozen=True)
@@ -68,39 +53,6 @@ class Recorded:
     success: bool | None
     ticks: int
     frames: int
-
-
-class Disturbed(Scripted):
-    """A scripted player that is pushed off its way now and then, so that its episodes show how it comes back.
-
-    With chance `noise` a decision starts a disturbance: one to three random decisions, without shots. Their steps are
-    recorded with the actor "noise", so that nobody learns to imitate them.
-    """
-
-    def __init__(self, player: Scripted, noise: float) -> None:
-        super().__init__(player.decide, spec=player.spec, actor=player.actor)
-        self._own = player.actor
-        self._noise = noise
-        self._left = 0
-
-    def begin(self, tick: int = 0) -> None:
-        super().begin(tick)
-        self._left = 0
-
-    def _ask(self, question: Question) -> None:
-        start = time.perf_counter()
-        rng = np.random.default_rng([question.context.seed, _NOISE_STREAM])
-        if self._left == 0 and rng.random() < self._noise:
-            self._left = int(rng.integers(1, 4))
-        if self._left:
-            self._left -= 1
-            self.actor = "noise"
-            (decision,) = RandomPolicy().act([question.context])
-            decision = replace(decision, actions=tuple(replace(a, buttons=frozenset()) for a in decision.actions))
-        else:
-            self.actor = self._own
-            decision = self.decide(question.state)
-        self.queue.merge(Answer(question.tick, question.epoch, decision, time.perf_counter() - start))
 
 
 class _Drawn(Subscriber):
