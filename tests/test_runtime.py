@@ -134,24 +134,49 @@ def test_frames_come_in_the_size_that_the_policy_declares() -> None:
     np.testing.assert_allclose(policy.contexts[0].frames[0], area, atol=1)
 
 
-def test_inference_shorter_than_a_tick_starves_nothing_in_real_time() -> None:
-    player, log = Beside(Walk(wait=lambda: 0.008)), Log()
-    outcome = play(RealTime(SquareWorld()), player, "go", subscribers=[log])
+class MovesOn(SquareWorld):
+    """A world in real time whose clock is in the test's hand: `wait(tick)` passes the time until a tick is due."""
+
+    realtime = True
+
+    def __init__(self, wait: Callable[[int], object]) -> None:
+        super().__init__()
+        self.wait = wait
+
+    def pace(self) -> None:
+        self.wait(self.tick)
+
+
+def test_inference_shorter_than_a_tick_starves_nothing() -> None:
+    player, log = Beside(Walk(wait=lambda: 0.002)), Log()
+    outcome = play(MovesOn(lambda tick: player._idle.wait(20)), player, "go", subscribers=[log])
     player.close()
-    assert outcome.clock == "realtime"
-    assert outcome.starved <= 4  # none, but where the machine is busy with something else
-    assert outcome.decisions >= 10
-    assert outcome.seconds > 0.7
-    assert outcome.latency_p50_ms >= 8.0
+    assert (outcome.clock, outcome.starved, outcome.decisions, outcome.chunk_age_mean) == ("realtime", 0, 10, 1.5)
+    assert [step.asked for step in log.steps] == [tick // 4 * 4 for tick in range(40)]
+    assert outcome.latency_p50_ms >= 2.0
 
 
 def test_slow_inference_starves_ticks_holds_the_keys_and_drops_what_is_past() -> None:
-    # 50 ms are 2.5 ticks: of the four actions of a chunk the first two or three come too late.
-    player, log = Beside(Walk(wait=lambda: 0.05)), Log()
-    outcome = play(RealTime(SquareWorld()), player, "go", subscribers=[log])
+    go = threading.Semaphore(0)
+
+    def think() -> float:
+        go.acquire()
+        return 0.0
+
+    def wait(tick: int) -> None:
+        """Answers come two ticks late: of the four actions of a chunk the last two are played."""
+        if player._asked is not None and tick - player._asked == 2:
+            go.release()
+            player._idle.wait(20)
+
+    player, log = Beside(Walk(wait=think)), Log()
+    outcome = play(MovesOn(wait), player, "go", subscribers=[log])
+    go.release()
     player.close()
-    assert 2 <= outcome.starved < 35
-    assert outcome.starved == sum(step.starved for step in log.steps)
+    # Asked at 0, 3, 6, ..., as soon as the last answer was there; answered at 2, 5, 8, ...
+    starved = [0, 1, *range(4, 40, 3)]
+    assert [step.tick for step in log.steps if step.starved] == starved
+    assert (outcome.starved, outcome.chunk_age_mean) == (len(starved), pytest.approx(2.5, abs=0.05))
     for before, step in zip([None, *log.steps], log.steps, strict=False):
         if step.starved:
             held = before.action if before else NEUTRAL
@@ -159,9 +184,15 @@ def test_slow_inference_starves_ticks_holds_the_keys_and_drops_what_is_past() ->
             assert (step.decision, step.index, step.asked) == (None, -1, -1)
         else:
             assert step.action.look[0] == step.tick - step.asked  # the position in the chunk is that of the tick
-    played = [step.tick - step.asked for step in log.steps if not step.starved]
-    assert np.median(played) >= 2
-    assert outcome.chunk_age_mean == pytest.approx(np.mean(played))
+
+
+def test_a_world_kept_to_the_clock_takes_its_time() -> None:
+    player = Beside(Walk(wait=lambda: 0.008))
+    outcome = play(RealTime(SquareWorld()), player, "go")
+    player.close()
+    assert outcome.clock == "realtime"
+    assert outcome.seconds > 40 / 50 - 0.05
+    assert outcome.latency_p50_ms >= 8.0
 
 
 def test_what_was_planned_for_another_instruction_or_episode_is_never_played() -> None:
@@ -207,8 +238,8 @@ def test_what_was_planned_for_another_instruction_or_episode_is_never_played() -
         if not step.starved:
             played += 1
             assert str(int(step.action.wheel)) == step.instruction
-    assert stale > 20  # there was something to mix up
-    assert played > 100
+    assert stale > 5  # there was something to mix up
+    assert played > 50
 
 
 def test_an_instruction_changes_from_the_next_decision_on() -> None:
