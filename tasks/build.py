@@ -270,7 +270,7 @@ def _company(
             out.append(pair)
         if len(out) >= len(rooms) + 2:
             break
-    return [(*pair, rooms[rng.integers(len(rooms))]) for pair in out]
+    return [(*pair, rooms[int(rng.integers(len(rooms)))]) for pair in out]
 
 
 def _checked(level: Level, steps: Sequence[Meaning], asked: Sequence[int], *, errands: bool) -> Made | None:
