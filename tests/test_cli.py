@@ -126,6 +126,8 @@ def test_play_writes_a_run_folder_and_replay_reads_it(capsys: pytest.CaptureFixt
     assert "&lt;onward&gt;" in report
     assert report.count("data:image/jpeg;base64,") >= 4
     assert 'src="http' not in report
+    assert "Drawn anew" not in report  # this world has one resolution: the film shows the recorded frames
+    assert Path(run["video"]).stat().st_size > 1000
 
     out, _ = agent("replay", run["folder"], "--verify", capsys=capsys)
     assert "W, turn right" in out
