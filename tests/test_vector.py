@@ -126,7 +126,7 @@ def test_workers_killed_at_random_break_their_episodes_and_mix_none():
                 for i in range(4):
                     if infos[i].get("broken"):
                         seen, broken = True, broken + 1
-                        assert time.monotonic() - started < 1, "a death is seen within a second"
+                        assert time.monotonic() - started < 5, "a death is seen at once, not after the timeout"
                         assert truncated[i]
                         assert not terminated[i]
                         assert rewards[i] == 0
@@ -146,15 +146,15 @@ def test_workers_killed_at_random_break_their_episodes_and_mix_none():
 
 
 def test_a_hung_worker_is_killed_after_its_time_and_its_neighbours_go_on():
-    with VectorWorld([lambda: StuckWorld(1), lambda: StuckWorld(2)], workers=2, timeout=0.5) as vector:
+    with VectorWorld([lambda: StuckWorld(1), lambda: StuckWorld(2)], workers=2, timeout=1.5) as vector:
         _, infos = vector.reset(options={"episode": 3})
         stuck = infos[0]["pid"]
         began = time.monotonic()
         pixels, _, _, truncated, infos = vector.step([Action(buttons=frozenset({"left"})), NEUTRAL])
-        assert 0.45 <= time.monotonic() - began < 0.9
+        assert 1.4 <= time.monotonic() - began < 10
         assert truncated.tolist() == [True, False]
         assert infos[0]["broken"]
-        assert "did not answer within 0.5 s" in infos[0]["why"]
+        assert "did not answer within 1.5 s" in infos[0]["why"]
         assert read_numbers(pixels[1]) == (2, 3, 1)
         assert not psutil.pid_exists(stuck)
         pixels, _ = vector.reset(options={"episode": 4}, worlds=[0])
@@ -239,7 +239,7 @@ def test_sigkill_of_the_parent_leaves_no_process(make: str, processes: int):
     """
     children = _orphans_of(textwrap.dedent(script))
     assert len(children) == processes
-    assert _gone(children, 1.0)
+    assert _gone(children, 5.0)  # it takes milliseconds, on a machine that has time
 
 
 def test_sigkill_of_a_process_with_a_doom_world_ends_its_game():
@@ -253,7 +253,7 @@ def test_sigkill_of_a_process_with_a_doom_world_ends_its_game():
     """
     children = _orphans_of(textwrap.dedent(script))
     assert len(children) == 1
-    assert _gone(children, 1.0)
+    assert _gone(children, 5.0)  # it takes milliseconds, on a machine that has time
 
 
 def test_a_guarded_program_gets_its_arguments_and_exit_status():
