@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from agent import codec
 from agent.policy import Context, Decision, PolicySpec
 from envs.doom.things import KINDS
@@ -22,8 +24,13 @@ SEARCH_TURN = 32.0  # degrees a decision while the target is out of view; always
 VIEW = 44.0  # half of what is seen, degrees
 WALK_ANGLE = 24.0  # walk while the way ahead is within this
 SHOOT_RANGE = 300.0
+SLIDE = 66.0  # map units: how far one slides in a turn, and the two bodies
+NEAR = 48.0  # map units at which one all but touches
 DOOR_REACH = 60.0  # map units from a door's middle at which the expert uses it
 USE_ANGLE = 20.0  # degrees
+
+NOISE = 0.12  # chance that a burst of random decisions begins
+BURST = 4  # the most decisions of a burst
 
 Tokens = codec.Tokens
 
@@ -54,6 +61,22 @@ def choose(state: DoomState, spec: VerifierSpec, stage: int = 0) -> Tokens:
     if family is None:
         raise ValueError(f"the expert does not know the verifier {spec.name!r}")
     return _first(state, (thing.x, thing.y)) or family(state, thing)
+
+
+def noisy(
+    tokens: Tokens, rng: np.random.Generator, left: int = 0, *, chance: float = NOISE, burst: int = BURST
+) -> tuple[Tokens, int]:
+    """The tokens, or random ones in their place, so that demonstrations show how to recover.
+
+    With `chance` a burst of 1 to `burst` random decisions begins; they walk and turn, and use neither hand. `left`:
+    how many decisions of a burst are still to come, as the last call returned it with its tokens.
+    """
+    if left == 0 and rng.random() < chance:
+        left = int(rng.integers(1, burst + 1))
+    if left == 0:
+        return tokens, 0
+    turn, look, move = (int(rng.integers(n)) for n in codec.SIZES[:3])
+    return (turn, look if rng.random() < 0.2 else codec.NOOP[1], move, 0), left - 1
 
 
 def find(state: DoomState, index: int) -> DoomObject | None:
@@ -99,8 +122,19 @@ def _walk_to(state: DoomState, x: float, y: float, stop: float, avoid: Sequence[
             if not same_room or abs(off) <= VIEW or abs(around) <= VIEW:
                 off = around
     turn = _turn_to(off)
-    forth = 1 if abs(off) <= WALK_ANGLE else 0
+    walk = abs(off) <= WALK_ANGLE
+    forth = -1 if _slides(state, avoid, walk) else int(walk)
     return codec.tokens_of(turn=turn, look=_level_view(state), forth=forth)
+
+
+def _slides(state: DoomState, avoid: Sequence[DoomObject], walk: bool) -> bool:
+    """Whether one slides, or may slide, into something that is not to be taken, and has to step back."""
+    for o in avoid:
+        if KINDS[o.kind].role == "pickup":
+            dist, off = distance(state, o.x, o.y), abs(bearing(state, o.x, o.y))
+            if (dist < SLIDE and off < 50.0 and not walk) or (dist < NEAR and off < 75.0):
+                return True
+    return False
 
 
 def _door_ahead(state: DoomState, route: Route) -> int | None:
