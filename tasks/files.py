@@ -27,6 +27,7 @@ class TasksFileError(UserError, ValueError):
     """What is wrong in a tasks file, in one line that begins with the file and the place in it."""
 
 
+_THINGS = ("targets", "avoid", "allowed")  # arguments that name things
 _GENERATOR = frozenset(inspect.signature(generate).parameters) - {"seed"}
 
 
@@ -167,7 +168,7 @@ class _Maker:
             except (TypeError, ValueError, KeyError) as error:
                 raise self._wrong(".options.generator", str(error)) from error
         args = dict(entry.verifier.args)
-        for key in ("targets", "avoid"):
+        for key in _THINGS:
             if key in args:
                 args[key] = self._indices(level, args[key], f".verifier.args.{key}")
         spec = VerifierSpec(entry.verifier.name, args)
@@ -199,7 +200,7 @@ class _Maker:
         if verifier.name not in verify.FAMILIES:
             known = ", ".join(sorted(verify.FAMILIES))
             raise self._wrong(".verifier.name", f"unknown {verifier.name!r}; known: {known}")
-        names = [n for key in ("targets", "avoid") for n in verifier.args.get(key, []) if isinstance(n, str)]
+        names = [n for key in _THINGS for n in verifier.args.get(key, []) if isinstance(n, str)]
         pairs = []
         for name in names:
             pair = read_thing(name)
