@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
@@ -19,6 +19,8 @@ from typing import Any, Protocol
 from envs.errors import UserError
 from envs.reaper import die_with_parent
 
+# Read when a process starts: on its one core, a second thread of torch would only spin for the first.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _DEATHS = 3  # of one worker, then the crew gives up: something is wrong with the machine
 _STOP_SECONDS = 20.0  # what a worker has to finish the job at hand
 
@@ -30,6 +32,21 @@ class Worker(Protocol):
         """Do one job. A UserError or OSError ends the crew; another exception makes this job `Failed`."""
 
     def close(self) -> None: ...
+
+
+@contextlib.contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables that hold for the processes that are started here."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @dataclass(frozen=True)
@@ -120,7 +137,8 @@ class Crew:
         # Ctrl+C is for us alone; a worker ignores it from its first instruction on and is told to stop.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            process.start()
+            with environment(ONE_THREAD):
+                process.start()
         finally:
             signal.signal(signal.SIGINT, before)
         theirs.close()

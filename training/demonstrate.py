@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -28,7 +27,6 @@ class Demonstrator:
     """A crew's worker: plays and annotates one task a job, and records it under `out`."""
 
     def __init__(self, out: Path, policy: str | None, queries: int) -> None:
-        os.environ["OMP_NUM_THREADS"] = "1"
         self._out, self._queries, self._policy = out, queries, policy or "expert"
         self._loaded: Policy | None = None
         if policy is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -81,7 +80,6 @@ class Evaluator:
     """A crew's worker: plays one episode a job, in lockstep."""
 
     def __init__(self, policy: Any, make_world: Callable[[], World]) -> None:
-        os.environ["OMP_NUM_THREADS"] = "1"
         self._load, self._make_world = policy, make_world
         self._policies: dict[str, Any] = {}
         self._world: World | None = None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
-import os
 import queue
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ import pydantic
 import yaml
 
 from training.corpus import Corpus, build
+from training.crew import ONE_THREAD, environment
 from training.demonstrate import demonstrate
 
 # glibc gives freed memory back at once by default, and training takes it again at every step: twice the time.
@@ -29,7 +29,6 @@ _ALLOCATOR = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
     "MALLOC_TOP_PAD_": "500000000",
-    "OMP_NUM_THREADS": "1",
 }
 
 
@@ -168,23 +167,15 @@ def _run_stage(recipe: SmallRecipe, out: Path, mode: Mode, parent: Path | None, 
     reports: Any = context.Queue()
     meeting = out / f".meeting-{mode}"
     meeting.unlink(missing_ok=True)
-    before = {name: os.environ.get(name) for name in _ALLOCATOR}
-    os.environ.update(_ALLOCATOR)  # read when a process starts
     crew = [
         context.Process(
             target=_trainer, args=(rank, workers, meeting, recipe.model_dump(), out, mode, parent, reports), daemon=True
         )
         for rank in range(workers)
     ]
-    try:
+    with environment(_ALLOCATOR | ONE_THREAD):  # the allocator reads its settings when a process starts
         for process in crew:
             process.start()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name)
-            else:
-                os.environ[name] = value
     try:
         while any(process.is_alive() for process in crew):
             with contextlib.suppress(queue.Empty):
