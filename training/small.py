@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
+import os
 import queue
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from typing import Any, Literal
 import pydantic
 import yaml
 
+from envs.reaper import die_with_parent
 from training.corpus import Corpus, build
 from training.crew import ONE_THREAD, environment
 from training.demonstrate import demonstrate
@@ -167,9 +169,10 @@ def _run_stage(recipe: SmallRecipe, out: Path, mode: Mode, parent: Path | None, 
     reports: Any = context.Queue()
     meeting = out / f".meeting-{mode}"
     meeting.unlink(missing_ok=True)
+    boss, raw = os.getpid(), recipe.model_dump()
     crew = [
         context.Process(
-            target=_trainer, args=(rank, workers, meeting, recipe.model_dump(), out, mode, parent, reports), daemon=True
+            target=_trainer, args=(boss, rank, workers, meeting, raw, out, mode, parent, reports), daemon=True
         )
         for rank in range(workers)
     ]
@@ -192,6 +195,7 @@ def _run_stage(recipe: SmallRecipe, out: Path, mode: Mode, parent: Path | None, 
 
 
 def _trainer(
+    boss: int,
     rank: int,
     workers: int,
     meeting: Path,
@@ -203,6 +207,7 @@ def _trainer(
 ) -> None:
     from training.stage import run
 
+    die_with_parent(boss)
     recipe = SmallRecipe.model_validate(raw)
     section: StageSection = getattr(recipe, mode)
     corpora = [Corpus.open(out / "demonstrations" / "corpus")]
