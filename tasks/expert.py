@@ -25,7 +25,6 @@ VIEW = 44.0  # half of what is seen, degrees
 WALK_ANGLE = 24.0  # walk while the way ahead is within this
 SHOOT_RANGE = 300.0
 SLIDE = 66.0  # map units: how far one slides in a turn, and the two bodies
-RUN_OUT = 100.0  # map units from a thing within which one may still be running into it
 NEAR = 48.0  # map units at which one all but touches
 DOOR_REACH = 60.0  # map units from a door's middle at which the expert uses it
 USE_ANGLE = 20.0  # degrees
@@ -42,17 +41,8 @@ def choose(state: DoomState, spec: VerifierSpec, stage: int = 0) -> Tokens:
     `stage`: where a sequence is at, as its verifier says. Raises ValueError for an unknown verifier.
     """
     if spec.name == "sequence":
-        step, last = spec.args["steps"][stage], spec.args["steps"][max(stage - 1, 0)]
-        tokens = choose(state, VerifierSpec(step["name"], step.get("args", {})))
-        wanted = step.get("args", {}).get("targets", ())
-        if stage and last["name"] == "go_to" and not set(wanted) & set(last["args"]["targets"]):
-            # the last step ends at a run: who does not brake slides into what was only to be approached
-            reached = _nearest(state, frozenset(last["args"]["targets"]))
-            if reached is not None and KINDS[reached.kind].role == "pickup":
-                ahead = abs(bearing(state, reached.x, reached.y)) < 60.0
-                if ahead and distance(state, reached.x, reached.y) < RUN_OUT:
-                    return (*tokens[:2], codec.tokens_of(forth=-1)[2], tokens[3])
-        return tokens
+        step = spec.args["steps"][stage]
+        return choose(state, VerifierSpec(step["name"], step.get("args", {})))
     if spec.name == "look":
         return _look(state, 1.0 if spec.args["direction"] == "up" else -1.0)
     if spec.name == "stand_still":

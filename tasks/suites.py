@@ -142,7 +142,9 @@ def _compounds(suite: Suite, rng: np.random.Generator, verb: str, level_seed: in
         level, spec = in_room(rng, meaning, level_seed, suite.themes)
         text = core(rng, meaning.verb, _noun(suite, rng, level, meaning.kind, meaning.colour), suite.phrasing)
         return level, avoiding(rng, text, _noun(suite, rng, level, *meaning.avoid), suite.phrasing), spec  # type: ignore[misc]
-    steps = [_draw(suite, rng, v) for v in verb.split("+")]
+    verbs = verb.split("+")
+    # one arrives at a run, and would slide into what can be taken
+    steps = [replace(_draw(suite, rng, "touch" if v == "go_to" and v != verbs[-1] else v), verb=v) for v in verbs]
     level, spec = in_room(rng, replace(steps[0], then=tuple(steps[1:])), level_seed, suite.themes)
     texts = [core(rng, s.verb, _noun(suite, rng, level, s.kind, s.colour), suite.phrasing) for s in steps]
     return level, compound(rng, texts, suite.phrasing), spec
