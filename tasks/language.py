@@ -131,7 +131,7 @@ def _both(key: str) -> tuple[str, ...]:
 
 _PATTERNS = _compile()
 _STRIP = re.compile(r"^(?:please|now|can you|could you|would you|hey|ok|okay|next|then|and|first|to begin with)[, ]+")
-_TAIL = re.compile(r"(?: please| now| for me|[.!?])+$")
+_TAIL = re.compile(r"(?:,? please|,? now| for me|[.!?])+$")
 _THEN = re.compile(f"^(?P<a>.+?)(?:{_any(b for _, b in THEN + HELD_OUT_THEN)})(?P<b>.+)$")
 _AVOID = re.compile(
     "^(?P<a>.+?)(?:" + "|".join(re.escape(t).replace(re.escape("{y}"), "(.+)") for t in AVOID + HELD_OUT_AVOID) + ")$"
