@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from agent import codec
 from agent.policy import Context, Decision, PolicySpec
 from envs.doom.things import KINDS
@@ -29,8 +27,6 @@ NEAR = 48.0  # map units at which one all but touches
 DOOR_REACH = 60.0  # map units from a door's middle at which the expert uses it
 USE_ANGLE = 20.0  # degrees
 
-NOISE = 0.12  # chance that a burst of random decisions begins
-BURST = 4  # the most decisions of a burst
 
 Tokens = codec.Tokens
 
@@ -61,22 +57,6 @@ def choose(state: DoomState, spec: VerifierSpec, stage: int = 0) -> Tokens:
     if family is None:
         raise ValueError(f"the expert does not know the verifier {spec.name!r}")
     return _first(state, (thing.x, thing.y)) or family(state, thing)
-
-
-def noisy(
-    tokens: Tokens, rng: np.random.Generator, left: int = 0, *, chance: float = NOISE, burst: int = BURST
-) -> tuple[Tokens, int]:
-    """The tokens, or random ones in their place, so that demonstrations show how to recover.
-
-    With `chance` a burst of 1 to `burst` random decisions begins; they walk and turn, and use neither hand. `left`:
-    how many decisions of a burst are still to come, as the last call returned it with its tokens.
-    """
-    if left == 0 and rng.random() < chance:
-        left = int(rng.integers(1, burst + 1))
-    if left == 0:
-        return tokens, 0
-    turn, look, move = (int(rng.integers(n)) for n in codec.SIZES[:3])
-    return (turn, look if rng.random() < 0.2 else codec.NOOP[1], move, 0), left - 1
 
 
 def find(state: DoomState, index: int) -> DoomObject | None:
