@@ -213,7 +213,7 @@ class DoomWorld(World):
         observation, info = self._observe()
         return observation, reward, False, False, info
 
-    def render(self) -> npt.NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> npt.NDArray[np.uint8] | None:
         return None if self._frame is None else self._frame.copy()
 
     @property
