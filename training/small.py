@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 import queue
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -207,6 +208,7 @@ def _trainer(
 ) -> None:
     from training.stage import run
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the process that leads; it ends us
     die_with_parent(boss)
     recipe = SmallRecipe.model_validate(raw)
     section: StageSection = getattr(recipe, mode)
