@@ -77,8 +77,6 @@ def _reset(world: World, payload: tuple[int | None, dict[str, Any] | None]) -> A
 
 
 def _step(world: World, chunk: Sequence[tuple[Any, ...]]) -> Any:
-    if len(chunk) == 1:
-        return world.step(Action(*chunk[0]))
     actions: list[Action] = []
     last: tuple[Any, ...] | None = None
     for fields in chunk:

@@ -78,7 +78,9 @@ def test_send_and_recv_let_a_fast_world_go_ahead():
         vector.reset(options=[{"episode": i} for i in range(4)])
         ticks = [0] * 4
         vector.send({i: [NEUTRAL] for i in range(4)})
-        for _ in range(40):
+        rounds = 0
+        while rounds < 40 or (min(ticks) == 0 and rounds < 20_000):  # a busy machine may let one worker wait
+            rounds += 1
             batch = vector.recv()
             for i, row in zip(batch.worlds, batch.pixels, strict=True):
                 ticks[i] += 1

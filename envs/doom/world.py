@@ -181,18 +181,18 @@ class DoomWorld(World):
     def step_chunk(self, actions: Sequence[Action]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         if not actions:
             raise ValueError("step_chunk needs at least one action")
-        if len(actions) == 1 or all(action == actions[0] for action in actions):
-            return self._advance(actions[0], len(actions))
         total, start = 0.0, 0
         for end in range(1, len(actions) + 1):  # one message to the engine for every run of equal actions
             if end < len(actions) and actions[end] == actions[start]:
                 continue
-            last = end == len(actions)
-            result = self._advance(actions[start], end - start, observe=last)
-            total, start = total + result[1], end
-            if result[2]:
+            observation, reward, terminated, truncated, info = self._advance(
+                actions[start], end - start, observe=end == len(actions)
+            )
+            total, start = total + reward, end
+            if terminated:
                 break
-        return result[0], total, *result[2:]
+        info["ticks"] = start
+        return observation, total, terminated, truncated, info
 
     def _advance(
         self, action: Action, ticks: int, observe: bool = True
