@@ -7,6 +7,7 @@ the right one would follow; so are three shots that aim at nothing asked for, an
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -78,7 +79,7 @@ def thing_name(kind: str, colour: str | None) -> str:
     return f"{colour} {kind}" if colour else kind
 
 
-class _Watch:
+class _Watch(ABC):
     """What every verifier looks at: what vanished, wasted shots, standing at a wrong thing.
 
     `targets`: indices into the level's things. A vanished thing that is not a target ends the task, and so does
@@ -129,9 +130,9 @@ class _Watch:
         verdict = self.judge(state, things, [index for index in gone if index in self.targets])
         return verdict or self._guards(state, things, state.tick - self._still[0])
 
+    @abstractmethod
     def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
         """The family's own rule. `things`: what is there, by index; `gone`: targets that vanished just now."""
-        raise NotImplementedError  # pragma: no cover - every family defines it
 
     def _start(self, state: DoomState) -> None:
         self._ids = {}

@@ -61,16 +61,8 @@ def evaluate(
         scripted = hasattr(compose.load_policy(policy), "start")  # it does not read, so controls say nothing of it
         others = evaluation.BASELINES if scripted else (*evaluation.BASELINES, *evaluation.CONTROLS)
         rows = ["policy", *(row for row in others if baselines and row != policy)]
-    from rich import progress
-
-    with progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-        console=screen,
-    ) as bars:
-        bar = bars.add_task("starting", total=None)
+    with console.progress(screen) as bars:
+        bar = bars.add_task("starting", total=None, note="")
         tallies = evaluation.evaluate(
             chosen,
             partial(compose.load_policy, policy),

@@ -18,7 +18,6 @@ from envs.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
     from agent.cli.recording import Plan, Recorded
     from training.crew import Failed
@@ -72,7 +71,7 @@ def record(
     if todo:
         crew = Crew(partial(Recording, plan), min(workers, len(todo)))
         try:
-            with _progress(screen) as progress:
+            with console.progress(screen) as progress:
                 bar = progress.add_task(suite, total=episodes, completed=episodes - len(todo), note="starting")
                 for index, item in crew.run(todo):
                     tally.add(index, item)
@@ -183,19 +182,6 @@ def _check(plan: Plan) -> None:
             path.write_text(json_text.dumps(wanted, indent=2) + "\n")
     except (OSError, ValueError) as error:
         raise UserError(f"--out {plan.out}: {error}") from error
-
-
-def _progress(screen: Console) -> Progress:
-    from rich import progress
-
-    return progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-        progress.TextColumn("{task.fields[note]}"),
-        console=screen,
-    )
 
 
 def _tell(screen: Console, summary: dict[str, Any]) -> None:

@@ -11,6 +11,8 @@ from agent.cli import console
 from envs.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from training.small import Progress
 
 app = console.verb("Train a policy from one configuration file.", group=True)
@@ -43,17 +45,8 @@ def small(
             recipe = SmallRecipe.load(config)
         except ValueError as error:
             raise UserError(str(error)) from error
-    from rich import progress
-
-    with progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-        progress.TextColumn("{task.fields[note]}"),
-        console=screen,
-    ) as bars:
-        stages: dict[str, progress.TaskID] = {}
+    with console.progress(screen) as bars:
+        stages: dict[str, TaskID] = {}
 
         def told(news: Progress) -> None:
             if news.stage not in stages:
