@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from agent import codec
 from agent.policy import Context
 from agent.small import CheckpointError, SmallPolicy, load_small, words
 from agent.small.model import FIELDS, SmallConfig, SmallModel
-from agent.small.policy import load_model, save_small
+from agent.small.policy import PATIENCE, is_stuck, load_model, save_small
+from envs.action import Action
 
 TINY = SmallConfig(width=32, heads=2, layers=2, text_layers=1, channels=(16, 32))
 
@@ -80,6 +82,21 @@ def test_the_policy_is_pure(model: SmallModel) -> None:
 def test_no_instruction_is_too_strange(model: SmallModel, text: str) -> None:
     picture = np.zeros((120, 160, 3), np.uint8)
     assert SmallPolicy(model, device="cpu").act([Context((picture,), text)])[0].actions
+
+
+def test_who_leads_nowhere_is_stuck() -> None:
+    still, turn, back = (codec.decode(codec.tokens_of(turn=t)).actions for t in (0.0, 7.0, -7.0))
+    walk = codec.decode(codec.tokens_of(forth=1)).actions
+
+    def stuck(*chunks: tuple[Action, ...]) -> bool:
+        return is_stuck(Context((np.zeros((120, 160, 3), np.uint8),), "go", chunks))
+
+    assert stuck(*[still] * PATIENCE)
+    assert stuck(*[turn, back] * (PATIENCE // 2))
+    assert not stuck(*[still] * (PATIENCE - 1))
+    assert not stuck(*[still] * (PATIENCE - 1), walk)
+    assert not stuck(*[turn] * PATIENCE)
+    assert stuck(walk, *[still] * PATIENCE)
 
 
 def test_a_typo_stays_near_its_word() -> None:

@@ -192,11 +192,17 @@ class SmallModel(nn.Module):
 
     @torch.inference_mode()
     def decide(
-        self, image: Tensor, text: Tensor, mask: Tensor, noise: Tensor | None = None, temperature: float = 0.0
+        self,
+        image: Tensor,
+        text: Tensor,
+        mask: Tensor,
+        temperature: Tensor | None = None,
+        noise: Tensor | None = None,
     ) -> Tensor:
         """Tokens (B, 6), one after the other, each seeing those before it; keys and values are kept.
 
-        One instruction a frame. `noise` (B, 6, most): uniform random numbers, needed where `temperature` > 0.
+        One instruction a frame. `temperature` (B,): 0 takes the likeliest token. `noise` (B, 6, most): uniform random
+        numbers, needed with a temperature. The place is always the likeliest.
         """
         image = self.image_norm(image)
         memories = [(layer.text.memory(text), layer.image.memory(image)) for layer in self.layers]  # type: ignore[union-attr,operator]
@@ -211,9 +217,9 @@ class SmallModel(nn.Module):
                 h = own(h, own.memory(torch.cat(seen, 1)))
                 h = layer.feed(layer.image(layer.text(h, text_memory, mask), image_memory))  # type: ignore[operator]
             logits = head(self.norm(h[:, 0]))
-            if temperature > 0 and noise is not None and i >= PLACE:
-                gumbel = -torch.log(-torch.log(noise[:, i, : logits.shape[1]].clamp(1e-9, 1 - 1e-9)))
-                logits = logits / temperature + gumbel
+            if temperature is not None and noise is not None and i >= PLACE:
+                gumbel = -torch.log(-torch.log(noise[:, i, : logits.shape[1]].clamp(1e-9, 1 - 1e-6)))
+                logits = logits + temperature[:, None] * gumbel
             token = logits.argmax(-1)
             chosen.append(token)
             if i < len(FIELDS) - 1:

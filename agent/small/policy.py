@@ -25,6 +25,8 @@ SHIPPED = Path(__file__).parent / "checkpoint"
 MANIFEST, WEIGHTS = "manifest.json", "model.safetensors"
 FRAME_SIZE = (120, 160)
 TICK_HZ = 35.0
+PATIENCE = 6  # decisions that lead nowhere before chance may help
+STUCK_TEMPERATURE = 1.0  # who is sure of waiting waits on, who is not gets away
 
 
 class CheckpointError(ValueError):
@@ -91,13 +93,15 @@ def load_model(folder: Path) -> SmallModel:
 
 class SmallPolicy:
     """Plays with a SmallModel. `temperature`: 0 takes the likeliest action tokens, above it they are drawn with the
-    context's seed; the place is always the likeliest."""
+    context's seed, as they are where it `is_stuck`; the place is always the likeliest."""
 
     def __init__(self, model: SmallModel, *, temperature: float = 0.0, device: str | None = None) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.eval().to(self.device)
         self.temperature = temperature
-        self.spec = PolicySpec(FRAME_SIZE, history=1, chunk=codec.CHUNK, tick_hz=TICK_HZ, codec=codec.VERSION)
+        self.spec = PolicySpec(
+            FRAME_SIZE, history=PATIENCE + 1, chunk=codec.CHUNK, tick_hz=TICK_HZ, codec=codec.VERSION
+        )
         self._read = functools.lru_cache(maxsize=256)(self._read_text)
 
     @torch.inference_mode()
@@ -112,17 +116,30 @@ class SmallPolicy:
         image = self.model.see(torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2))
         read = [self._read(c.instruction) for c in contexts]
         text, mask = torch.cat([t for t, _ in read]), torch.cat([m for _, m in read])
-        noise = None
-        if self.temperature > 0:
+        temperature = noise = None
+        warm = [STUCK_TEMPERATURE if is_stuck(c) else self.temperature for c in contexts]
+        if any(warm):
+            temperature = torch.tensor(warm, device=self.device)
             draws = [np.random.default_rng(c.seed).random((len(FIELDS), max(FIELDS))) for c in contexts]
             noise = torch.from_numpy(np.stack(draws).astype(np.float32)).to(self.device)
-        tokens = self.model.decide(image, text, mask, noise, self.temperature).tolist()
+        tokens = self.model.decide(image, text, mask, temperature, noise).tolist()
         return [self._decision(row) for row in tokens]
 
     @staticmethod
     def _decision(row: list[int]) -> Decision:
         decision = codec.decode(row[PLACE:])
         return Decision(decision.actions, thought=_thought(row[0]), done=decision.done)
+
+
+def is_stuck(context: Context) -> bool:
+    """Whether the last PATIENCE decisions neither walked nor acted and turned nowhere: one frame, seen again, gets
+    the same answer for ever."""
+    if len(context.actions) < PATIENCE:
+        return False
+    recent = [action for chunk in context.actions[-PATIENCE:] for action in chunk]
+    if any(action.keys or action.buttons for action in recent):
+        return False
+    return all(abs(sum(action.look[axis] for action in recent)) < 4.0 for axis in (0, 1))
 
 
 def _thought(column: int) -> str:
