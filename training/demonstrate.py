@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from agent.inference import InStep, Player, Scripted
+from agent.inference import Player, Scripted
 from agent.policy import Policy
 from agent.runtime import play
 from envs.doom.world import DoomState, DoomWorld
+from envs.world import World
 from tasks import suites, verify
 from tasks.expert import ExpertPolicy
 from tasks.task import Task
@@ -21,10 +22,11 @@ from training.annotate import annotate, query_of
 from training.crew import Crew, Failed
 from training.disturb import Disturbed
 from training.episodes import Recorder
+from training.table import Table, portions
 
 
 class Demonstrator:
-    """A crew's worker: plays and annotates one task a job, and records it under `out`."""
+    """A crew's worker: plays and annotates tasks, and records them under `out`."""
 
     def __init__(self, out: Path, policy: str | None, queries: int) -> None:
         self._out, self._queries, self._policy = out, queries, policy or "expert"
@@ -33,36 +35,41 @@ class Demonstrator:
             from agent.small import load_small
 
             self._loaded = load_small(policy)
-        self._world = DoomWorld(labels=True)
+        self._table = Table(partial(DoomWorld, labels=True))
 
-    def work(self, job: Task) -> tuple[bool | None, int]:
-        """Play one task; its success and its number of decisions."""
-        spec, verifier = job.verifier, verify.make(job.verifier)
+    def work(self, job: Sequence[Task]) -> list[tuple[bool | None, int]]:
+        """Play some tasks; success and number of decisions of each."""
+        if self._loaded is not None:
+            return self._table.play(self._loaded, job, self._play)
+        world = self._table.world()
+        return [self._play(world, Disturbed(Scripted(ExpertPolicy().start(task))), task) for task in job]
+
+    def _play(self, world: World, player: Player, task: Task) -> tuple[bool | None, int]:
+        spec, verifier = task.verifier, verify.make(task.verifier)
         if spec is None or verifier is None:
-            raise ValueError(f"task {job.id} has no verifier")
-        rng = np.random.default_rng([job.seed, 2])
+            raise ValueError(f"task {task.id} has no verifier")
+        rng = np.random.default_rng([task.seed, 2])
 
         def notes(state: DoomState) -> dict[str, Any]:
             return annotate(rng, state, query_of(state.level, spec), self._queries)
 
-        player: Player = InStep(self._loaded) if self._loaded else Disturbed(Scripted(ExpertPolicy().start(job)))
         outcome = play(
-            self._world,
+            world,
             player,
-            job.instruction,
-            seed=job.seed,
-            options=job.options,
-            time_limit=job.time_limit,
+            task.instruction,
+            seed=task.seed,
+            options=task.options,
+            time_limit=task.time_limit,
             judge=verifier.update,
             annotate=notes,
-            subscribers=[Recorder(_folder(self._out, job), task=job, policy=self._policy, durable=False)],
+            subscribers=[Recorder(_folder(self._out, task), task=task, policy=self._policy, durable=False)],
             observe="decision",
         )
         player.close()
         return outcome.success, outcome.decisions
 
     def close(self) -> None:
-        self._world.close()
+        self._table.close()
 
 
 def _folder(out: Path, task: Task) -> Path:
@@ -88,9 +95,9 @@ def demonstrate(
     out.mkdir(parents=True, exist_ok=True)
     chosen = suites.training(suite)
     tasks = (chosen.task(seed, index, evaluation=False) for index in range(episodes))
-    todo = (replace(task, time_limit=time_limit) for task in tasks if not _folder(out, task).exists())
+    todo = [replace(task, time_limit=time_limit) for task in tasks if not _folder(out, task).exists()]
     with Crew(partial(Demonstrator, out, policy, queries), workers) as crew:
-        for task, result in crew.run(todo):
-            if isinstance(result, Failed):
-                raise RuntimeError(f"task {task.id}: {result.error}")
-            yield result
+        for portion, results in crew.run(portions(todo, workers)):
+            if isinstance(results, Failed):
+                raise RuntimeError(f"{portion[0].id} to {portion[-1].id}: {results.error}")
+            yield from results

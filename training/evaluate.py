@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from queue import SimpleQueue
 from typing import Any
 
 from scipy.stats import binomtest
 
-from agent.batching import Batched
-from agent.inference import InStep, Player, Scripted
+from agent.inference import Player, Scripted
 from agent.runtime import play
 from envs import plugins
 from envs.world import World
 from tasks import controls, verify
 from tasks.task import Task
 from training.crew import Crew, Failed
+from training.table import Table, portions
 
 CONTROLS: dict[str, Callable[[Task], Task | None]] = {
     "no language": controls.without_language,
     "language control": controls.other_name,
 }
 BASELINES = ("expert", "random")
-TABLE = 8  # episodes that a worker plays at once
 
 
 @dataclass(frozen=True)
@@ -84,32 +81,19 @@ class Evaluator:
     """A crew's worker: plays the episodes of a job in lockstep, several at once, which share the model's passes."""
 
     def __init__(self, policy: Callable[[], Any], make_world: Callable[[], World]) -> None:
-        self._load, self._make_world = policy, make_world
+        self._load = policy
         self._policies: dict[str, Any] = {}
-        self._worlds: list[World] = []
+        self._table = Table(make_world)
 
     def work(self, job: Sequence[Job]) -> list[Result]:
         row = job[0].row
         policy = self._policy(row if row in BASELINES else "policy")
         if hasattr(policy, "start"):
-            return [self._play(self._world(0), Scripted(policy.start(j.task), spec=policy.spec), j.task) for j in job]
-        free: SimpleQueue[World] = SimpleQueue()
-        for number in range(min(TABLE, len(job))):
-            free.put(self._world(number))
-        shared = Batched(policy)
+            return [self._play(self._table.world(), Scripted(policy.start(j.task), spec=policy.spec), j) for j in job]
+        return self._table.play(policy, job, self._play)
 
-        def play_one(one: Job) -> Result:
-            world = free.get()
-            try:
-                with shared.seat():
-                    return self._play(world, InStep(shared), one.task)
-            finally:
-                free.put(world)
-
-        with ThreadPoolExecutor(TABLE) as threads:
-            return list(threads.map(play_one, job))
-
-    def _play(self, world: World, player: Player, task: Task) -> Result:
+    def _play(self, world: World, player: Player, job: Job) -> Result:
+        task = job.task
         verifier = verify.make(task.verifier)
         if verifier is None:
             raise ValueError(f"task {task.id} has no verifier")
@@ -126,11 +110,6 @@ class Evaluator:
         player.close()
         return Result(bool(outcome.success), outcome.why, outcome.decisions)
 
-    def _world(self, number: int) -> World:
-        while len(self._worlds) <= number:
-            self._worlds.append(self._make_world())
-        return self._worlds[number]
-
     def _policy(self, name: str) -> Any:
         if name not in self._policies:
             policy = self._load() if name == "policy" else plugins.load("policy", name)()
@@ -138,9 +117,7 @@ class Evaluator:
         return self._policies[name]
 
     def close(self) -> None:
-        for world in self._worlds:
-            world.close()
-        self._worlds.clear()
+        self._table.close()
 
 
 def evaluate(
@@ -160,11 +137,11 @@ def evaluate(
     """
     jobs = {row: list(_jobs(row, tasks)) for row in rows}
     total = sum(len(of_row) for of_row in jobs.values())
-    portions = [p for of_row in jobs.values() for p in _portions(of_row, workers)]
+    orders = [portion for of_row in jobs.values() for portion in portions(of_row, workers)]
     tallies = {row: Tally() for row in rows}
     done = 0
-    with Crew(partial(Evaluator, load, make_world), min(workers, max(1, len(portions)))) as crew:
-        for portion, results in crew.run(portions):
+    with Crew(partial(Evaluator, load, make_world), min(workers, max(1, len(orders)))) as crew:
+        for portion, results in crew.run(orders):
             if isinstance(results, Failed):
                 raise RuntimeError(f"{portion[0].task.id} to {portion[-1].task.id}: {results.error}")
             for job, result in zip(portion, results, strict=True):
@@ -179,9 +156,3 @@ def _jobs(row: str, tasks: Sequence[Task]) -> Iterator[Job]:
         changed = CONTROLS[row](task) if row in CONTROLS else task
         if changed is not None:
             yield Job(row, changed)
-
-
-def _portions(jobs: Sequence[Job], workers: int) -> list[Sequence[Job]]:
-    """Jobs in portions that fill a table a few times over, and every worker's hands."""
-    size = max(1, min(4 * TABLE, -(-len(jobs) // workers)))
-    return [jobs[i : i + size] for i in range(0, len(jobs), size)]

@@ -37,7 +37,7 @@ class Batches:
         self._corpora, self._bank, self._size, self._seed, self._rank = corpora, bank, size, seed, rank
 
     def at(self, step: int) -> dict[str, Tensor]:
-        """Batch number `step`: frames (N, 3, H, W) uint8, cells (N, 30, 40), ids (N * Q, WORDS), tokens (N * Q, 6)."""
+        """Batch number `step`: frames (N, 3, H, W) uint8, cells (N, 30, 40), ids (N * Q, words), tokens (N * Q, 6)."""
         rng = np.random.default_rng([self._seed, step, self._rank])
         parts = []
         share = self._size // len(self._corpora)
@@ -46,10 +46,12 @@ class Batches:
             parts.append([a[rows] for a in (corpus.frames, corpus.cells, corpus.queries, corpus.places, corpus.tokens)])
         frames, cells, queries, places, tokens = (np.concatenate(p) for p in zip(*parts, strict=True))
         fields = np.concatenate([places, tokens], -1).reshape(-1, len(FIELDS)).astype(np.int64)
+        ids = self._bank.draw(rng, queries.reshape(-1, 3))
+        longest = int((ids > 0).sum(1).max())
         return {
             "frames": torch.from_numpy(frames).permute(0, 3, 1, 2),
             "cells": torch.from_numpy(cells),
-            "ids": torch.from_numpy(self._bank.draw(rng, queries.reshape(-1, 3))),
+            "ids": torch.from_numpy(ids[:, : max(1, longest)]),  # words cost most of a decision: none for padding
             "tokens": torch.from_numpy(fields),
         }
 

@@ -161,8 +161,8 @@ class SmallModel(nn.Module):
         return x[:, : self.config.kinds], x[:, self.config.kinds :]
 
     def read(self, table: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Text tokens (B, WORDS, width) and their mask (B, 1, 1, WORDS) from `words.encode`'s arrays."""
-        x = self.ngrams(table)[ids] + self.word_place
+        """Text tokens (B, W, width) and their mask (B, 1, 1, W) from `words.encode`'s arrays, cut to W words."""
+        x = self.ngrams(table)[ids] + self.word_place[: ids.shape[1]]
         mask = ids > 0
         mask[:, 0] = True  # an empty instruction is one empty word
         mask = mask[:, None, None, :]
