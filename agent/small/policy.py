@@ -151,6 +151,11 @@ def _thought(column: int) -> str:
     return f"I see it: {side}"
 
 
-def load_small(folder: str | Path = SHIPPED, *, temperature: float = 0.0) -> SmallPolicy:
-    """The shipped policy, or the one in a checkpoint folder. Raises CheckpointError."""
+def load_small(folder: str | Path = SHIPPED, *, temperature: float = 0.0, threads: int = 1) -> SmallPolicy:
+    """The shipped policy, or the one in a checkpoint folder. Raises CheckpointError.
+
+    `threads`: of torch, for the whole process. The model's passes are too small to be shared: a second thread would
+    mostly spin, on the core that the game needs.
+    """
+    torch.set_num_threads(threads)
     return SmallPolicy(load_model(Path(folder)), temperature=temperature)
