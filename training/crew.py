@@ -134,13 +134,14 @@ class Crew:
         process = self._context.Process(
             target=_work, args=(theirs, self._hire, self._cores[number], os.getpid()), name=f"crew-{number}"
         )
-        # Ctrl+C is for us alone; a worker ignores it from its first instruction on and is told to stop.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Ctrl+C is for us alone: a worker is born with it blocked, and is told to stop. What comes while it is blocked
+        # here too reaches us right after.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             with environment(ONE_THREAD):
                 process.start()
         finally:
-            signal.signal(signal.SIGINT, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         return process, ours
 

@@ -28,7 +28,7 @@ def small(
 ) -> None:
     """Make `small` from nothing: demonstrations, vision, grounding, cloning, corrections, refining.
 
-    All of it takes at most 45 minutes on 2 cores with the recipe that comes with the package. Ctrl+C or a kill loses
+    With the recipe that comes with the package it takes the better part of an hour on 2 cores. Ctrl+C or a kill loses
     at most half a minute: the same command goes on. TensorBoard logs are in OUT/tensorboard.
 
     \b
