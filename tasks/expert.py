@@ -165,7 +165,9 @@ def _enter(state: DoomState, room: int) -> Tokens:
 
 
 def _open(state: DoomState, doors: Sequence[int]) -> Tokens:
-    """Open the nearest of some doors, once what bars it is done."""
+    """Open the nearest of some doors, once what bars it is done; wait where one is opening already."""
+    if any(state.doors[door] > 0.0 for door in doors):
+        return codec.NOOP
     barred = barred_doors(state)
     rects = state.level.doors
     door = min(doors, key=lambda i: (i in barred, distance(state, *rects[i].rect.centre)))
