@@ -12,14 +12,14 @@ import numpy as np
 
 from agent.inference import Player, Scripted
 from agent.policy import Policy
-from agent.runtime import play
 from envs.doom.world import DoomState, DoomWorld
 from envs.world import World
-from tasks import suites, verify
+from tasks import suites
 from tasks.expert import ExpertPolicy
+from tasks.play import play_task
 from tasks.task import Task
 from training.annotate import annotate, query_of
-from training.crew import Crew, Failed
+from training.crew import Crew, CrewError, Failed
 from training.disturb import Disturbed
 from training.episodes import Recorder
 from training.table import Table, portions
@@ -45,27 +45,19 @@ class Demonstrator:
         return [self._play(world, Disturbed(Scripted(ExpertPolicy().start(task))), task) for task in job]
 
     def _play(self, world: World, player: Player, task: Task) -> tuple[bool | None, int]:
-        spec, verifier = task.verifier, verify.make(task.verifier)
-        if spec is None or verifier is None:
+        spec = task.verifier
+        if spec is None:
             raise ValueError(f"task {task.id} has no verifier")
         rng = np.random.default_rng([task.seed, 2])
 
         def notes(state: DoomState) -> dict[str, Any]:
             return annotate(rng, state, query_of(state.level, spec), self._queries)
 
-        outcome = play(
-            world,
-            player,
-            task.instruction,
-            seed=task.seed,
-            options=task.options,
-            time_limit=task.time_limit,
-            judge=verifier.update,
-            annotate=notes,
-            subscribers=[Recorder(_folder(self._out, task), task=task, policy=self._policy, durable=False)],
-            observe="decision",
-        )
+        recorder = Recorder(_folder(self._out, task), task=task, policy=self._policy, durable=False)
+        outcome = play_task(world, player, task, annotate=notes, subscribers=[recorder], observe="decision")
         player.close()
+        if recorder.episode is None:
+            raise CrewError(f"{recorder.path}: {'; '.join(outcome.problems)}")
         return outcome.success, outcome.decisions
 
     def close(self) -> None:

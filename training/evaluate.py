@@ -11,10 +11,10 @@ from typing import Any
 from scipy.stats import binomtest
 
 from agent.inference import Player, Scripted
-from agent.runtime import play
 from envs import plugins
 from envs.world import World
-from tasks import controls, verify
+from tasks import controls
+from tasks.play import play_task
 from tasks.task import Task
 from training.crew import Crew, Failed
 from training.table import Table, portions
@@ -94,19 +94,9 @@ class Evaluator:
 
     def _play(self, world: World, player: Player, job: Job) -> Result:
         task = job.task
-        verifier = verify.make(task.verifier)
-        if verifier is None:
+        if task.verifier is None:
             raise ValueError(f"task {task.id} has no verifier")
-        outcome = play(
-            world,
-            player,
-            task.instruction,
-            seed=task.seed,
-            options=task.options,
-            time_limit=task.time_limit,
-            judge=verifier.update,
-            observe="decision",
-        )
+        outcome = play_task(world, player, task, observe="decision")
         player.close()
         return Result(bool(outcome.success), outcome.why, outcome.decisions)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from agent.cli.compose import load_policy, make_player, world_factory
 from agent.inference import Player, Scripted
-from agent.runtime import Step, Subscriber, play
+from agent.runtime import Step, Subscriber
 from envs.world import World
-from tasks import verify
+from tasks.play import play_task
 from tasks.suites import evaluation
 from tasks.task import Task
 from training.crew import CrewError
@@ -87,18 +87,8 @@ def _record(plan: Plan, index: int, policy: Any, world: World) -> Recorded:
         player = Disturbed(player, plan.noise)
     drawn = _Drawn()
     recorder = Recorder(plan.path(index), task=task, policy=plan.policy, quality=plan.quality)
-    verifier = verify.make(task.verifier)
-    outcome = play(
-        world,
-        player,
-        task.instruction,
-        seed=task.seed,
-        options=task.options,
-        time_limit=task.time_limit,
-        judge=verifier.update if verifier else None,
-        subscribers=(recorder, drawn),
-        observe="tick" if plan.every_tick else "decision",
-    )
+    observe = "tick" if plan.every_tick else "decision"
+    outcome = play_task(world, player, task, subscribers=(recorder, drawn), observe=observe)
     player.close()
     if recorder.episode is None:
         raise CrewError(f"{plan.path(index)}: {'; '.join(outcome.problems)}")

@@ -13,10 +13,10 @@ from agent.cli.compose import slug
 from agent.cli.film import film
 from agent.inference import Player
 from agent.report import Storyboard, write_report
-from agent.runtime import Outcome, Subscriber, play
+from agent.runtime import Outcome, Subscriber
 from envs.errors import UserError
 from envs.world import World
-from tasks import verify
+from tasks.play import play_task
 from tasks.task import Task
 from training.episodes import EpisodeError, Recorder, read_episode
 
@@ -40,19 +40,8 @@ class Session:
         """Play one task and record it. Ctrl+C ends it with an outcome that says so."""
         path = self.folder / f"episode-{len(self.episodes) + 1}-{slug(task.instruction)}"
         board, recorder = Storyboard(), Recorder(path, task=task, policy=self._policy)
-        verifier = verify.make(task.verifier)
-        judge = verifier.update if verifier else None
-        outcome = play(
-            self._world,
-            player,
-            task.instruction,
-            seed=task.seed,
-            options=task.options,
-            time_limit=task.time_limit,
-            judge=judge,
-            subscribers=(recorder, board, *subscribers),
-            end_on_done=judge is None,
-        )
+        watchers = (recorder, board, *subscribers)
+        outcome = play_task(self._world, player, task, subscribers=watchers, end_on_done=task.verifier is None)
         self._boards.append(board)
         self.episodes.append(
             {

@@ -1,0 +1,26 @@
+"""`play_task`: the loop, told what a task says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent.inference import Player
+from agent.runtime import Outcome, play
+from envs.world import World
+from tasks import verify
+from tasks.task import Task
+
+
+def play_task(world: World, player: Player, task: Task, **how: Any) -> Outcome:
+    """Play a task once, judged by a fresh verifier where it has one; `how` goes to `agent.runtime.play`."""
+    verifier = verify.make(task.verifier)
+    return play(
+        world,
+        player,
+        task.instruction,
+        seed=task.seed,
+        options=task.options,
+        time_limit=task.time_limit,
+        judge=verifier.update if verifier else None,
+        **how,
+    )
