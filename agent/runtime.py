@@ -97,7 +97,9 @@ class Outcome:
 
     `success` is None where nobody judged or the player was interrupted. `seconds`: wall time. `chunk_age_*`: ticks
     between the frame an action was chosen from and the tick it was played. `latency_*_ms`: from question to answer.
-    `stale`: chunks dropped because the instruction changed meanwhile. `problems`: what subscribers raised.
+    `stale`: chunks dropped because the instruction changed meanwhile. `decided`: the tick of the verdict. `said`: (tick,
+    what the player said). `done`: whether it said, by its decision, that it is done. `problems`: what subscribers
+    raised.
     """
 
     success: bool | None
@@ -115,11 +117,14 @@ class Outcome:
     latency_p99_ms: float
     reward: float = 0.0
     interrupted: bool = False
+    decided: int | None = None
+    said: tuple[tuple[int, str], ...] = ()
+    done: bool = False
     problems: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with the same names."""
-        return {**asdict(self), "problems": list(self.problems)}
+        return {**asdict(self), "said": [list(line) for line in self.said], "problems": list(self.problems)}
 
 
 class Subscriber:
@@ -158,6 +163,7 @@ def play(
     subscribers: Sequence[Subscriber] = (),
     observe: Literal["tick", "decision"] = "tick",
     end_on_done: bool = False,
+    linger: int = 0,
     fallback: Callable[[Action], Action] = hold,
 ) -> Outcome:
     """Play one episode of at most `time_limit` ticks and say how it went.
@@ -165,13 +171,17 @@ def play(
     `judge` sees ground truth after the reset and after every step and ends the episode with its verdict; pass a fresh
     `verifier.update`. `annotate` sees ground truth where a decision is asked for; what it returns goes to the
     subscribers, for training data. `observe`: look at every tick, or only where a decision is due, which is faster in
-    lockstep. `end_on_done`: whether the player may end the episode. Ctrl+C ends it cleanly, a second one at once.
+    lockstep. `end_on_done`: whether the player may end the episode. `linger`: ticks to play on after success, to see
+    whether the player says that it is done. Ctrl+C ends it cleanly, a second one at once.
     The world stays open; it is its owner's to close. Raises what the world or the player raises.
     """
     goal = instruction if isinstance(instruction, Goal) else Goal(instruction)
     crowd, count, eyes = _Crowd(subscribers), _Count(), _Eyes(player.spec, seed)
     text, version = goal.now
     action, tick, verdict, ended, why = NEUTRAL, 0, None, False, ""
+    said: list[tuple[int, str]] = []
+    spoken, done = -1, False  # the decision that spoke last; whether the player says that it is done
+    decided = 0  # when the verdict fell
     frame: Frame | None = None
     failure: Exception | None = None
 
@@ -183,7 +193,9 @@ def play(
             crowd.start(Start(text, seed, dict(options or {}), world.tick_hz, frame.shape[:2], player.actor))
             verdict = judge(info.get("state")) if judge else None
             count.start()
-            while verdict is None and not ended and not why and tick < time_limit and not interrupted.is_set():
+            while not ended and not why and not interrupted.is_set():
+                if tick >= (time_limit if verdict is None else decided + linger * verdict.success):
+                    break
                 if goal.now[1] != version:  # nothing that was planned for the old instruction counts any more
                     text, version = goal.now
                     player.begin(tick)
@@ -198,7 +210,7 @@ def play(
                 world.pace()
 
                 # The actions of this tick, or of this decision, move the world.
-                most = 1 if observe == "tick" else min(player.spec.chunk, time_limit - tick)
+                most = 1 if observe == "tick" else max(1, min(player.spec.chunk, time_limit - tick))
                 actions, answer = player.queue.take(tick, most)
                 starved = not actions
                 actions = actions or (fallback(action),)
@@ -213,12 +225,18 @@ def play(
                 # Those who follow the game are told; the judge looks.
                 turn = _Turn(tick, seen, notes, actions, float(reward), text, None if starved else answer, info)
                 tick += len(actions)
-                eyes.acted(actions)
+                eyes.acted(actions, answer.decision.thought if answer and not starved else "")
+                if answer and answer.decision.speech and answer.index != spoken:
+                    spoken = answer.index
+                    said.append((tick, answer.decision.speech))
                 count.add(turn)
                 crowd.steps(turn, player.actor)
-                verdict = judge(info.get("state")) if judge else None
-                if end_on_done and answer and answer.decision.done and not player.queue.remaining(tick):
-                    why = "the player says that it is done"
+                if judge and verdict is None:
+                    verdict, decided = judge(info.get("state")), tick
+                if answer and answer.decision.done and not player.queue.remaining(tick):
+                    done = True
+                    if end_on_done:
+                        why = "the player says that it is done"
         except KeyboardInterrupt:
             interrupted.set()
         except Exception as error:
@@ -234,7 +252,9 @@ def play(
             success = False if judge else None
             why = why or ("the world ended the episode" if ended else "the time is up")
         outcome = count.outcome(success, why, "realtime" if world.realtime else "lockstep", player)
-        outcome = replace(outcome, interrupted=interrupted.is_set())
+        outcome = replace(
+            outcome, interrupted=interrupted.is_set(), said=tuple(said), done=done, decided=decided if verdict else None
+        )
         crowd.end(outcome, frame)
         if world.realtime and not ended and not failure:
             world.step(NEUTRAL)  # it moves on without us: let go of the keys
@@ -288,19 +308,24 @@ class _Eyes:
         self._seed = seed or 0
         self._frames: deque[Frame] = deque(maxlen=max(1, spec.history))
         self._chunks: deque[tuple[Action, ...]] = deque(maxlen=max(1, spec.history) - 1)
+        self._thoughts: deque[str] = deque(maxlen=max(1, spec.history) - 1)
         self._since: list[Action] = []
+        self._thought = ""
 
     def context(self, frame: Frame, instruction: str, tick: int) -> Context:
         if self._frames:
             self._chunks.append(tuple(self._since))
+            self._thoughts.append(self._thought)
         self._since.clear()
+        self._thought = ""
         self._frames.append(fit(frame, self._size))
         # Own random numbers for every decision, the same in every run.
         seed = zlib.crc32(f"{self._seed}/{tick}".encode())
-        return Context(tuple(self._frames), instruction, tuple(self._chunks), seed=seed)
+        return Context(tuple(self._frames), instruction, tuple(self._chunks), tuple(self._thoughts), seed=seed)
 
-    def acted(self, actions: Sequence[Action]) -> None:
+    def acted(self, actions: Sequence[Action], thought: str) -> None:
         self._since.extend(actions)
+        self._thought = thought or self._thought
 
 
 def fit(frame: Frame, size: tuple[int, int]) -> Frame:

@@ -1,0 +1,24 @@
+"""The words that `small` can write: thoughts, speech, answers, captions, proposals and reasons are made of these.
+
+What it reads is not bound to them (agent.small.words). New words go to the end of a group; the order is part of a
+checkpoint.
+"""
+
+from __future__ import annotations
+
+# The plain names of things and colours, as tasks.phrases has them first.
+NAMES = (
+    "key", "skull", "armor", "map", "orb", "mask", "medikit", "backpack", "suit", "torch", "column", "bush", "barrel",
+    "candelabra", "eye", "pylon", "stump", "lamp", "demon", "imp", "zombie", "cacodemon", "door", "gate", "switch",
+    "red", "green", "blue", "yellow",
+)  # fmt: skip
+NUMBERS = tuple(str(n) for n in range(21))
+# Scores of the judge, in steps of 5: an own token each, so that one distribution holds the whole score.
+SCORES = tuple(f"score{n}" for n in range(0, 101, 5))
+WORDS = (
+    "a", "the", "i", "you", "it", "is", "are", "no", "yes", "not", "to", "of", "and", "or", "in", "on", "at", "go",
+    "pick", "up", "down", "take", "shoot", "face", "touch", "press", "open", "enter", "look", "stand", "still", "room",
+    "with", "here", "there", "left", "right", "ahead", "near", "far", "view", "nothing", "see", "then", "unlock",
+    "which", "done", "step", "around", "back", "?",
+)  # fmt: skip
+VOCABULARY = (*NAMES, *NUMBERS, *SCORES, *WORDS)
