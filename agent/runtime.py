@@ -97,7 +97,7 @@ class Outcome:
 
     `success` is None where nobody judged or the player was interrupted. `seconds`: wall time. `chunk_age_*`: ticks
     between the frame an action was chosen from and the tick it was played. `latency_*_ms`: from question to answer.
-    `stale`: chunks dropped because the instruction changed meanwhile. `decided`: the tick of the verdict. `said`: (tick,
+    `stale`: chunks dropped because the instruction changed meanwhile. `decided`: tick of the verdict. `said`: (tick,
     what the player said). `done`: whether it said, by its decision, that it is done. `problems`: what subscribers
     raised.
     """
