@@ -22,6 +22,30 @@ THEMES: dict[str, Theme] = {
         Theme("panel", "PANEL7", "FLAT8", "CEIL3_5"),
         Theme("steel", "SHAWN2", "FLOOR0_1", "FLAT20"),
         Theme("earth", "TANROCK7", "RROCK16", "RROCK13"),
+        Theme("clay", "BRICK1", "FLOOR0_3", "CEIL5_2"),
+        Theme("cellar", "BRICK11", "RROCK03", "FLAT5_1"),
+        Theme("moss", "BROWNGRN", "FLAT5_7", "FLOOR6_1"),
+        Theme("block", "BSTONE1", "FLAT5_8", "RROCK10"),
+        Theme("cement", "CEMENT1", "FLAT3", "FLOOR0_2"),
+        Theme("slate", "GRAY4", "FLAT4", "CEIL3_3"),
+        Theme("green", "GSTONE1", "DEM1_1", "FLOOR7_2"),
+        Theme("library", "PANEL1", "FLOOR0_7", "FLAT2"),
+        Theme("pipes", "PIPE2", "FLAT1_2", "CEIL5_3"),
+        Theme("rock", "ROCK3", "RROCK02", "MFLR8_3"),
+        Theme("canyon", "ROCKRED1", "RROCK02", "CEIL5_2"),
+        Theme("silver", "SILVER1", "FLAT23", "FLAT22"),
+        Theme("flag", "STONE5", "FLOOR5_3", "FLAT5_3"),
+        Theme("stucco", "STUCCO", "CEIL4_1", "FLOOR0_6"),
+        Theme("desert", "TANROCK2", "MFLR8_4", "RROCK18"),
+        Theme("circuit", "TEKGREN2", "FLOOR3_3", "CEIL1_2"),
+        Theme("cabin", "WOOD6", "FLAT5_2", "CEIL1_3"),
+        Theme("tower", "ZIMMER3", "GRASS1", "RROCK14"),
+        Theme("ash", "ASHWALL2", "RROCK11", "FLAT10"),
+        Theme("lounge", "COMPBLUE", "FLOOR0_1", "FLAT3"),
+        Theme("hangar", "STARG3", "FLOOR0_5", "FLOOR4_6"),
+        Theme("vent", "MODWALL1", "SLIME14", "FLOOR1_7"),
+        Theme("cave", "TANROCK5", "GRNROCK", "RROCK20"),
+        Theme("office", "SPACEW4", "FLOOR4_1", "TLITE6_1"),
         # never in training
         Theme("marble", "MARBLE1", "FLOOR1_1", "FLAT5_5"),
         Theme("white", "ICKWALL1", "FLAT19", "MFLR8_1"),
@@ -32,9 +56,9 @@ THEMES: dict[str, Theme] = {
         Theme("vault-brown", "BROWN96", "SLIME15", "RROCK20"),
     )
 }
-TRAINING_THEMES = tuple(THEMES)[:10]
-HELD_OUT_THEMES = tuple(THEMES)[10:13]
-VAULT_THEMES = tuple(THEMES)[13:]
+HELD_OUT_THEMES = ("marble", "white", "rust")
+VAULT_THEMES = ("vault-stone", "vault-tech", "vault-brown")
+TRAINING_THEMES = tuple(name for name in THEMES if name not in HELD_OUT_THEMES + VAULT_THEMES)
 
 
 def themes_of(names: Sequence[str]) -> list[Theme]:
