@@ -8,10 +8,18 @@ Version "doom4.1": a decision lasts 4 ticks and takes four tokens, in this order
     hand    4 bins   none, attack (left button), use (KeyE), done
 
 Encoding rounds to the nearest bins, so `encode(decode(tokens)) == tokens` for every token quadruple.
+
+Models that are only prompted write the same decision as plain text: `to_text` and `from_text`.
+
+    turn 16 look 0 forward left attack     turn right by 16 degrees, walk forward and left, hold the left button
+    turn -4 look 12                        turn left by 4 degrees and look up by 12, standing
+    turn 0 look 0 back use                 step back, press KeyE
+    turn 0 look 0 done                     do nothing: the task is done
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,6 +36,8 @@ LOOKS = (-12.0, -4.0, 0.0, 4.0, 12.0)
 _FORTH = (None, "KeyW", "KeyS")
 _SIDE = (None, "KeyA", "KeyD")
 HANDS = ("none", "attack", "use", "done")
+_FORTH_WORDS = ("", "forward", "back")
+_SIDE_WORDS = ("", "left", "right")
 SIZES = (len(TURNS), len(LOOKS), len(_FORTH) * len(_SIDE), len(HANDS))
 
 Tokens = tuple[int, int, int, int]
@@ -38,6 +48,11 @@ def _nearest(values: Sequence[float], x: float) -> int:
     return int(np.argmin([abs(v - x) for v in values]))
 
 
+def _check(tokens: Sequence[int]) -> None:
+    if len(tokens) != 4 or not all(0 <= t < n for t, n in zip(tokens, SIZES, strict=True)):
+        raise ValueError(f"action tokens: expected four below {SIZES}, got {tuple(tokens)}")
+
+
 def tokens_of(turn: float = 0.0, look: float = 0.0, forth: int = 0, side: int = 0, hand: str = "none") -> Tokens:
     """Tokens of a decision in plain terms: degrees, `forth` and `side` of -1, 0, 1 (forward and right positive)."""
     move = (0, 1, 2)[forth] * 3 + (0, 2, 1)[side]
@@ -46,8 +61,7 @@ def tokens_of(turn: float = 0.0, look: float = 0.0, forth: int = 0, side: int = 
 
 def decode(tokens: Sequence[int]) -> Decision:
     """The decision that four tokens stand for. Raises ValueError where a token is out of its range."""
-    if len(tokens) != 4 or not all(0 <= t < n for t, n in zip(tokens, SIZES, strict=True)):
-        raise ValueError(f"action tokens: expected four below {SIZES}, got {tuple(tokens)}")
+    _check(tokens)
     turn, look, move, hand = (int(t) for t in tokens)
     keys = {key for key in (_FORTH[move // 3], _SIDE[move % 3]) if key}
     action = Action(
@@ -76,4 +90,55 @@ def encode(actions: Sequence[Action], done: bool = False) -> Tokens:
         held("KeyW") - held("KeyS"),
         held("KeyD") - held("KeyA"),
         hand,
+    )
+
+
+TEXT_FORM = (
+    "'turn DEGREES look DEGREES [forward|back] [left|right] [attack|use|done]', such as 'turn 16 look 0 forward'"
+)
+
+
+def to_text(tokens: Sequence[int]) -> str:
+    """The plain-text form of four tokens. Raises ValueError where a token is out of its range."""
+    _check(tokens)
+    turn, look, move, hand = (int(t) for t in tokens)
+    words = [f"turn {TURNS[turn]:g} look {LOOKS[look]:g}", _FORTH_WORDS[move // 3], _SIDE_WORDS[move % 3]]
+    return " ".join(word for word in (*words, HANDS[hand] if hand else "") if word)
+
+
+def from_text(text: str) -> Tokens:
+    """The tokens of a plain-text action; `from_text(to_text(tokens)) == tokens`.
+
+    The parts may come in any order and case; what is left out is neutral, degrees go to the nearest bin. Raises
+    ValueError that says what was wrong and what was expected.
+    """
+    words = iter(text.lower().split())
+    found: dict[str, str] = {}
+    fields = {"forward": "forth", "back": "forth", "left": "side", "right": "side"}
+    fields |= dict.fromkeys(HANDS, "hand")
+    for word in words:
+        field = fields.get(word, word)
+        if field in found:
+            raise ValueError(f"action text {text!r}: {word!r} beside another {field!r}; expected {TEXT_FORM}")
+        if word in fields:
+            found[field] = word
+        elif word in ("turn", "look"):
+            found[word] = next(words, "")
+        else:
+            raise ValueError(f"action text {text!r}: unknown word {word!r}; expected {TEXT_FORM}")
+    if not found:
+        raise ValueError(f"action text {text!r} is empty; expected {TEXT_FORM}")
+    degrees = {}
+    for field in ("turn", "look"):
+        try:
+            degrees[field] = float(found.get(field, "0"))
+        except ValueError:
+            degrees[field] = math.nan
+        if not math.isfinite(degrees[field]):
+            raise ValueError(f"action text {text!r}: {field} takes degrees, not {found[field]!r}; expected {TEXT_FORM}")
+    return (
+        _nearest(TURNS, degrees["turn"]),
+        _nearest(LOOKS, degrees["look"]),
+        _FORTH_WORDS.index(found.get("forth", "")) * 3 + _SIDE_WORDS.index(found.get("side", "")),
+        HANDS.index(found.get("hand", "none")),
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,3 +53,54 @@ def test_use_is_pressed_anew_in_every_decision() -> None:
 def test_what_is_no_decision_is_refused(bad: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="expected four"):
         codec.decode(bad)
+
+
+@given(tokens)
+def test_text_round_trip(quadruple: codec.Tokens) -> None:
+    assert codec.from_text(codec.to_text(quadruple)) == quadruple
+
+
+def test_every_decision_has_a_text_of_its_own() -> None:
+    texts = {codec.to_text(quadruple) for quadruple in itertools.product(*map(range, codec.SIZES))}
+    assert len(texts) == math.prod(codec.SIZES)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("turn 16 look 0 forward left attack", codec.tokens_of(16, 0, 1, -1, "attack")),
+        ("turn -4 look 12", codec.tokens_of(-4, 12)),
+        ("BACK use\n", codec.tokens_of(forth=-1, hand="use")),
+        ("turn -90.5 look 3", codec.tokens_of(-32, 4)),
+        ("turn 0 look 0 done", codec.tokens_of(hand="done")),
+    ],
+)
+def test_text_as_people_write_it(text: str, expected: codec.Tokens) -> None:
+    assert codec.from_text(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "is empty"),
+        ("jump", "unknown word 'jump'"),
+        ("turn left", "turn takes degrees, not 'left'"),
+        ("look", "look takes degrees"),
+        ("turn nan", "turn takes degrees"),
+        ("forward back", "'back' beside another 'forth'"),
+        ("turn 1 turn 2", "'turn' beside another 'turn'"),
+    ],
+)
+def test_text_that_is_no_action_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint) as error:
+        codec.from_text(text)
+    assert "expected 'turn DEGREES" in str(error.value)
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        quadruple = codec.from_text(text)
+    except ValueError:
+        return
+    codec.decode(quadruple)
