@@ -235,7 +235,7 @@ def _house(rng: np.random.Generator, plan: Plan, steps: Sequence[Meaning], seed:
         )  # fmt: skip
     except ValueError:
         return None  # it was too full
-    return _checked(level, steps, asked, errands=vault and all(d < 0 for d in asked))
+    return checked(level, steps, asked, errands=vault and all(d < 0 for d in asked))
 
 
 def _vault_doors(rng: np.random.Generator, plan: Plan) -> dict[int, tuple[str, str | None]]:
@@ -273,7 +273,7 @@ def _company(
     return [(*pair, rooms[int(rng.integers(len(rooms)))]) for pair in out]
 
 
-def _checked(level: Level, steps: Sequence[Meaning], asked: Sequence[int], *, errands: bool) -> Made | None:
+def checked(level: Level, steps: Sequence[Meaning], asked: Sequence[int], *, errands: bool) -> Made | None:
     """The verifier, once a plan shows that every step can be done in its order.
 
     `errands`: None unless something has to be fetched or pressed on the way.

@@ -20,5 +20,7 @@ WORDS = (
     "pick", "up", "down", "take", "shoot", "face", "touch", "press", "open", "enter", "look", "stand", "still", "room",
     "with", "here", "there", "left", "right", "ahead", "near", "far", "view", "nothing", "see", "then", "unlock",
     "which", "done", "step", "around", "back", "?",
+    "did", "was", "picked", "took", "reached", "reach", "went", "faced", "touched", "shot", "looked", "stood",
+    "pressed", "opened", "entered", "moved", "wrong", "way", "other",
 )  # fmt: skip
 VOCABULARY = (*NAMES, *NUMBERS, *SCORES, *WORDS)
