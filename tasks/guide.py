@@ -1,0 +1,160 @@
+"""The guide: an expert that knows only what could have been seen, thinks, speaks and says when it is done.
+
+`tasks.expert` knows where everything is. What it does can't always be learned from pictures: it walks straight to what
+no picture has shown. The guide uses ground truth only for what was in view, so that a model that sees the frames, its
+own last thought and its last few decisions can come to the same advice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent import codec
+from agent.policy import Context, Decision, PolicySpec
+from envs.doom.things import CLASSES
+from envs.doom.world import DoomState
+from tasks import verify
+from tasks.expert import choose, clear
+from tasks.language import read
+from tasks.searching import Search
+from tasks.task import Task, VerifierSpec
+from tasks.verify import Steps, bearing
+
+COLUMNS, ROWS = 80, 24  # bins of the picture's columns and rows; one more of each says "not in view"
+NOWHERE = (COLUMNS, ROWS)
+SEEN_PIXELS = 12  # from so many pixels on a thing counts as seen
+_SOME_PIXELS = 3  # and so many are enough to follow what was seen before
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do in one decision. `place`: (column, foot row) bins of what is wanted, or of the exit that is walked
+    to; NOWHERE where neither is in view. `done`: there is nothing left to do."""
+
+    tokens: codec.Tokens
+    place: tuple[int, int]
+    thought: str = ""
+    speech: str = ""
+    done: bool = False
+
+
+def in_picture(state: DoomState, classes: Sequence[int]) -> tuple[tuple[int, int], int]:
+    """Where things of some classes are in the picture, as bins, and how many pixels of them there are."""
+    if state.labels is None:
+        raise ValueError("the guide needs a world that was made with labels")
+    height, width = state.labels.shape
+    rows, columns = np.nonzero(np.isin(state.labels, list(classes)))
+    if len(rows) < _SOME_PIXELS:
+        return NOWHERE, len(rows)
+    return (int(columns.mean() * COLUMNS / width), int(rows.max() * ROWS / height)), len(rows)
+
+
+def column_of(off: float) -> int:
+    """The column bin of a direction, degrees right of the view's centre; COLUMNS where it is not in view."""
+    if abs(off) >= 44.0:
+        return COLUMNS
+    return int(np.clip((0.5 + 0.5 * math.tan(math.radians(off))) * COLUMNS, 0, COLUMNS - 1))
+
+
+DONE = codec.tokens_of(hand="done")
+
+
+class Guide:
+    """Advises in one episode of a task, whoever plays it. Call `advise` with the state at every decision."""
+
+    def __init__(self, task: Task) -> None:
+        """Raises ValueError for a task that the guide does not know."""
+        if task.verifier is None:
+            raise ValueError(f"the guide does not know how to play {task.instruction!r}")
+        self._task, self._spec = task, task.verifier
+        verifier = verify.make_verifier(task.verifier)
+        self._verifier = verifier
+        self._steps = verifier if isinstance(verifier, Steps) else None
+        self._meaning = read(task.instruction)
+        self._search = Search()
+        self._stage = 0
+        self._succeeded = self._told = False
+
+    def advise(self, state: DoomState) -> Advice:
+        """What to do now. Raises ValueError for a state without labels."""
+        if not self._succeeded:
+            verdict = self._verifier.update(state)
+            self._succeeded = verdict is not None and verdict.success
+        if self._succeeded and self._spec.name != "stand_still":
+            return self._finish("done")
+        spec, prefix = self._spec, ""
+        if self._steps is not None:
+            step = self._spec.args["steps"][self._steps.stage]
+            spec = VerifierSpec(step["name"], dict(step.get("args", {})))
+            if self._stage != self._steps.stage:
+                self._stage = self._steps.stage
+                self._search = Search()
+            prefix = f"step {self._stage + 1} {goal_words(state, spec)}"
+        place, pixels = self._look(state, spec)
+        self._search.watch(state, pixels >= SEEN_PIXELS)
+        if self._search.found or not _has_place(spec):
+            return Advice(choose(state, spec), place, prefix)
+        move = self._search.advise(state)
+        if move.gave_up and self._steps is None:
+            return self._finish(f"i see no {goal_words(state, spec, verb=False)} here")
+        thought = f"{prefix} {move.thought}".strip()
+        return Advice(move.tokens, place if move.off is None else (column_of(move.off), ROWS), thought)
+
+    def _finish(self, speech: str) -> Advice:
+        first, self._told = not self._told, True
+        return Advice(DONE, NOWHERE, "done", speech if first else "", done=True)
+
+    def _look(self, state: DoomState, spec: VerifierSpec) -> tuple[tuple[int, int], int]:
+        """Where what is wanted is in the picture, and how many pixels of it are seen."""
+        if spec.name == "press":
+            x, y = state.level.panels[spec.args["panel"]].centre
+            if not clear(state, (state.x, state.y), (x, y), (), width=0.0):
+                return NOWHERE, 0
+            column = column_of(bearing(state, x, y))
+            return (column, ROWS), SEEN_PIXELS if column < COLUMNS else 0
+        things = [state.level.things[t] for t in spec.args.get("targets", ())]
+        return in_picture(state, sorted({CLASSES[t.kind, t.colour] for t in things}))
+
+
+def _has_place(spec: VerifierSpec) -> bool:
+    return spec.name not in ("look", "stand_still")
+
+
+_PLAIN = {"go_to": "go to", "pick_up": "pick up", "panel": "switch"}
+
+
+def goal_words(state: DoomState, spec: VerifierSpec, verb: bool = True) -> str:
+    """A goal in plain words: "go to green torch"; without its verb "green torch"."""
+    if spec.name == "press":
+        name = "switch"
+    elif spec.args.get("targets"):
+        thing = state.level.things[spec.args["targets"][0]]
+        name = verify.thing_name(thing.kind, thing.colour)
+    else:
+        name = ""
+    return f"{_PLAIN.get(spec.name, spec.name)} {name}".strip() if verb else name
+
+
+class GuidePolicy:
+    """The guide as a player: `start(task)` gives the function that decides from ground truth with labels."""
+
+    spec = PolicySpec(chunk=codec.CHUNK, codec=codec.VERSION)
+    labels = True  # its worlds have to give labels
+
+    def start(self, task: Task) -> Callable[[DoomState], Decision]:
+        """Raises ValueError for a task that the guide does not know."""
+        guide = Guide(task)
+
+        def decide(state: DoomState) -> Decision:
+            advice = guide.advise(state)
+            decision = codec.decode(advice.tokens)
+            return Decision(decision.actions, advice.thought, advice.speech, advice.done)
+
+        return decide
+
+    def act(self, contexts: Sequence[Context]) -> list[Decision]:
+        raise TypeError("the guide plays from ground truth; drive it through start(task)")
