@@ -1,0 +1,30 @@
+"""What a reward says of an episode: a `Score`, or a `Failure` where it could not tell, which is no score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well an episode went.
+
+    `value`: 0 to 100. `success`: whether the task counts as done. `why`: in a few words. `by`: who says so.
+    Raises ValueError for a value that is no number from 0 to 100.
+    """
+
+    value: float
+    success: bool
+    why: str
+    by: str
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.value <= 100.0:  # false for NaN too
+            raise ValueError(f"score: expected a value from 0 to 100, got {self.value!r}")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An episode that could not be scored, and why. It counts as neither success nor failure of the player."""
+
+    why: str
