@@ -83,7 +83,7 @@ def _turn_to(off: float) -> float:
     return SEARCH_TURN if abs(off) > VIEW else off
 
 
-def _walk_to(state: DoomState, x: float, y: float, stop: float, avoid: Sequence[DoomObject]) -> Tokens:
+def walk_to(state: DoomState, x: float, y: float, stop: float, avoid: Sequence[DoomObject]) -> Tokens:
     """Walk to within `stop` of a point, around what is in the way."""
     off = bearing(state, x, y)
     dist = distance(state, x, y)
@@ -161,7 +161,7 @@ def _run(state: DoomState, todo: Errand | None) -> Tokens | None:
 
 def _enter(state: DoomState, room: int) -> Tokens:
     goal = state.level.rooms[room].rect.centre
-    return _first(state, goal) or _walk_to(state, *goal, 0.0, state.objects)
+    return _first(state, goal) or walk_to(state, *goal, 0.0, state.objects)
 
 
 def _open(state: DoomState, doors: Sequence[int]) -> Tokens:
@@ -174,7 +174,7 @@ def _open(state: DoomState, doors: Sequence[int]) -> Tokens:
     todo = errand_for(state, door) if door in barred else errand(state, rects[door].rect.centre)
     if todo is not None and (tokens := _run(state, todo)) is not None:
         return tokens
-    return _walk_to(state, *rects[door].rect.centre, 0.0, state.objects)
+    return walk_to(state, *rects[door].rect.centre, 0.0, state.objects)
 
 
 def _others(state: DoomState, thing: DoomObject) -> list[DoomObject]:
@@ -182,11 +182,11 @@ def _others(state: DoomState, thing: DoomObject) -> list[DoomObject]:
 
 
 def _go_to(state: DoomState, thing: DoomObject) -> Tokens:
-    return _walk_to(state, thing.x, thing.y, REACH - 24.0, _others(state, thing))
+    return walk_to(state, thing.x, thing.y, REACH - 24.0, _others(state, thing))
 
 
 def _take(state: DoomState, thing: DoomObject) -> Tokens:
-    return _walk_to(state, thing.x, thing.y, 0.0, _others(state, thing))
+    return walk_to(state, thing.x, thing.y, 0.0, _others(state, thing))
 
 
 def _face(state: DoomState, thing: DoomObject) -> Tokens:
@@ -207,7 +207,7 @@ def _shoot(state: DoomState, thing: DoomObject) -> Tokens:
     )
     sight = clear(state, (state.x, state.y), (thing.x, thing.y), (), width=2.0)
     if dist > (140.0 if in_line else SHOOT_RANGE) or not sight:
-        return _walk_to(state, thing.x, thing.y, 60.0, others)
+        return walk_to(state, thing.x, thing.y, 60.0, others)
     if abs(off) > 0.5 * aim_tolerance(KINDS[thing.kind].radius, dist):
         return codec.tokens_of(turn=_turn_to(off), look=_level_view(state))
     return codec.tokens_of(hand="attack", look=_level_view(state))
@@ -223,7 +223,7 @@ def _press(state: DoomState, panel: int) -> Tokens:
     off = bearing(state, x, y)
     if distance(state, x, y) < PLAYER_RADIUS + 32.0 and abs(off) < 25.0:
         return codec.tokens_of(turn=off, hand="use", look=_level_view(state))
-    return _walk_to(state, x, y, 0.0, state.objects)
+    return walk_to(state, x, y, 0.0, state.objects)
 
 
 _FAMILIES: dict[str, Callable[[DoomState, DoomObject], Tokens]] = {

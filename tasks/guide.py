@@ -18,16 +18,18 @@ from agent.policy import Context, Decision, PolicySpec
 from envs.doom.things import CLASSES
 from envs.doom.world import DoomState
 from tasks import verify
-from tasks.expert import choose, clear
+from tasks.expert import choose, find
 from tasks.language import read
-from tasks.searching import Search
+from tasks.navigation import clear
+from tasks.planning import next_door, room_of
+from tasks.searching import Search, exits
 from tasks.task import Task, VerifierSpec
 from tasks.verify import Steps, bearing
 
 COLUMNS, ROWS = 80, 24  # bins of the picture's columns and rows; one more of each says "not in view"
 NOWHERE = (COLUMNS, ROWS)
 SEEN_PIXELS = 12  # from so many pixels on a thing counts as seen
-_SOME_PIXELS = 3  # and so many are enough to follow what was seen before
+SOME_PIXELS = 3  # and so many are enough to follow what was seen before
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def in_picture(state: DoomState, classes: Sequence[int]) -> tuple[tuple[int, int
         raise ValueError("the guide needs a world that was made with labels")
     height, width = state.labels.shape
     rows, columns = np.nonzero(np.isin(state.labels, list(classes)))
-    if len(rows) < _SOME_PIXELS:
+    if len(rows) < SOME_PIXELS:
         return NOWHERE, len(rows)
     return (int(columns.mean() * COLUMNS / width), int(rows.max() * ROWS / height)), len(rows)
 
@@ -70,12 +72,11 @@ class Guide:
         """Raises ValueError for a task that the guide does not know."""
         if task.verifier is None:
             raise ValueError(f"the guide does not know how to play {task.instruction!r}")
-        self._task, self._spec = task, task.verifier
-        verifier = verify.make_verifier(task.verifier)
-        self._verifier = verifier
-        self._steps = verifier if isinstance(verifier, Steps) else None
+        self._spec = task.verifier
+        self._verifier = verify.make_verifier(task.verifier)
         self._meaning = read(task.instruction)
         self._search = Search()
+        self._found = False
         self._stage = 0
         self._succeeded = self._told = False
 
@@ -87,20 +88,30 @@ class Guide:
         if self._succeeded and self._spec.name != "stand_still":
             return self._finish("done")
         spec, prefix = self._spec, ""
-        if self._steps is not None:
-            step = self._spec.args["steps"][self._steps.stage]
+        if isinstance(self._verifier, Steps):
+            step = self._spec.args["steps"][self._verifier.stage]
             spec = VerifierSpec(step["name"], dict(step.get("args", {})))
-            if self._stage != self._steps.stage:
-                self._stage = self._steps.stage
-                self._search = Search()
+            if self._stage != self._verifier.stage:
+                self._stage, self._found, self._search = self._verifier.stage, False, Search()
             prefix = f"step {self._stage + 1} {goal_words(state, spec)}"
-        place, pixels = self._look(state, spec)
-        self._search.watch(state, pixels >= SEEN_PIXELS)
-        if self._search.found or not _has_place(spec):
-            return Advice(choose(state, spec), place, prefix)
+        if spec.name in ("look", "stand_still"):
+            return Advice(choose(state, spec), NOWHERE, prefix)
+        wanted = self._wanted(state, spec)
+        place, pixels = wanted.look(state)
+        self._search.watch(state)
+        self._found = self._found or pixels >= SEEN_PIXELS
+        if self._found and pixels < SOME_PIXELS and (away := wanted.elsewhere(state)) is not None:
+            # lost behind a corner: through the door where it was seen, where that is in view, and on from there
+            self._found = False
+            self._search.restart(away if away in [e.door for e in exits(state)] else None)
+        if self._found:
+            return Advice(choose(state, wanted.spec), place, prefix)
         move = self._search.advise(state)
-        if move.gave_up and self._steps is None:
-            return self._finish(f"i see no {goal_words(state, spec, verb=False)} here")
+        if move.gave_up:
+            if not isinstance(self._verifier, Steps):
+                return self._finish(f"i see no {wanted.name} here")
+            self._search.restart()
+            move = self._search.advise(state)
         thought = f"{prefix} {move.thought}".strip()
         return Advice(move.tokens, place if move.off is None else (column_of(move.off), ROWS), thought)
 
@@ -108,20 +119,57 @@ class Guide:
         first, self._told = not self._told, True
         return Advice(DONE, NOWHERE, "done", speech if first else "", done=True)
 
-    def _look(self, state: DoomState, spec: VerifierSpec) -> tuple[tuple[int, int], int]:
-        """Where what is wanted is in the picture, and how many pixels of it are seen."""
+    def _wanted(self, state: DoomState, spec: VerifierSpec) -> Wanted:
+        level = state.level
         if spec.name == "press":
-            x, y = state.level.panels[spec.args["panel"]].centre
-            if not clear(state, (state.x, state.y), (x, y), (), width=0.0):
+            return Wanted(spec, "switch", point=level.panels[spec.args["panel"]].centre)
+        if spec.name == "open":
+            return Wanted(spec, "door", doors=tuple(spec.args["doors"]))
+        if spec.name == "enter":
+            inside = level.rooms[spec.args["room"]].rect
+            meaning = self._meaning
+            named = [
+                i
+                for i, t in enumerate(level.things)
+                if inside.contains(t.x, t.y)
+                and (meaning is None or (t.kind == meaning.kind and meaning.colour in (None, t.colour)))
+            ]
+            if not named:
+                raise ValueError("the guide does not know which room is meant")
+            spec = VerifierSpec("go_to", {"targets": named})
+        return Wanted(spec, goal_words(state, spec, verb=False), things=tuple(spec.args["targets"]))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked for, one of: numbers of things of the level, a point on a wall, numbers of doors. `spec`: what
+    to do once it is found."""
+
+    spec: VerifierSpec
+    name: str
+    things: tuple[int, ...] = ()
+    point: tuple[float, float] | None = None
+    doors: tuple[int, ...] = ()
+
+    def look(self, state: DoomState) -> tuple[tuple[int, int], int]:
+        """Where it is in the picture, and how many pixels of it are seen; panels and doors count as large."""
+        if self.doors:
+            offs = [e.off for e in exits(state) if e.door in self.doors]
+            return ((column_of(offs[0]), ROWS), SEEN_PIXELS) if offs else (NOWHERE, 0)
+        if self.point is not None:
+            column = column_of(bearing(state, *self.point))
+            if column == COLUMNS or not clear(state, (state.x, state.y), self.point, (), width=0.0):
                 return NOWHERE, 0
-            column = column_of(bearing(state, x, y))
-            return (column, ROWS), SEEN_PIXELS if column < COLUMNS else 0
-        things = [state.level.things[t] for t in spec.args.get("targets", ())]
+            return (column, ROWS), SEEN_PIXELS
+        things = [state.level.things[t] for t in self.things]
         return in_picture(state, sorted({CLASSES[t.kind, t.colour] for t in things}))
 
-
-def _has_place(spec: VerifierSpec) -> bool:
-    return spec.name not in ("look", "stand_still")
+    def elsewhere(self, state: DoomState) -> int | None:
+        """The door that leads to it where it is in another room; None where it is in this one."""
+        level = state.level
+        rooms = {room_of(level, o.x, o.y) for t in self.things if (o := find(state, t)) is not None}
+        here = room_of(level, state.x, state.y)
+        return None if not rooms or here in rooms else next_door(level, here, min(rooms))
 
 
 _PLAIN = {"go_to": "go to", "pick_up": "pick up", "panel": "switch"}

@@ -38,6 +38,14 @@ def room_of(level: Level, x: float, y: float) -> int:
     return min(range(len(level.rooms)), key=outside)
 
 
+def next_door(level: Level, here: int, goal: int) -> int:
+    """The first door on the way from room to room that passes the fewest. Raises Unsolvable."""
+    door = _first_barred(level, here, goal, frozenset(range(len(level.doors))))
+    if door is None:
+        raise Unsolvable("it is the same room")
+    return door
+
+
 def has_key(state: DoomState, colour: str | None) -> bool:
     """Whether a key of that colour was taken."""
     there = sum((o.kind, o.colour) == ("key", colour) for o in state.objects)
