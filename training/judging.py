@@ -46,6 +46,7 @@ SIZE = (120, 160)
 REST = codec.decode(codec.NOOP)
 _NEXT_LEVEL = 1_000_003  # added to a task's number where a level is no good; changes its verb too
 _ATTEMPTS = 40
+_LEAST = 2  # decisions before something was done
 _LINGER = 8  # the most decisions that an episode goes on after its verdict
 _PORTION = 5 * len(RECIPES)
 
@@ -98,7 +99,8 @@ def collect(
 
     Writes `frames.npy`, uint8 (N, 8, 120, 160, 3), and when that is whole `episodes.jsonl`, N lines with
     `instruction`, `success`, `reason`, `source`, `suite`, `verb`, `seed` (of the level) and `decisions`. The same
-    arguments give the same files. Raises ValueError for a suite that is held out or not fit for the judge.
+    arguments give the same episodes, pixel for pixel but for the sway of the weapon. Raises ValueError for a suite
+    that is held out or not fit for the judge.
     """
     orders = list(_orders(suites_and_counts, evaluation))
     for name in suites_and_counts:
@@ -236,9 +238,9 @@ class Collector:
                 continue
             script = _expert(replace(task, verifier=instead))
             take = self._play(task, Disturbed(script) if rng.random() < 0.5 else script, [spec, instead], rng)
-            verdicts = [verdict for _, verdict in take.watched]
-            # it must get somewhere, and not do what was asked for by accident
-            if any(verdicts) and (verdicts[0] is None or not verdicts[0][0].success):
+            verdicts = [verdict for _, verdict in take.watched if verdict]
+            # it must do something, and not what was asked for by accident
+            if verdicts and min(n for _, n in verdicts) >= _LEAST and not _succeeded(take.watched[0]):
                 return take
         raise _UnfitError
 
@@ -261,8 +263,7 @@ class Collector:
                 return next(script, None) or then(state)
 
             missed = self._play(task, Scripted(decide), [spec], rng, most=cut + 1 + _linger(rng))
-            verdict = missed.watched[0][1]
-            if verdict is None or not verdict[0].success:
+            if not _succeeded(missed.watched[0]):
                 return missed
         raise _UnfitError
 
@@ -272,8 +273,7 @@ class Collector:
             spec = spec_for(level, other)
             if spec is None:
                 continue
-            verdict = _watch(spec, take.states)[1]
-            if verdict is None or not verdict[0].success:
+            if not _succeeded(_watch(spec, take.states)):
                 return other, spec
         raise _UnfitError
 
@@ -375,6 +375,10 @@ def _end(take: Take) -> int:
     if verdict is None or not verdict[0].success:
         raise _UnfitError
     return verdict[1]
+
+
+def _succeeded(watched: Watched) -> bool:
+    return watched[1] is not None and watched[1][0].success
 
 
 def _watch(spec: VerifierSpec, states: Sequence[DoomState]) -> Watched:

@@ -33,6 +33,10 @@ def evaluate(
         bool, typer.Option("--baselines/--policy-only", help="Also play expert, random and the controls of language.")
     ] = True,
     json: Annotated[Path | None, typer.Option(help="Write the results there as JSON; - for standard output.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="doom-judge: draw its calibration to this PNG.")] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="doom-judge: first fix its threshold, on training levels.")
+    ] = False,
 ) -> None:
     """Measure success with 95 % Wilson intervals, per verb and in all, on levels that training never sees.
 
@@ -45,7 +49,15 @@ def evaluate(
       agent eval --suite doom-basic --policy small --episodes 500
       agent eval --suite doom-pairs --policy runs/mine/small --policy-only --json pairs.json
       agent eval --tasks examples/tasks.yaml --policy small
+      agent eval --suite doom-judge --policy small --episodes 1000 --seed 11 --plot judge.png
     """
+    if suite == "doom-judge" and not tasks:
+        from agent.cli import judging
+
+        judging.evaluate(policy, episodes, seed, workers, json, plot, calibrate)
+        return
+    if plot is not None or calibrate:
+        raise UserError("--plot and --calibrate belong to --suite doom-judge")
     machine = json is not None and str(json) == "-"
     screen = console.console(machine=machine)
     with screen.status("starting"):

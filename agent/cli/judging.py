@@ -1,0 +1,126 @@
+"""`agent eval --suite doom-judge`: how good a policy is in the role of the judge."""
+
+from __future__ import annotations
+
+import json as json_text
+from pathlib import Path
+from typing import Any
+
+from agent.cli import console
+from envs.errors import UserError
+
+SUITE = "doom-judge"
+
+
+def evaluate(
+    policy: str, episodes: int, seed: int, workers: int, json: Path | None, plot: Path | None, calibrate: bool
+) -> None:
+    """Judge episodes of levels that training never sees, and say how well that went.
+
+    `calibrate`: first fix the threshold on training levels and write it beside the checkpoint.
+    """
+    machine = json is not None and str(json) == "-"
+    screen = console.console(machine=machine)
+    with screen.status("starting"):
+        from agent.cli import compose
+        from rewards.judge import Calibration
+        from training import judge_eval
+
+        judge = compose.load_policy(policy)
+        if not hasattr(judge, "judge"):
+            raise UserError(f"policy {policy!r} does not judge: it has no judge(instructions, frames)")
+        folder = _folder(policy)
+        try:
+            calibration = None if calibrate else Calibration.load(folder)
+        except ValueError as error:
+            raise UserError(f"{error}; fix a threshold first: add --calibrate") from error
+    with console.progress(screen) as bars:
+        bar = bars.add_task("starting", total=None, note="")
+
+        def told(what: str, done: int, total: int) -> None:
+            bars.update(bar, completed=done, total=total, description=what)
+
+        try:
+            if calibration is None:
+                calibration = judge_eval.calibrate(judge, workers=workers, told=told)
+                calibration.save(folder)
+            report = judge_eval.evaluate_judge(
+                judge, calibration, episodes, seed, workers=workers, plot=plot, told=told
+            )
+        except (OSError, ValueError) as error:
+            raise UserError(f"the judge can't be measured: {error}") from error
+    report = {"suite": SUITE, "policy": policy, "seed": seed, **report, **compose.provenance()}
+    if machine:
+        console.print_json(report)
+        return
+    screen.print(_table(report))
+    screen.print(_sources(report))
+    if plot is not None:
+        screen.print(f"Plot: {plot}", markup=False)
+    if json is not None:
+        try:
+            json.write_text(json_text.dumps(report, indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"--json {json}: {error.strerror}") from error
+        screen.print(f"Results: {json}", markup=False)
+
+
+def _folder(policy: str) -> Path:
+    """The checkpoint folder of a policy. Raises UserError for one that has none."""
+    from agent.cli import compose
+    from agent.small.policy import SHIPPED
+
+    if compose.is_path(policy):
+        return Path(policy).expanduser()
+    if policy == "small":
+        return SHIPPED
+    raise UserError(f"policy {policy!r} has no checkpoint folder to hold the threshold of a judge")
+
+
+def _percent(share: dict[str, Any]) -> str:
+    if share["rate"] is None:
+        return "-"
+    low, high = share["ci"]
+    return f"{100 * share['rate']:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def _area(value: float, ci: list[float]) -> str:
+    return f"{value:.3f} ({ci[0]:.3f}–{ci[1]:.3f})"
+
+
+def _table(report: dict[str, Any]) -> Any:
+    blind = report["no_language"]
+    return console.table(
+        ["judge", report["policy"]],
+        [
+            ["episodes, of which failures", f"{report['episodes']}, {report['failures']}"],
+            ["AUROC", _area(report["auroc"], report["auroc_ci"])],
+            ["AUROC without instruction", _area(blind["auroc"], blind["auroc_ci"])],
+            ["threshold", f"{report['threshold']:.1f} of 100"],
+            ["false positives", _percent(report["false_positive"])],
+            ["true positives", _percent(report["true_positive"])],
+            ["expected calibration error", f"{100 * report['calibration_error']:.1f} %"],
+            ["reasons word for word", _percent(report["reasons_exact"])],
+        ],
+    )
+
+
+def _sources(report: dict[str, Any]) -> Any:
+    """What passes the threshold, by source, suite and verb."""
+
+    def area(group: dict[str, Any]) -> str:
+        return "-" if group["auroc"] is None else f"{group['auroc']:.3f}"
+
+    def rate(value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.1f}"
+
+    lines = []
+    for name, group in report["by_source"].items():
+        passed = rate(group["rate"])
+        right = name == "success"
+        lines.append([name, str(group["episodes"]), "" if right else passed, passed if right else "", area(group)])
+    for kind in ("by_suite", "by_verb"):
+        for name, group in report[kind].items():
+            false, true = rate(group["false_positive"]), rate(group["true_positive"])
+            lines.append([name, str(group["episodes"]), false, true, area(group)])
+    return console.table(["", "episodes", "false positives %", "true positives %", "AUROC"], lines)
