@@ -18,9 +18,10 @@ from envs.doom.world import DoomObject, DoomState
 from tasks.verify import DOOR_OPEN, bearing, distance
 
 # Fixtures: classes beyond those of things.
-DOORWAY, DOOR, GATE, PANEL = 249, 250, 254, 255
+PRESSED, DOORWAY, DOOR, GATE, PANEL = 248, 249, 250, 254, 255
 LOCKED = {"red": 251, "blue": 252, "yellow": 253}
 FIXTURES: dict[int, tuple[str, str | None]] = {
+    PRESSED: ("switch", None),  # its light has changed
     DOORWAY: ("doorway", None),
     DOOR: ("door", None),
     **{number: ("door", colour) for colour, number in LOCKED.items()},
@@ -231,8 +232,9 @@ def _face(door: Door, state: DoomState) -> tuple[tuple[float, float], tuple[floa
 
 def _panels(state: DoomState, labels: npt.NDArray[np.uint8]) -> list[Seen]:
     found = []
-    for p in state.level.panels:
-        seen = _fixture(state, labels, PANEL, (p.x0, p.y0), (p.x1, p.y1), _ceiling(state.level, *p.centre))
+    for i, p in enumerate(state.level.panels):
+        number = PANEL if i in state.markers else PRESSED
+        seen = _fixture(state, labels, number, (p.x0, p.y0), (p.x1, p.y1), _ceiling(state.level, *p.centre))
         if seen is not None:
             found.append(seen)
     return found
