@@ -103,11 +103,11 @@ def walk_to(state: DoomState, x: float, y: float, stop: float, avoid: Sequence[D
                 off = around
     turn = _turn_to(off)
     walk = abs(off) <= WALK_ANGLE
-    forth = -1 if _slides(state, avoid, walk) else int(walk)
+    forth = -1 if slides(state, avoid, walk) else int(walk)
     return codec.tokens_of(turn=turn, look=_level_view(state), forth=forth)
 
 
-def _slides(state: DoomState, avoid: Sequence[DoomObject], walk: bool) -> bool:
+def slides(state: DoomState, avoid: Sequence[DoomObject], walk: bool) -> bool:
     """Whether one slides, or may slide, into something that is not to be taken, and has to step back."""
     for o in avoid:
         if KINDS[o.kind].role == "pickup":

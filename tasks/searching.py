@@ -19,14 +19,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from agent import codec
 from envs.doom.level import Rect, joined
 from envs.doom.levels import segment_hits
 from envs.doom.things import KINDS
 from envs.doom.world import DoomState
-from tasks.expert import SEARCH_TURN, VIEW, WALK_ANGLE, walk_to
+from tasks.expert import SEARCH_TURN, VIEW, WALK_ANGLE, slides, walk_to
 from tasks.planning import barred_doors, room_of
 from tasks.verify import PLAYER_RADIUS, bearing, distance
 
@@ -39,6 +37,7 @@ _ROUND = 176.0  # degrees right of the way in at which all was seen
 _EXIT_WIDTH = 1.5  # degrees under which an exit can be told from the wall
 _FAR = 600.0  # map units: exits farther down the wall can't be told from it
 _FAR_END = 130.0
+_VIEW = tuple(range(-40, 41, 8))  # directions in view, degrees
 
 Mode = Literal["look", "room", "door", "far", "walk", "second"]
 
@@ -212,7 +211,7 @@ class Search:
             self._turn("second")
             return self._look_around(state)
         if self._mode == "far":
-            if _floor(state, 0.0) > _FAR_END:
+            if max(_floor(state, off) for off in (-24.0, 0.0, 24.0)) > _FAR_END:
                 return self._ahead(state)
             self._mode, self._turned, self._came = "door", 0.0, None
         return self._go_on(state, seen)
@@ -228,15 +227,14 @@ class Search:
         return Move(tokens, f"{self._mode} {number}{more}")
 
     def _room_is_long(self, state: DoomState) -> bool:
-        return len(state.level.rooms) > 1 and max(_walls(state, float(o)) for o in np.arange(-40, 41, 8)) >= _FAR
+        return len(state.level.rooms) > 1 and max(_walls(state, off) for off in _VIEW) >= _FAR
 
     def _go_on(self, state: DoomState, seen: list[Exit]) -> Move:
         """To the next exit clockwise, or down a long room before an exit that is farther round."""
         if self._exit is None:
             last = next((e.off for e in seen if e.door == self._came), -180.0)
             next_exit = next((e for e in seen if e.door != self._came and e.off > last), None)
-            offs = [float(o) for o in np.arange(-40, 41, 8)]
-            far = max(offs, key=lambda o: _walls(state, o))
+            far = max(_VIEW, key=lambda off: _walls(state, off))
             if (
                 _walls(state, far) >= _FAR
                 and self._turned < 300.0
@@ -259,24 +257,33 @@ class Search:
         return Move(walk_to(state, *goal, 0.0, state.objects), "door", off)
 
     def _ahead(self, state: DoomState) -> Move:
-        """On down a long room, around what stands in the way."""
-        offs = [float(o) for o in np.arange(-24, 25, 8)]
-        off = max(offs, key=lambda o: (min(_floor(state, o), _walls(state, 0.0) - 60.0), -abs(o)))
-        return Move(codec.tokens_of(turn=off, look=_level(state), forth=1), "far", off)
+        """Down a long room."""
+        off = _farthest(state)
+        return Move(codec.tokens_of(turn=off, look=_level(state), forth=_forth(state, True)), "far", off)
 
     def _walk(self, state: DoomState) -> Move:
         """Towards the farthest floor in view."""
-        offs = np.arange(-40.0, 41.0, 8.0)
-        floors = [_floor(state, float(off)) for off in offs]
-        # straight ahead unless elsewhere is clearly farther, so that it does not turn to and fro
-        off = 0.0 if floors[5] >= 0.8 * max(floors) else float(offs[int(np.argmax(floors))])
-        forth = int(abs(off) <= WALK_ANGLE and floors[5] > _NEAR_WALL)
+        off = _farthest(state)
+        forth = _forth(state, abs(off) <= WALK_ANGLE and _floor(state, 0.0) > _NEAR_WALL)
         return Move(codec.tokens_of(turn=off, look=_level(state), forth=forth), "walk", off)
+
+
+def _farthest(state: DoomState) -> float:
+    """The direction of the farthest floor in view; straight ahead unless another is clearly farther, so that one does
+    not turn to and fro."""
+    floors = {off: _floor(state, off) for off in _VIEW}
+    far = max(floors.values())
+    return min((off for off, floor in floors.items() if floor >= 0.8 * far), key=abs)
 
 
 def _level(state: DoomState) -> float:
     return 0.0 if abs(state.pitch) < 3.0 else -state.pitch
 
 
+def _forth(state: DoomState, walk: bool) -> int:
+    """Walk on, or step back from what one slides into."""
+    return -1 if slides(state, state.objects, walk) else int(walk)
+
+
 def _turning(state: DoomState, degrees: float) -> codec.Tokens:
-    return codec.tokens_of(turn=degrees, look=_level(state))
+    return codec.tokens_of(turn=degrees, look=_level(state), forth=_forth(state, False))
