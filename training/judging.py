@@ -27,6 +27,7 @@ import numpy.typing as npt
 from agent import codec
 from agent.inference import Player, Question, Scripted
 from agent.policy import Context, Decision
+from agent.runtime import fit
 from envs.doom.level import Level
 from envs.doom.world import DoomState, DoomWorld
 from envs.world import World
@@ -36,7 +37,9 @@ from tasks.expert import ExpertPolicy
 from tasks.task import Task, VerifierSpec
 from tasks.verify import Verdict
 from training.crew import Crew, Failed
+from training.dataset import load_decisions
 from training.disturb import Disturbed, random_walk
+from training.episodes import Episode
 from training.goals import Goal, done, failed, goal_of, judged_suite, others, say, spec_for
 
 SOURCES = ("success", "wrong object", "near miss", "relabelled", "idle")
@@ -135,6 +138,13 @@ def load(folder: Path) -> tuple[npt.NDArray[np.uint8], list[dict[str, Any]]]:
     if len(frames) != len(lines):
         raise ValueError(f"{folder}: {len(frames)} rows of frames, but {len(lines)} lines about them")
     return frames, lines
+
+
+def recorded_frames(episode: Episode) -> npt.NDArray[np.uint8]:
+    """The frames of a recorded episode as a judge takes them, uint8 (T + 1, 120, 160, 3): before every decision and
+    after the last one. Raises DamagedEpisodeError."""
+    last = episode.frame(episode.meta["frames"] - 1)
+    return np.stack([fit(frame, SIZE) for frame in (*load_decisions(episode).frames, last)])
 
 
 def _orders(suites_and_counts: Mapping[str, int], evaluation: bool) -> Iterator[Order]:

@@ -17,7 +17,8 @@ def evaluate(
 ) -> None:
     """Judge episodes of levels that training never sees, and say how well that went.
 
-    `calibrate`: first fix the threshold on training levels and write it beside the checkpoint.
+    `calibrate`: first fix the threshold, on twice as many episodes of training levels, and write it beside the
+    checkpoint where the policy has one.
     """
     machine = json is not None and str(json) == "-"
     screen = console.console(machine=machine)
@@ -29,11 +30,14 @@ def evaluate(
         judge = compose.load_policy(policy)
         if not hasattr(judge, "judge"):
             raise UserError(f"policy {policy!r} does not judge: it has no judge(instructions, frames)")
-        folder = _folder(policy)
-        try:
-            calibration = None if calibrate else Calibration.load(folder)
-        except ValueError as error:
-            raise UserError(f"{error}; fix a threshold first: add --calibrate") from error
+        folder, calibration = _folder(policy), None
+        if not calibrate:
+            if folder is None:
+                raise UserError(f"policy {policy!r} has no folder that holds a judge's threshold: add --calibrate")
+            try:
+                calibration = Calibration.load(folder)
+            except ValueError as error:
+                raise UserError(f"{error}; add --calibrate, which makes one") from error
     with console.progress(screen) as bars:
         bar = bars.add_task("starting", total=None, note="")
 
@@ -42,8 +46,9 @@ def evaluate(
 
         try:
             if calibration is None:
-                calibration = judge_eval.calibrate(judge, workers=workers, told=told)
-                calibration.save(folder)
+                calibration = judge_eval.calibrate(judge, 2 * episodes, workers=workers, told=told)
+                if folder is not None:
+                    calibration.save(folder)
             report = judge_eval.evaluate_judge(
                 judge, calibration, episodes, seed, workers=workers, plot=plot, told=told
             )
@@ -65,16 +70,14 @@ def evaluate(
         screen.print(f"Results: {json}", markup=False)
 
 
-def _folder(policy: str) -> Path:
-    """The checkpoint folder of a policy. Raises UserError for one that has none."""
+def _folder(policy: str) -> Path | None:
+    """The checkpoint folder of a policy, or None where it has none."""
     from agent.cli import compose
     from agent.small.policy import SHIPPED
 
     if compose.is_path(policy):
         return Path(policy).expanduser()
-    if policy == "small":
-        return SHIPPED
-    raise UserError(f"policy {policy!r} has no checkpoint folder to hold the threshold of a judge")
+    return SHIPPED if policy == "small" else None
 
 
 def _percent(share: dict[str, Any]) -> str:
