@@ -240,14 +240,15 @@ def _asked(
     left, start = n, 0
     with Crew(Visitor, workers) as crew:
         while left:
-            taken: list[Taken] = _visited(crew, [view_of(seed, start + i) for i in range(BATCH)])
+            count = min(BATCH, 2 * left)  # not every frame has a question
+            taken: list[Taken] = _visited(crew, [view_of(seed, start + i) for i in range(count)])
             pairs: list[tuple[Frames, Question]] = []
             for index, one in enumerate(taken, start):
                 rng = np.random.default_rng([seed, index, 0xA5C])
                 question = ask(rng, one.scene, phrasing=phrasing, held_out_pairs=held_out_pairs, memory=MEMORIES)
                 if question is not None:
                     pairs.append((one.frame, question))
-            start += BATCH
+            start += count
             pairs = pairs[:left]
             left -= len(pairs)
             if pairs:

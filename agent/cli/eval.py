@@ -49,8 +49,14 @@ def evaluate(
       agent eval --suite doom-basic --policy small --episodes 500
       agent eval --suite doom-pairs --policy runs/mine/small --policy-only --json pairs.json
       agent eval --tasks examples/tasks.yaml --policy small
+      agent eval --suite doom-answers --policy small --episodes 1000
       agent eval --suite doom-judge --policy small --episodes 1000 --seed 11 --plot judge.png
     """
+    if suite in ("doom-answers", "doom-proposals") and not tasks:
+        from agent.cli import roles
+
+        roles.evaluate(suite, policy, episodes, seed, workers, json)
+        return
     if suite == "doom-judge" and not tasks:
         from agent.cli import judging
 

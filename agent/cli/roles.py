@@ -1,0 +1,99 @@
+"""`agent eval` of what a model says: the suites doom-answers and doom-proposals."""
+
+from __future__ import annotations
+
+import json as json_text
+from pathlib import Path
+from typing import Any
+
+from agent.cli import console
+from envs.errors import UserError
+
+SUITES = {
+    "doom-answers": "answer(frames, questions, memories) -> list[str]",
+    "doom-proposals": "propose(frames, seed) -> list[str]",
+}
+
+
+def evaluate(suite: str, policy: str, n: int, seed: int, workers: int, json: Path | None) -> None:
+    """Measure one of SUITES on `n` questions or frames; prints a table, or JSON where `json` is "-".
+
+    Raises UserError for a policy that has not the role.
+    """
+    machine = json is not None and str(json) == "-"
+    screen = console.console(machine=machine)
+    with screen.status("starting"):
+        from agent.cli import compose
+        from training import roles
+
+        player = compose.load_policy(policy)
+        method = SUITES[suite].split("(")[0]
+        if not hasattr(player, method):
+            raise UserError(f"policy {policy!r} has not this role: {suite} needs {SUITES[suite]}")
+    with console.progress(screen) as bars:
+        bar = bars.add_task("starting", total=n, note="")
+
+        def told(row: str, done: int, total: int) -> None:
+            bars.update(bar, completed=done, total=total, description=row)
+
+        if suite == "doom-answers":
+            results, other = (
+                roles.evaluate_answers(
+                    player.answer, n, seed, phrasing=phrasing, workers=workers,
+                    told=lambda done, total, phrasing=phrasing: told(f"{phrasing} phrasings", done, total),  # type: ignore[misc]
+                )
+                for phrasing in ("training", "held_out")
+            )  # fmt: skip
+            results["held_out_phrasings"] = other
+        else:
+            results = roles.evaluate_proposals(
+                player.propose, n, seed, workers=workers, told=lambda done, total: told("the expert tries", done, total)
+            )
+    report = {"suite": suite, "policy": policy, "seed": seed, **results, **compose.provenance()}
+    if machine:
+        console.print_json(report)
+        return
+    screen.print(_answers(results) if suite == "doom-answers" else _proposals(results))
+    for what, count in list((results.get("mistakes") or results.get("failures") or {}).items())[:5]:
+        screen.print(f"  {count:4d} x {what}", style="dim", markup=False)
+    if json is not None:
+        try:
+            json.write_text(json_text.dumps(report, indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"--json {json}: {error.strerror}") from error
+        screen.print(f"Results: {json}", markup=False)
+
+
+def _percent(share: float | None, ci: list[float] | None = None) -> str:
+    if share is None:
+        return "-"
+    return f"{100 * share:.1f}" + (f" ({100 * ci[0]:.0f}–{100 * ci[1]:.0f})" if ci else "")
+
+
+def _answers(results: dict[str, Any]) -> Any:
+    """A row for the whole and one for each kind of question, beside the most frequent answer's."""
+    other = results["held_out_phrasings"]
+    none = {"exact": None, "ci": None, "majority": None, "questions": 0}
+    kinds = {"all": (results, other)}
+    for kind in sorted({*results["by_kind"], *other["by_kind"]}):
+        kinds[kind] = results["by_kind"].get(kind, none), other["by_kind"].get(kind, none)
+    lines = [
+        [
+            kind,
+            _percent(a["exact"], a["ci"]),
+            _percent(a["majority"]),
+            str(a["questions"]),
+            _percent(b["exact"], b["ci"]),
+        ]
+        for kind, (a, b) in kinds.items()
+    ]
+    return console.table(["exact %", "policy", "majority answer", "questions", "held-out phrasings"], lines)
+
+
+def _proposals(results: dict[str, Any]) -> Any:
+    """A row for the whole and one for each verb."""
+    lines = [
+        [verb, _percent(r["read"]), _percent(r["achievable"], r["ci"]), str(r["proposals"])]
+        for verb, r in {"all": results, **results["by_verb"]}.items()
+    ]
+    return console.table([f"{results['different']} different", "read %", "achievable %", "frames"], lines)
