@@ -66,6 +66,7 @@ def _floor(level: Level, barred: frozenset[int]) -> tuple[npt.NDArray[np.bool_],
     ys = y0 + CELL * np.arange(shape[1])[None, :]
     free = np.zeros(shape, bool)
     body = PLAYER_RADIUS
+    side = body + CELL / 2  # from the frame of a doorway, where one who comes along the wall gets stuck
     for room in level.rooms:
         r = room.rect
         free |= (xs >= r.x0 + body) & (xs <= r.x1 - body) & (ys >= r.y0 + body) & (ys <= r.y1 - body)
@@ -75,9 +76,9 @@ def _floor(level: Level, barred: frozenset[int]) -> tuple[npt.NDArray[np.bool_],
         r = door.rect
         # a doorway is walked through along its short side, which joins it to the rooms
         if (r.x1 - r.x0) < (r.y1 - r.y0):
-            free |= (xs >= r.x0 - 2 * body) & (xs <= r.x1 + 2 * body) & (ys >= r.y0 + body) & (ys <= r.y1 - body)
+            free |= (xs >= r.x0 - 2 * body) & (xs <= r.x1 + 2 * body) & (ys >= r.y0 + side) & (ys <= r.y1 - side)
         else:
-            free |= (xs >= r.x0 + body) & (xs <= r.x1 - body) & (ys >= r.y0 - 2 * body) & (ys <= r.y1 + 2 * body)
+            free |= (xs >= r.x0 + side) & (xs <= r.x1 - side) & (ys >= r.y0 - 2 * body) & (ys <= r.y1 + 2 * body)
     for p in level.pillars:
         grown = body + 2
         free &= ~((xs > p.x0 - grown) & (xs < p.x1 + grown) & (ys > p.y0 - grown) & (ys < p.y1 + grown))

@@ -31,12 +31,13 @@ from tasks.verify import PLAYER_RADIUS, bearing, distance
 WHOLE_TURN = 330.0  # degrees after which all around was seen
 SECOND_WALK = 8  # decisions
 _NEAR_WALL = 70.0  # map units of free floor ahead at which a walk ends
-_ENTERED = 80.0  # map units behind a doorway at which one is in the room, less in narrow rooms
+_ENTERED = 56.0  # map units behind a doorway at which one is in the room, less in narrow rooms
 _LEFT = 3 * SEARCH_TURN  # degrees that one looks back to the left first
 _ROUND = 176.0  # degrees right of the way in at which all was seen
 _EXIT_WIDTH = 1.5  # degrees under which an exit can be told from the wall
 _FAR = 600.0  # map units: exits farther down the wall can't be told from it
 _FAR_END = 130.0
+_BESIDE = -8.0  # degrees from ahead at which an exit is on the left, on the way down a long room
 _VIEW = tuple(range(-40, 41, 8))  # directions in view, degrees
 
 Mode = Literal["look", "room", "door", "far", "walk", "second"]
@@ -211,9 +212,14 @@ class Search:
             self._turn("second")
             return self._look_around(state)
         if self._mode == "far":
-            if max(_floor(state, off) for off in (-24.0, 0.0, 24.0)) > _FAR_END:
+            # with the left hand on the wall: what opens there comes next
+            beside = next((e.door for e in seen if e.off < _BESIDE), None)
+            if beside is not None:
+                self._mode, self._exit = "door", beside
+            elif max(_floor(state, off) for off in (-24.0, 0.0, 24.0)) > _FAR_END:
                 return self._ahead(state)
-            self._mode, self._turned, self._came = "door", 0.0, None
+            else:
+                self._mode, self._turned, self._came = "door", 0.0, None
         return self._go_on(state, seen)
 
     def _look_around(self, state: DoomState) -> Move:
