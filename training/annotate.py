@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agent.small.model import COLUMNS, ROWS
+from agent.small.layout import COLUMNS, ROWS, spell
 from envs.doom.level import Level
 from envs.doom.things import CLASSES, COLOURS, KINDS
 from envs.doom.world import DoomState
 from tasks import expert, suites
+from tasks.guide import Advice
+from tasks.scene import pack, scene_of
 from tasks.task import VerifierSpec
 from tasks.verify import bearing
 
 VERBS = ("go_to", "face", "pick_up", "shoot", "touch", "press", "look_up", "look_down", "stand_still")
 PANEL_CLASS = 255  # stands for the panel where a thing's class is expected
 SEEN = 0.75  # share of goals for things in view, where there are any
+WORDS = 12  # the most words of a thought or a speech
 CELL = 4  # pixels in a cell of the segmentation
 
 # Segmentation classes split into what and which colour: 0 is none.
@@ -52,30 +55,20 @@ def spec_of(level: Level, query: Query) -> VerifierSpec:
     return VerifierSpec(name, {"targets": targets})
 
 
-def query_of(level: Level, spec: VerifierSpec) -> Query:
-    """The query that a single-room task is."""
-    if spec.name == "look":
-        return VERBS.index(f"look_{spec.args['direction']}"), 0, 0
-    if spec.name == "stand_still":
-        return VERBS.index("stand_still"), 0, 0
-    if spec.name == "press":
-        return VERBS.index("press"), PANEL_CLASS, 0
-    thing = level.things[spec.args["targets"][0]]
-    return VERBS.index(spec.name), CLASSES[thing.kind, thing.colour], _alone(level, thing.kind)
-
-
 def _alone(level: Level, kind: str) -> int:
     return int(sum(t.kind == kind for t in level.things) == 1)
 
 
-def queries(rng: np.random.Generator, state: DoomState, own: Query, count: int) -> list[Query]:
-    """`count` different goals for this state, its own first; never a held-out pair."""
+def queries(rng: np.random.Generator, state: DoomState, count: int) -> list[Query]:
+    """`count` goals for this state, as different as it allows; never a held-out pair."""
     level = state.level
     here = [(o.kind, o.colour) for o in state.objects if (o.kind, o.colour) not in suites.HELD_OUT_PAIRS]
     # what is in view teaches most: to search for the rest is always the same turn
     classes = set() if state.labels is None else set(np.unique(state.labels).tolist())
     seen = [pair for pair in here if CLASSES[pair] in classes]
-    found = [own]
+    if len(level.rooms) > 1:  # what may be in another room is searched for in ways that need a memory
+        here = seen
+    found: list[Query] = []
     for _ in range(4 * count):
         if len(found) == count:
             break
@@ -83,7 +76,7 @@ def queries(rng: np.random.Generator, state: DoomState, own: Query, count: int) 
         if draw < 0.1:
             verb = VERBS[int(rng.integers(6, 9))]
             query: Query = (VERBS.index(verb), 0, 0)
-        elif draw < 0.18 and level.panels:
+        elif draw < 0.18 and level.panels and len(level.rooms) == 1:
             query = (VERBS.index("press"), PANEL_CLASS, 0)
         elif here:
             among = seen if seen and rng.random() < SEEN else here
@@ -100,7 +93,7 @@ def queries(rng: np.random.Generator, state: DoomState, own: Query, count: int) 
         if query not in found:
             found.append(query)
     while len(found) < count:  # a room with next to nothing in it
-        found.append(own)
+        found.append(found[0] if found else (VERBS.index("look_up"), 0, 0))
     return found
 
 
@@ -128,18 +121,32 @@ def _panel_place(state: DoomState) -> int:
     return int(np.clip((0.5 + 0.5 * np.tan(np.radians(off))) * COLUMNS, 0, COLUMNS - 1))
 
 
-def annotate(rng: np.random.Generator, state: DoomState, own: Query, count: int = 6) -> dict[str, npt.NDArray[Any]]:
+def annotate(rng: np.random.Generator, state: DoomState, advice: Advice, count: int = 5) -> dict[str, npt.NDArray[Any]]:
     """What training needs to know of one frame.
 
-    `cells` uint8 (30, 40): class in every 4 x 4 pixels. `queries` uint8 (count, 3): goals, the episode's own first.
-    `places` uint8 (count, 2): where their things are. `tokens` uint8 (count, 4): what the expert does for each.
+    `cells` uint8 (30, 40): class in every 4 x 4 pixels. `scene` uint8 (SCENE_ROWS, 5): what is in view, as tasks.scene
+    packs it. `advice` uint8 (6): place and action tokens for the episode's own goal; `thought` and `speech` uint16
+    (WORDS,): ids of the words that belong to it, 0 behind the last. `queries` uint8 (count, 3): other goals, `places`
+    uint8 (count, 2): where their things are, `tokens` uint8 (count, 4): what the expert does for each.
     """
     assert state.labels is not None
-    goals = queries(rng, state, own, count)
+    goals = queries(rng, state, count)
     half = CELL // 2
     return {
         "cells": np.ascontiguousarray(state.labels[half::CELL, half::CELL]),
+        "scene": pack(scene_of(state)),
+        "advice": np.array([*advice.place, *advice.tokens], np.uint8),
+        "thought": word_ids(advice.thought),
+        "speech": word_ids(advice.speech),
         "queries": np.array(goals, np.uint8),
         "places": np.array([place(state, q) for q in goals], np.uint8),
         "tokens": np.array([expert.choose(state, spec_of(state.level, q)) for q in goals], np.uint8),
     }
+
+
+def word_ids(text: str) -> npt.NDArray[np.uint16]:
+    """Ids of a text's words, (WORDS,), 0 behind the last. Raises KeyError for a word that can't be written."""
+    ids = np.zeros(WORDS, np.uint16)
+    spelled = spell(text)[:WORDS]
+    ids[: len(spelled)] = spelled
+    return ids

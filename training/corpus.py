@@ -15,23 +15,41 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.dataset import load_decisions
+from agent import codec
+from agent.small.policy import read_place
+from training.annotate import word_ids
+from training.dataset import Decisions, load_decisions
 from training.episodes import DamagedEpisodeError, find_episodes, read_episode
 from training.repair import quarantine
 
-_NAMES = ("cells", "queries", "places", "tokens")
+_NOTED = ("cells", "scene", "advice", "thought", "speech", "queries", "places", "tokens")
+_MADE = ("frames", "acted", "acted_thought", "episode", "start")
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Annotated frames. `frames` uint8 (N, H, W, 3); `cells`, `queries`, `places`, `tokens` as training.annotate
-    makes them, with N in front."""
+    """Annotated frames, N in all, in the order in which they were played.
+
+    `frames` uint8 (N, H, W, 3); `cells`, `scene`, `advice`, `thought`, `speech`, `queries`, `places`, `tokens` as
+    training.annotate makes them, with N in front. `acted` uint8 (N, 6) and `acted_thought` uint16 (N, WORDS): the place
+    and the actions of the decision that was carried out, and its thought. `start` int32 (N,): the first frame of the
+    same episode. `episode` int32 (N,): its row in `instructions`.
+    """
 
     frames: npt.NDArray[np.uint8]
+    acted: npt.NDArray[np.uint8]
+    acted_thought: npt.NDArray[np.uint16]
+    episode: npt.NDArray[np.int32]
+    start: npt.NDArray[np.int32]
     cells: npt.NDArray[np.uint8]
+    scene: npt.NDArray[np.uint8]
+    advice: npt.NDArray[np.uint8]
+    thought: npt.NDArray[np.uint16]
+    speech: npt.NDArray[np.uint16]
     queries: npt.NDArray[np.uint8]
     places: npt.NDArray[np.uint8]
     tokens: npt.NDArray[np.uint8]
+    instructions: list[str]
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -39,7 +57,8 @@ class Corpus:
     @classmethod
     def open(cls, folder: Path) -> Corpus:
         """The corpus that `build` wrote."""
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("frames", *_NAMES)))
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in (*_MADE, *_NOTED)}
+        return cls(**arrays, instructions=json.loads((folder / "corpus.json").read_text())["instructions"])
 
 
 def build(
@@ -55,18 +74,18 @@ def build(
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    sizes = [read_episode(path).meta["decisions"] for path in paths]
+    metas = [read_episode(path).meta for path in paths]
+    sizes = [meta["decisions"] for meta in metas]
     total, first = sum(sizes), np.cumsum([0, *sizes])
     if total == 0:
         raise ValueError(f"{episodes}: no annotated episodes")
-    sample = load_decisions(read_episode(paths[0]))
-    shapes = {"frames": sample.frames.shape[1:], **{name: sample.extras[name].shape[1:] for name in _NAMES}}
-    for name, shape in shapes.items():
-        np.lib.format.open_memmap(part / f"{name}.npy", "w+", np.uint8, (total, *shape)).flush()
+    sample = _arrays(load_decisions(read_episode(paths[0])), 0, 0)
+    for name, value in sample.items():
+        np.lib.format.open_memmap(part / f"{name}.npy", "w+", value.dtype, (total, *value.shape[1:])).flush()
     bad: list[tuple[int, int]] = []
     chunks = [range(i, min(i + 100, len(paths))) for i in range(0, len(paths), 100)]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [[(str(paths[i]), int(first[i]), int(sizes[i])) for i in chunk] for chunk in chunks]
+        jobs = [[(str(paths[i]), i, int(first[i]), int(sizes[i])) for i in chunk] for chunk in chunks]
         for number, result in enumerate(pool.map(_decode, [str(part)] * len(jobs), jobs)):
             bad += result
             told(chunks[number].stop, len(paths))
@@ -74,21 +93,47 @@ def build(
         raise ValueError(f"{episodes}: every episode is damaged; they were set aside")
     if bad:
         _cut(part, bad)
-    (part / "corpus.json").write_text(json.dumps({"episodes": len(paths) - len(bad), "frames": total}))
+    instructions = [meta["task"]["instruction"] for meta in metas]
+    summary = {"episodes": len(paths) - len(bad), "frames": total, "instructions": instructions}
+    (part / "corpus.json").write_text(json.dumps(summary))
     os.rename(part, out)
     return Corpus.open(out)
 
 
-def _decode(part: str, jobs: list[tuple[str, int, int]]) -> list[tuple[int, int]]:
+def _arrays(decisions: Decisions, number: int, first: int) -> dict[str, npt.NDArray[Any]]:
+    """An episode's part of every array. `number`: its row; `first`: where its frames begin."""
+    n = len(decisions)
+    out: dict[str, npt.NDArray[Any]] = {name: np.asarray(decisions.extras[name])[:n] for name in _NOTED}
+    acted = np.zeros((n, out["advice"].shape[1]), np.uint8)
+    thoughts = np.zeros_like(out["thought"])
+    for i, (actions, thought, actor) in enumerate(
+        zip(decisions.actions, decisions.thoughts, decisions.actors, strict=True)
+    ):
+        acted[i, 2:] = codec.encode(actions)
+        if actor == "agent":
+            words, place = read_place(thought)
+            acted[i, :2], thoughts[i] = place, word_ids(words)
+        else:  # a disturbance moves the body, not the mind
+            acted[i, :2], thoughts[i] = out["advice"][i, :2], out["thought"][i]
+    return {
+        **out,
+        "frames": decisions.frames,
+        "acted": acted,
+        "acted_thought": thoughts,
+        "episode": np.full(n, number, np.int32),
+        "start": np.full(n, first, np.int32),
+    }
+
+
+def _decode(part: str, jobs: list[tuple[str, int, int, int]]) -> list[tuple[int, int]]:
     """Write some episodes to their places; the places of those that are damaged."""
-    arrays = {name: np.load(Path(part) / f"{name}.npy", mmap_mode="r+") for name in ("frames", *_NAMES)}
+    arrays = {name: np.load(Path(part) / f"{name}.npy", mmap_mode="r+") for name in (*_MADE, *_NOTED)}
     bad = []
-    for path, first, size in jobs:
+    for path, number, first, size in jobs:
         try:
-            decisions = load_decisions(read_episode(path))
-            values: dict[str, Any] = {"frames": decisions.frames, **decisions.extras}
+            values = _arrays(load_decisions(read_episode(path)), number, first)
             for name, array in arrays.items():
-                array[first : first + size] = values[name][:size]
+                array[first : first + size] = values[name]
         except (DamagedEpisodeError, KeyError, ValueError) as error:
             if isinstance(error, DamagedEpisodeError):
                 quarantine(Path(path), str(error))
@@ -98,9 +143,10 @@ def _decode(part: str, jobs: list[tuple[str, int, int]]) -> list[tuple[int, int]
 
 def _cut(part: Path, bad: list[tuple[int, int]]) -> None:
     """Take the empty places of damaged episodes out of all arrays."""
-    for name in ("frames", *_NAMES):
-        array = np.load(part / f"{name}.npy")
-        keep = np.ones(len(array), bool)
-        for first, size in bad:
-            keep[first : first + size] = False
-        np.save(part / f"{name}.npy", array[keep])
+    keep = np.ones(len(np.load(part / "start.npy", mmap_mode="r")), bool)
+    for first, size in bad:
+        keep[first : first + size] = False
+    moved = np.cumsum(keep, dtype=np.int32) - 1
+    for name in (*_MADE, *_NOTED):
+        array = np.load(part / f"{name}.npy")[keep]
+        np.save(part / f"{name}.npy", moved[array] if name == "start" else array)

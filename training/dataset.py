@@ -56,12 +56,15 @@ class Window:
 
 @dataclass(frozen=True)
 class Decisions:
-    """All decisions of one episode, decoded: the fields of `Window` without padding, and where it came from."""
+    """All decisions of one episode, decoded: the fields of `Window` without padding, what was thought, who acted, and
+    where it came from."""
 
     episode: Episode
     frames: npt.NDArray[np.uint8]
     instructions: tuple[str, ...]
     actions: tuple[Chunk, ...]
+    thoughts: tuple[str, ...]
+    actors: tuple[str, ...]
     extras: Mapping[str, npt.NDArray[Any]]
 
     def __len__(self) -> int:
@@ -76,6 +79,7 @@ def load_decisions(episode: Episode) -> Decisions:
     asked = asked[asked >= 0]
     bounds = [*asked.tolist(), len(steps)]
     actions, instructions = episode.actions(), steps["instruction"].to_pylist()
+    thoughts, actors = steps["thought"].to_pylist(), steps["actor"].to_pylist()
     drawn = np.maximum.accumulate(steps["frame"].to_numpy())  # where a tick was not drawn: the last one that was
     extras = episode.extras()
     made = extras.pop("tick", np.empty(0, np.int32))
@@ -87,6 +91,8 @@ def load_decisions(episode: Episode) -> Decisions:
         frames=episode.frames()[drawn[asked]],
         instructions=tuple(instructions[tick] for tick in asked),
         actions=tuple(tuple(actions[a:b]) for a, b in pairwise(bounds)),
+        thoughts=tuple(thoughts[tick] for tick in asked),
+        actors=tuple(actors[tick] for tick in asked),
         extras={name: values[rows] for name, values in extras.items()},
     )
 

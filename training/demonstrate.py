@@ -1,8 +1,12 @@
-"""Demonstrations with annotations: the expert's with noise, or a policy's that the expert corrects (DAgger)."""
+"""Demonstrations with annotations: the guide's with noise, or a policy's that the guide corrects (DAgger).
+
+Views are annotated too, of houses with locks, keys and switches. The expert walks through them, but what it does there
+is not for the player to learn: only what there is to see.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,26 +14,61 @@ from typing import Any
 
 import numpy as np
 
+from agent import codec
 from agent.inference import Player, Scripted
-from agent.policy import Policy
+from agent.policy import Decision, Policy
+from agent.small.policy import write_place
 from envs.doom.world import DoomState, DoomWorld
 from envs.world import World
 from tasks import suites
 from tasks.expert import ExpertPolicy
+from tasks.guide import NOWHERE, Advice, Guide
 from tasks.play import play_task
 from tasks.task import Task
-from training.annotate import annotate, query_of
+from training.annotate import annotate
 from training.crew import Crew, CrewError, Failed
 from training.disturb import Disturbed
 from training.episodes import Recorder
+from training.goals import judged_suite
 from training.table import Table, portions
+
+LINGER = 12  # ticks after success, in which one says so and stops
+
+
+class _Watcher:
+    """The guide of one episode: it advises once on every state, whoever asks first."""
+
+    def __init__(self, task: Task) -> None:
+        self._guide = Guide(task)
+        self._last: tuple[int, Advice] | None = None
+
+    def advise(self, state: DoomState) -> Advice:
+        if self._last is None or self._last[0] != state.tick:
+            self._last = (state.tick, self._guide.advise(state))
+        return self._last[1]
+
+    def decide(self, state: DoomState) -> Decision:
+        advice = self.advise(state)
+        actions = codec.decode(advice.tokens).actions
+        return Decision(actions, write_place(advice.thought, advice.place), advice.speech, advice.done)
+
+
+class _Walker:
+    """Walks as the expert does and has no advice."""
+
+    def __init__(self, task: Task) -> None:
+        self.decide = ExpertPolicy().start(task)
+
+    def advise(self, state: DoomState) -> Advice:
+        return Advice(codec.NOOP, NOWHERE)
 
 
 class Demonstrator:
     """A crew's worker: plays and annotates tasks, and records them under `out`."""
 
-    def __init__(self, out: Path, policy: str | None, queries: int) -> None:
-        self._out, self._queries, self._policy = out, queries, policy or "expert"
+    def __init__(self, out: Path, policy: str | None, queries: int, views: bool) -> None:
+        self._out, self._queries, self._policy = out, queries, policy or ("expert" if views else "guide")
+        self._views = views
         self._loaded: Policy | None = None
         if policy is not None:
             from agent.small import load_small
@@ -42,23 +81,25 @@ class Demonstrator:
         if self._loaded is not None:
             return self._table.play(self._loaded, job, self._play)
         world = self._table.world()
-        return [self._play(world, Disturbed(Scripted(ExpertPolicy().start(task))), task) for task in job]
+        return [self._play(world, None, task) for task in job]
 
-    def _play(self, world: World, player: Player, task: Task) -> tuple[bool | None, int]:
-        spec = task.verifier
-        if spec is None:
-            raise ValueError(f"task {task.id} has no verifier")
+    def _play(self, world: World, player: Player | None, task: Task) -> tuple[bool | None, int]:
         rng = np.random.default_rng([task.seed, 2])
+        watcher = _Walker(task) if self._views else _Watcher(task)
 
         def notes(state: DoomState) -> dict[str, Any]:
-            return annotate(rng, state, query_of(state.level, spec), self._queries)
+            return annotate(rng, state, watcher.advise(state), self._queries)
 
+        player = player or Disturbed(Scripted(watcher.decide))
         recorder = Recorder(_folder(self._out, task), task=task, policy=self._policy, durable=False)
-        outcome = play_task(world, player, task, annotate=notes, subscribers=[recorder], observe="decision")
+        outcome = play_task(
+            world, player, task, annotate=notes, subscribers=[recorder], observe="decision", linger=LINGER,
+            end_on_done=task.verifier is None,
+        )  # fmt: skip
         player.close()
         if recorder.episode is None:
             raise CrewError(f"{recorder.path}: {'; '.join(outcome.problems)}")
-        return outcome.success, outcome.decisions
+        return outcome.done if task.verifier is None else outcome.success, outcome.decisions
 
     def close(self) -> None:
         self._table.close()
@@ -70,25 +111,29 @@ def _folder(out: Path, task: Task) -> Path:
 
 def demonstrate(
     out: Path,
-    suite: str,
+    counts: Mapping[str, int],
     seed: int,
-    episodes: int,
     *,
     policy: str | None = None,
+    views: bool = False,
     workers: int = 2,
-    queries: int = 6,
-    time_limit: int = 280,
+    queries: int = 5,
 ) -> Iterator[tuple[bool | None, int]]:
-    """Record `episodes` annotated episodes of a training suite into `out`; yields (success, decisions) of each.
+    """Record annotated episodes into `out`, `counts` of each training suite; yields (success, decisions) of each.
 
-    `policy`: a checkpoint that plays while the expert annotates; None for the noisy expert. Episodes that are there
-    already are not played again. Raises ValueError for a suite that is held out.
+    `policy`: a checkpoint that plays while the guide annotates; None for the noisy guide. `views`: see above.
+    Episodes that are there already are not played again. Raises ValueError for a suite that is held out.
     """
     out.mkdir(parents=True, exist_ok=True)
-    chosen = suites.training(suite)
-    tasks = (chosen.task(seed, index, evaluation=False) for index in range(episodes))
-    todo = [replace(task, time_limit=time_limit) for task in tasks if not _folder(out, task).exists()]
-    with Crew(partial(Demonstrator, out, policy, queries), workers) as crew:
+    todo = []
+    for suite, episodes in counts.items():
+        chosen = judged_suite(suite) if views else suites.training(suite)
+        tasks = (chosen.task(seed, index, evaluation=False) for index in range(episodes))
+        # who does not succeed soon has shown what there is to learn
+        todo += [
+            replace(task, time_limit=task.time_limit * 2 // 3) for task in tasks if not _folder(out, task).exists()
+        ]
+    with Crew(partial(Demonstrator, out, policy, queries, views), workers) as crew:
         for portion, results in crew.run(portions(todo, workers)):
             if isinstance(results, Failed):
                 raise RuntimeError(f"{portion[0].id} to {portion[-1].id}: {results.error}")

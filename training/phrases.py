@@ -1,42 +1,61 @@
-"""Instructions for queries, ready for the model: many phrasings of each, encoded once."""
+"""Instructions for queries, ready for the model: many phrasings of each, split into words once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from agent.small import words
+from agent.small.words import split
 from tasks.language import noun_phrase, phrase
-from training.annotate import PAIR_OF, PANEL_CLASS, VERBS
+from training.annotate import PAIR_OF, PANEL_CLASS, VERBS, Query
+
+PICTURED = 248  # stands for a thing that a picture shows, where a thing's class is expected
+_SHOWN = ("this", "this", "this thing", "that thing", "what is in the picture", "the thing in the picture")
+TYPO = 0.04  # chance of a word to be mistyped
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 class PhraseBank:
-    """`each` training phrasings of every query in `keys`.
+    """`each` training phrasings of every query, made when it is first asked for."""
 
-    `table` (U + 1, NGRAMS) and `ids` (M, WORDS) are arrays of agent.small.words.encode.
-    """
+    def __init__(self, seed: int, each: int = 200) -> None:
+        self._rng = np.random.default_rng([seed, 3])
+        self._each = each
+        self._texts: dict[Query, list[list[str]]] = {}
 
-    def __init__(self, keys: Iterable[tuple[int, int, int]], seed: int, each: int = 64) -> None:
-        rng = np.random.default_rng([seed, 3])
-        self.each = each
-        self._first = np.full((len(VERBS), 256, 2), -1, np.int64)
-        texts: list[str] = []
-        for verb, thing, alone in sorted(set(keys)):
-            self._first[verb, thing, alone] = len(texts)
-            for _ in range(each):
-                noun = ""
-                if thing == PANEL_CLASS:
-                    noun = noun_phrase(rng, "panel", None)
-                elif thing:
-                    noun = noun_phrase(rng, *PAIR_OF[thing], unique_kind=bool(alone))
-                texts.append(phrase(rng, VERBS[verb], noun))
-        self.table, self.ids = words.encode(texts)
+    def draw(self, rng: np.random.Generator, query: Query) -> list[str]:
+        """The words of one phrasing of a query, now and then with a typing error."""
+        texts = self._texts.get(query)
+        if texts is None:
+            texts = self._texts[query] = [self._phrase(query) for _ in range(self._each)]
+        return mistyped(rng, texts[int(rng.random() * len(texts))])
 
-    def draw(self, rng: np.random.Generator, queries: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-        """Word ids (N, WORDS) of one phrasing for every query (N, 3)."""
-        first = self._first[queries[:, 0], queries[:, 1], queries[:, 2]]
-        if (first < 0).any():
-            raise KeyError("a query that the bank was not made for")
-        return self.ids[first + rng.integers(self.each, size=len(first))]
+    def _phrase(self, query: Query) -> list[str]:
+        verb, thing, alone = query
+        noun = ""
+        if thing == PANEL_CLASS:
+            noun = noun_phrase(self._rng, "panel", None)
+        elif thing == PICTURED:
+            text = phrase(self._rng, VERBS[verb], "PICTURED")
+            return split(text.replace("the PICTURED", str(self._rng.choice(_SHOWN))))
+        elif thing:
+            noun = noun_phrase(self._rng, *PAIR_OF[thing], unique_kind=bool(alone))
+        return split(phrase(self._rng, VERBS[verb], noun))
+
+
+def mistyped(rng: np.random.Generator, words: Sequence[str]) -> list[str]:
+    """The words, each with chance TYPO with a letter lost, doubled, exchanged with its neighbour or another one."""
+    out = list(words)
+    for i in np.flatnonzero(rng.random(len(out)) < TYPO):
+        word = out[i]
+        if len(word) > 3:
+            at = int(rng.integers(1, len(word) - 1))
+            changes = (
+                word[:at] + word[at + 1 :],
+                word[:at] + word[at] + word[at:],
+                word[: at - 1] + word[at] + word[at - 1] + word[at + 1 :],
+                word[:at] + _LETTERS[int(rng.integers(26))] + word[at + 1 :],
+            )
+            out[i] = changes[int(rng.integers(len(changes)))]
+    return out

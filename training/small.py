@@ -1,8 +1,9 @@
-"""How `small` is made, from nothing: demonstrations, vision, grounding, cloning, corrections, refining.
+"""How `small` is made, from nothing: demonstrations, vision, grounding, cloning, talking, corrections, refining.
 
 Vision learns to name every cell of the picture (target: the label buffer). Grounding learns to find in the picture
-what words name. Cloning adds the expert's actions, and refining does so on frames that the policy itself ran into
-(DAgger). Every stage starts from the last one's weights and writes a folder of its own.
+what words name. Cloning adds the expert's actions for single goals. Talking adds all the rest: own goals with what was
+done and thought before, speech, questions, captions, proposals, judgement. Refining goes on with frames that the policy
+itself ran into (DAgger). Every stage starts from the last one's weights and writes a folder of its own.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from envs.reaper import die_with_parent
 from training.corpus import Corpus, build
 from training.crew import ONE_THREAD, environment
 from training.demonstrate import demonstrate
+from training.judging import collect
+from training.lessons import Clips, Mix
 
 # glibc gives freed memory back at once by default, and training takes it again at every step: twice the time.
 _ALLOCATOR = {
@@ -46,14 +49,26 @@ class ModelSection(_Section):
     text_layers: int = 2
 
 
-class EpisodesSection(_Section):
-    suite: str = "doom-room"
-    episodes: pydantic.PositiveInt
-
-
 class StageSection(_Section):
     frames: pydantic.PositiveInt
     rate: pydantic.PositiveFloat
+
+
+class MixSection(_Section):
+    """Fields of training.lessons.Mix."""
+
+    goals: pydantic.PositiveInt = 4
+    questions: int = 2
+    memory: float = 0.15
+    captions: float = 0.4
+    proposals: float = 0.4
+    silent: float = 0.25
+    fresh: float = 0.2
+    pictures: float = 0.04
+    gamma: float = 1.0
+
+
+Counts = dict[str, pydantic.NonNegativeInt]
 
 
 class SmallRecipe(_Section):
@@ -62,13 +77,17 @@ class SmallRecipe(_Section):
     seed: int = 1
     workers: pydantic.PositiveInt = 2
     model: ModelSection = ModelSection()
-    demonstrations: EpisodesSection
-    corrections: EpisodesSection
-    batch: pydantic.PositiveInt = 64
-    queries: pydantic.PositiveInt = 6
+    demonstrations: Counts
+    corrections: Counts
+    views: Counts
+    judged: Counts
+    batch: pydantic.PositiveInt = 32
+    queries: pydantic.PositiveInt = 5
+    mix: MixSection = MixSection()
     vision: StageSection
     grounding: StageSection
     cloning: StageSection
+    talking: StageSection
     refining: StageSection
 
     @classmethod
@@ -83,8 +102,9 @@ class SmallRecipe(_Section):
             raise ValueError(f"{path}: {error}") from error
 
 
-Mode = Literal["vision", "grounding", "cloning", "refining"]
-MODES: tuple[Mode, ...] = ("vision", "grounding", "cloning", "refining")
+Mode = Literal["vision", "grounding", "cloning", "talking", "refining"]
+MODES: tuple[Mode, ...] = ("vision", "grounding", "cloning", "talking", "refining")
+SHARES = {"demonstrations": 0.75, "views": 0.25, "corrections": 0.75}  # of a batch
 
 
 @dataclass(frozen=True)
@@ -107,6 +127,9 @@ def train_small(recipe: SmallRecipe, out: Path, told: Told = lambda progress: No
     _collect(recipe, out, "demonstrations", recipe.demonstrations, None, told)
     previous: Path | None = None
     for mode in MODES:
+        if mode == "talking":
+            _collect(recipe, out, "views", recipe.views, None, told)
+            _collect_judged(recipe, out, told)
         if mode == "refining":
             assert previous is not None
             _collect(recipe, out, "corrections", recipe.corrections, previous, told)
@@ -130,35 +153,42 @@ def _same_recipe(recipe: SmallRecipe, out: Path) -> None:
     file.write_text(text)
 
 
-def _collect(
-    recipe: SmallRecipe, out: Path, name: str, section: EpisodesSection, policy: Path | None, told: Told
-) -> None:
+def _collect(recipe: SmallRecipe, out: Path, name: str, counts: Counts, policy: Path | None, told: Told) -> None:
     """Record annotated episodes and decode them into a corpus, unless that is done."""
     if (out / name / "corpus").exists():
         return
-    # demonstrations and corrections come from different levels
-    seed = 2 * recipe.seed + (policy is not None)
+    seed = 3 * recipe.seed + ("demonstrations", "corrections", "views").index(name)  # levels of their own
+    total = sum(counts.values())
     successes = done = decisions = 0
     start = time.monotonic()
     results = demonstrate(
         out / name / "episodes",
-        section.suite,
+        counts,
         seed,
-        section.episodes,
         policy=str(policy) if policy else None,
+        views=name == "views",
         workers=recipe.workers,
         queries=recipe.queries,
     )
     for success, count in results:
         done, successes, decisions = done + 1, successes + bool(success), decisions + count
         rate = decisions / (time.monotonic() - start)
-        told(Progress(name, done, section.episodes, {"success": successes / done, "decisions/s": rate}))
+        told(Progress(name, done, total, {"success": successes / done, "decisions/s": rate}))
     build(
         out / name / "episodes",
         out / name / "corpus",
         workers=recipe.workers,
         told=lambda n, of: told(Progress(f"{name}: decode", n, of, {})),
     )
+
+
+def _collect_judged(recipe: SmallRecipe, out: Path, told: Told) -> None:
+    """Play what the judge learns from, unless that is done."""
+    if not (out / "judged" / "episodes.jsonl").exists():
+        collect(
+            out / "judged", recipe.judged, recipe.seed, workers=recipe.workers,
+            told=lambda done, total: told(Progress("judged", done, total, {})),
+        )  # fmt: skip
 
 
 def _run_stage(recipe: SmallRecipe, out: Path, mode: Mode, parent: Path | None, told: Told) -> None:
@@ -212,15 +242,19 @@ def _trainer(
     die_with_parent(boss)
     recipe = SmallRecipe.model_validate(raw)
     section: StageSection = getattr(recipe, mode)
-    corpora = [Corpus.open(out / "demonstrations" / "corpus")]
+    names = ["demonstrations"]
+    if mode in ("talking", "refining"):
+        names.append("views")
     if mode == "refining":
-        corpora.append(Corpus.open(out / "corrections" / "corpus"))
+        names.append("corrections")
     run(
         rank=rank,
         workers=workers,
         meeting=meeting,
         mode=mode,
-        corpora=corpora,
+        corpora=[(Corpus.open(out / name / "corpus"), SHARES[name]) for name in names],
+        judged=Clips.open(out / "judged") if "views" in names else None,
+        mix=Mix(**recipe.mix.model_dump()),
         frames=section.frames,
         rate=section.rate,
         batch=recipe.batch,

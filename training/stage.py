@@ -9,79 +9,99 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from agent.small.model import FIELDS, PLACE, SmallConfig, SmallModel
+from agent.small.layout import PLACE, SIZE
+from agent.small.model import CLIP, Memory, SmallConfig, SmallModel
 from agent.small.policy import load_model, save_small
+from agent.small.turn import CHOICES, FIELD
 from training.annotate import COLOUR_OF, KIND_OF
 from training.corpus import Corpus
-from training.phrases import PhraseBank
+from training.lessons import Batch, Clips, Lessons, Mix
 
-Mode = Literal["vision", "grounding", "cloning", "refining"]
-NAMES = ("column", "row", "turn", "look", "move", "hand")
+Mode = Literal["vision", "grounding", "cloning", "talking", "refining"]
+GOALS_ONLY = ("vision", "grounding", "cloning")
+NAMES = (
+    "silent",
+    "thought",
+    "speech",
+    "hushed",
+    "words",
+    "score",
+    "end",
+    "column",
+    "row",
+    "turn",
+    "look",
+    "move",
+    "hand",
+)  # of turn.CHOICES
 WARM_STEPS = 100
 FLOOR = 0.05  # of the rate, at the end
 AVERAGE = 0.998  # of the weights, over steps: what is saved is their moving average
+CELLS = 0.5  # weight of the segmentation while decisions are learned
+JUDGE_EVERY = 5  # steps, of which one is for judging
 SAVE_SECONDS = 30.0
 TELL_SECONDS = 2.0
 
 
-class Batches:
-    """Random batches of a stage's corpora, an equal share of each; the order follows from the seed and the step."""
-
-    def __init__(self, corpora: Sequence[Corpus], bank: PhraseBank, size: int, seed: int, rank: int) -> None:
-        self._corpora, self._bank, self._size, self._seed, self._rank = corpora, bank, size, seed, rank
-
-    def at(self, step: int) -> dict[str, Tensor]:
-        """Batch number `step`: frames (N, 3, H, W) uint8, cells (N, 30, 40), ids (N * Q, words), tokens (N * Q, 6)."""
-        rng = np.random.default_rng([self._seed, step, self._rank])
-        parts = []
-        share = self._size // len(self._corpora)
-        for corpus in self._corpora:
-            rows = np.sort(rng.integers(len(corpus), size=share))
-            parts.append([a[rows] for a in (corpus.frames, corpus.cells, corpus.queries, corpus.places, corpus.tokens)])
-        frames, cells, queries, places, tokens = (np.concatenate(p) for p in zip(*parts, strict=True))
-        fields = np.concatenate([places, tokens], -1).reshape(-1, len(FIELDS)).astype(np.int64)
-        ids = self._bank.draw(rng, queries.reshape(-1, 3))
-        longest = int((ids > 0).sum(1).max())
-        return {
-            "frames": torch.from_numpy(frames).permute(0, 3, 1, 2),
-            "cells": torch.from_numpy(cells),
-            "ids": torch.from_numpy(ids[:, : max(1, longest)]),  # words cost most of a decision: none for padding
-            "tokens": torch.from_numpy(fields),
-        }
-
-
-def vision_loss(model: SmallModel, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+def vision_loss(model: SmallModel, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
     """Name the kind and the colour of what is in every cell; empty cells, which are most, count a tenth."""
-    cells = batch["cells"].long()
+    assert batch.cells is not None
+    loss, right = _cells_loss(model, model.see(batch.frames), batch.cells.long())
+    return loss, {"loss": loss, "cells right": right}
+
+
+def _cells_loss(model: SmallModel, image: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
     kinds = torch.from_numpy(KIND_OF).to(cells.device)[cells].long()
     colours = torch.from_numpy(COLOUR_OF).to(cells.device)[cells].long()
-    kind_logits, colour_logits = model.segmentation(model.see(batch["frames"]))
+    kind_logits, colour_logits = model.segmentation(image)
     weight = torch.where(kinds > 0, 1.0, 0.1)
     total = weight.sum()
     kind = (F.cross_entropy(kind_logits, kinds, reduction="none") * weight).sum() / total
     colour = (F.cross_entropy(colour_logits, colours, reduction="none") * weight).sum() / total
     things = kinds > 0
     right = ((kind_logits.argmax(1) == kinds) & (colour_logits.argmax(1) == colours))[things].float().mean()
-    return kind + colour, {"loss": kind + colour, "cells right": right}
+    return kind + colour, right
 
 
-def decision_loss(
-    model: SmallModel, batch: dict[str, Tensor], table: Tensor, fields: range
+def text_loss(
+    model: SmallModel, batch: Batch, choices: range = range(len(CHOICES)), clips: bool = False
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy of the fields of a decision, given those before."""
-    tokens = batch["tokens"]
-    text, mask = model.read(table, batch["ids"])
-    logits = model.write(model.see(batch["frames"]), text, mask, tokens)
-    losses = [F.cross_entropy(logits[i], tokens[:, i]) for i in fields]
-    figures = {NAMES[i]: loss for i, loss in zip(fields, losses, strict=True)}
-    loss = torch.stack(losses).sum()
-    return loss, {"loss": loss, **figures}
+    """Cross-entropy of what is written, each token among those that the grammar allows in its place; and what is where
+    in the frames, so that it is not forgotten. `choices`: only these count. `clips`: whether the frames are the
+    judge's."""
+    image = model.see(batch.frames)
+    text, pack = model.read(batch.prompt)
+    memory = Memory(model.clip(image) if clips else image, text, pack)
+    hidden = model.write(memory, batch.tokens, batch.order, batch.pack)
+    logits = model.logits(hidden[batch.rows, batch.columns]) + ALLOWED.to(hidden.device)[batch.choices]
+    each = F.cross_entropy(logits, batch.targets, reduction="none")
+    counts = (batch.choices >= choices.start) & (batch.choices < choices.stop)
+    loss = (each * batch.weights * counts).sum() / batch.texts
+    figures = {"loss": loss}
+    with torch.no_grad():
+        sums = each.new_zeros(len(CHOICES)).index_add_(0, batch.choices, each)
+        numbers = torch.bincount(batch.choices, minlength=len(CHOICES))
+        figures |= {name: sums[i] / numbers[i] for i, name in enumerate(NAMES) if i in choices and numbers[i]}
+    if batch.cells is not None:
+        cells, figures["cells right"] = _cells_loss(model, image, batch.cells.long())
+        loss = loss + CELLS * cells
+    return loss, figures
+
+
+def _allowed() -> Tensor:
+    table = torch.full((len(CHOICES), SIZE), -1e9)
+    for i, ranges in enumerate(CHOICES):
+        for first, end in ranges:
+            table[i, first:end] = 0.0
+    return table
+
+
+ALLOWED = _allowed()
 
 
 def run(
@@ -90,7 +110,9 @@ def run(
     workers: int,
     meeting: Path,
     mode: Mode,
-    corpora: Sequence[Corpus],
+    corpora: Sequence[tuple[Corpus, float]],
+    judged: Clips | None,
+    mix: Mix,
     frames: int,
     rate: float,
     batch: int,
@@ -119,23 +141,30 @@ def run(
     state_file = out.with_name(f"{out.name}.state")
     first, seconds = _resume(state_file, model, optimizer, average)
 
-    bank = PhraseBank(_keys(corpora), seed)
-    table = torch.from_numpy(bank.table).to(device)
-    batches = Batches(corpora, bank, batch // workers, seed, rank)
+    lessons = Lessons(
+        [corpus for corpus, _ in corpora], _shares([share for _, share in corpora], batch // workers), seed, rank, mix,
+        goals_only=mode in GOALS_ONLY,
+    )  # fmt: skip
     writer = None
     if rank == 0:
         from torch.utils.tensorboard import SummaryWriter
 
         writer = SummaryWriter(str(log / mode), purge_step=first * batch)
+    smooth: dict[str, float] = {}
     began = saved = shown = time.monotonic()
     for step in range(first, steps):
-        here = {name: value.to(device, non_blocking=True) for name, value in batches.at(step).items()}
+        judging = judged is not None and step % JUDGE_EVERY == JUDGE_EVERY - 1
+        if judging and judged is not None:
+            here = judged.at(step, rank, max(1, batch // workers // CLIP + 1), seed).to(device)
+        else:
+            here = lessons.at(step).to(device)
         for group in optimizer.param_groups:
             group["lr"] = rate * schedule(step, steps)
         if mode == "vision":
             loss, figures = vision_loss(model, here)
         else:
-            loss, figures = decision_loss(model, here, table, range(PLACE if mode == "grounding" else len(FIELDS)))
+            last = FIELD + PLACE if mode == "grounding" else len(CHOICES)
+            loss, figures = text_loss(model, here, range(last), clips=judging)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if workers > 1:
@@ -146,7 +175,8 @@ def run(
         now = time.monotonic()
         if rank == 0 and writer is not None and (now - shown > TELL_SECONDS or step + 1 == steps):
             shown = now
-            values = {name: float(value.detach()) for name, value in figures.items()}
+            smooth.update({name: float(value.detach()) for name, value in figures.items()})
+            values = dict(smooth)
             done = (step + 1) * batch
             for name, value in values.items():
                 writer.add_scalar(f"{mode}/{name}", value, done)
@@ -174,9 +204,11 @@ def schedule(step: int, steps: int) -> float:
     return rise * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def _keys(corpora: Sequence[Corpus]) -> list[tuple[int, int, int]]:
-    found = [np.unique(np.asarray(c.queries).reshape(-1, 3), axis=0) for c in corpora]
-    return [(int(a), int(b), int(c)) for a, b, c in np.unique(np.concatenate(found), axis=0)]
+def _shares(shares: Sequence[float], size: int) -> list[int]:
+    """How many frames of a batch come from each corpus."""
+    counts = [int(size * share / sum(shares)) for share in shares]
+    counts[0] += size - sum(counts)
+    return counts
 
 
 def _share(parameters: Sequence[torch.nn.Parameter], workers: int) -> None:

@@ -1,8 +1,8 @@
-"""`SmallModel`: a vision-language-action model of a few million parameters, made to be trained on a laptop.
+"""`SmallModel`: a vision-language model of a few million parameters that acts, thinks, talks, proposes and judges.
 
-A frame becomes 80 tokens, an instruction one token a word. A causal decoder looks at both and writes a decision as
-six tokens: where the wanted thing is in the picture (column, foot row), then the codec's four (turn, look, move,
-hand). The place comes first for the same reason that people look before they act: what follows can build on it.
+A frame becomes 80 tokens, text one token a word. A causal decoder looks at both and writes tokens of
+agent.small.layout: a decision, an answer, a caption, a proposal or a judgement. What was done and seen before enters
+as one token for each of the last decisions; what was thought, as words.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agent import codec
 from agent.small import words
+from agent.small.layout import FIELDS, FIRST_WORD, MARKS, SIZE
 
-COLUMNS, ROWS = 80, 24  # bins of 2 and 5 pixels; one more of each says "not in view"
-FIELDS = (COLUMNS + 1, ROWS + 1, *codec.SIZES)
-PLACE = 2  # how many of the fields tell the place
 GRID = (8, 10)  # tokens of a frame, rows and columns
+PICTURE = (2, 2)  # tokens of a picture in an instruction
+HISTORY = 16  # decisions that are remembered, one token each
+WRITTEN = 32  # the most words of an output
+CLIP = 8  # frames that the judge sees
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,10 @@ class _Attention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
 
-    def forward(
-        self, x: Tensor, memory: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None, causal: bool = False
-    ) -> Tensor:
+    def forward(self, x: Tensor, memory: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None) -> Tensor:
         h = self.norm(x)
         k, v = memory if memory is not None else self.memory(h)
-        y = F.scaled_dot_product_attention(self._split(self.q(h)), k, v, attn_mask=mask, is_causal=causal)
+        y = F.scaled_dot_product_attention(self._split(self.q(h)), k, v, attn_mask=mask)
         return x + self.out(y.transpose(-3, -2).flatten(-2))
 
 
@@ -125,8 +124,42 @@ class _Vision(nn.Module):
         return x.flatten(2).transpose(1, 2) + self.place
 
 
+@dataclass
+class Prompt:
+    """What is read beside the frames, for B rows; several prompts may be packed into one row.
+
+    `table` (U, NGRAMS): n-gram buckets of the words in use, row 0 empty. `ids` (B, T): a row of `table` for each
+    word, 0 for none. `places` (B, T): the place of a word in its part of the prompt. `pack` (B, T + H): which of the
+    row's prompts a word, or a remembered decision, belongs to; negative for none. `past` (B, H, 6): remembered
+    decisions, field by field. `ages` (B, H): 0 for the last one. `pictures` (P, 3, 120, 160) and `holders` (P, 2):
+    pictures, and the row and prompt that they belong to.
+    """
+
+    table: Tensor
+    ids: Tensor
+    places: Tensor
+    pack: Tensor
+    past: Tensor
+    ages: Tensor
+    pictures: Tensor | None = None
+    holders: Tensor | None = None
+
+    def to(self, device: torch.device) -> Prompt:
+        moved: dict[str, Any] = {k: v if v is None else v.to(device) for k, v in vars(self).items()}
+        return Prompt(**moved)
+
+
+@dataclass
+class Memory:
+    """What the decoder looks at: `image` (N, I, width), `text` (B, S, width), `pack` (B, S) as in Prompt."""
+
+    image: Tensor
+    text: Tensor
+    pack: Tensor
+
+
 class SmallModel(nn.Module):
-    """Pixels and words in, place and action tokens out. See the module's text."""
+    """Pixels and words in, tokens of agent.small.layout out. See the module's text."""
 
     def __init__(self, config: SmallConfig | None = None) -> None:
         super().__init__()
@@ -134,21 +167,23 @@ class SmallModel(nn.Module):
         width = config.width
         self.vision = _Vision(config)
         self.ngrams = nn.EmbeddingBag(words.BUCKETS, width, mode="sum", padding_idx=0)
-        self.word_place = nn.Parameter(torch.randn(words.WORDS, width) * 0.02)
+        self.word_place = nn.Parameter(torch.randn(words.PLACES, width) * 0.02)
         self.text_layers = nn.ModuleList([_TextLayer(width, config.heads) for _ in range(config.text_layers)])
         self.text_norm = nn.LayerNorm(width)
+        self.past = nn.ModuleList([nn.Embedding(n, width) for n in FIELDS])
+        self.age = nn.Parameter(torch.randn(HISTORY, width) * 0.02)
+        self.past_norm = nn.LayerNorm(width)
+        self.picture_mark = nn.Parameter(torch.randn(PICTURE[0] * PICTURE[1], width) * 0.02)
         self.image_norm = nn.LayerNorm(width)
-        # the token written last is what the next position reads; the first position reads a start token
-        self.start = nn.Parameter(torch.randn(width) * 0.02)
-        self.written = nn.ModuleList([nn.Embedding(n, width) for n in FIELDS[:-1]])
-        self.field_place = nn.Parameter(torch.randn(len(FIELDS), width) * 0.02)
+        self.when = nn.Parameter(torch.randn(CLIP, width) * 0.02)
+        self.embed = nn.Embedding(SIZE, width)
+        self.order = nn.Parameter(torch.randn(WRITTEN, width) * 0.02)
         self.layers = nn.ModuleList([_Layer(width, config.heads) for _ in range(config.layers)])
         self.norm = nn.LayerNorm(width)
-        self.heads = nn.ModuleList([nn.Linear(width, n) for n in FIELDS])
+        self.head = nn.Linear(width, SIZE)
         self.segment = nn.Linear(width, 16 * (config.kinds + config.colours))
-        nn.init.normal_(self.ngrams.weight, std=0.05)
-        for module in self.written:
-            nn.init.normal_(module.weight, std=0.05)  # type: ignore[arg-type]
+        for table in (self.ngrams, self.embed, *self.past):
+            nn.init.normal_(table.weight, std=0.05)  # type: ignore[arg-type]
 
     def see(self, frames: Tensor) -> Tensor:
         """Image tokens (N, 80, width) of uint8 frames (N, 3, 120, 160)."""
@@ -160,68 +195,58 @@ class SmallModel(nn.Module):
         x = F.pixel_shuffle(x, 4)[:, :, :30]
         return x[:, : self.config.kinds], x[:, self.config.kinds :]
 
-    def read(self, table: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Text tokens (B, W, width) and their mask (B, 1, 1, W) from `words.encode`'s arrays, cut to W words."""
-        x = self.ngrams(table)[ids] + self.word_place[: ids.shape[1]]
-        mask = ids > 0
-        mask[:, 0] = True  # an empty instruction is one empty word
-        mask = mask[:, None, None, :]
+    def clip(self, image: Tensor) -> Tensor:
+        """Image tokens of CLIP frames in a row, (N * CLIP, 80, width), as those of one long picture, (N, CLIP * 80,
+        width)."""
+        return (image.unflatten(0, (-1, CLIP)) + self.when[:, None]).flatten(1, 2)
+
+    def read(self, prompt: Prompt) -> tuple[Tensor, Tensor]:
+        """The text (B, S, width) of a prompt and which of the row's prompts each of its tokens belongs to (B, S)."""
+        x = self.ngrams(prompt.table)[prompt.ids] + self.word_place[prompt.places]
+        of = prompt.pack[:, : x.shape[1]]
+        mask = (of[:, :, None] == of[:, None, :])[:, None]
         for layer in self.text_layers:
             x = layer(x, mask)
-        return self.text_norm(x), mask
+        parts = [self.text_norm(x)]
+        if prompt.past.shape[1]:
+            past = torch.stack([table(prompt.past[..., i]) for i, table in enumerate(self.past)]).sum(0)
+            parts.append(self.past_norm(past + self.age[prompt.ages]))
+        packs = [prompt.pack]
+        if prompt.pictures is not None and prompt.holders is not None:
+            seen = self.see(prompt.pictures).transpose(1, 2).unflatten(2, GRID)
+            seen = F.adaptive_avg_pool2d(seen, PICTURE).flatten(2).transpose(1, 2) + self.picture_mark
+            # one picture a row at most: rows without one get tokens that belong to no prompt
+            shown = x.new_zeros(x.shape[0], *seen.shape[1:])
+            owner = prompt.pack.new_full((x.shape[0], seen.shape[1]), -2)
+            shown[prompt.holders[:, 0]] = self.text_norm(seen)
+            owner[prompt.holders[:, 0]] = prompt.holders[:, 1:].expand(-1, seen.shape[1])
+            parts.append(shown)
+            packs.append(owner)
+        return torch.cat(parts, 1), torch.cat(packs, 1)
 
-    def write(self, image: Tensor, text: Tensor, mask: Tensor, tokens: Tensor) -> list[Tensor]:
-        """Logits for every field, given the true tokens before it.
+    def token(self, tokens: Tensor, order: Tensor) -> Tensor:
+        """Embeddings of written tokens; marks and words also tell how many were written before, `order`. What field
+        comes after which is told by the tokens alone."""
+        free = (tokens < len(MARKS)) | (tokens >= FIRST_WORD)
+        place = self.order[order.clamp(max=WRITTEN - 1)]
+        return self.embed(tokens) + place * free.unsqueeze(-1)
 
-        image (N, 80, width); text (N * Q, WORDS, width) with its mask, Q instructions a frame; tokens (N * Q, 6).
-        Returns a list of (N * Q, size) for the fields in order.
-        """
-        n, queries = image.shape[0], text.shape[0] // image.shape[0]
-        before = [self.written[i](tokens[:, i]) for i in range(len(FIELDS) - 1)]
-        x = torch.stack([self.start.expand(tokens.shape[0], -1), *before], 1) + self.field_place
-        length = x.shape[1]
-        image = self.image_norm(image)
+    def write(self, memory: Memory, tokens: Tensor, order: Tensor, pack: Tensor) -> Tensor:
+        """Hidden states (B, L, width) for written tokens (B, L), several texts packed into a row: `pack` tells which
+        of the row's prompts each belongs to, `order` its place in its text. `logits` makes tokens of them."""
+        x = self.token(tokens, order)
+        length = tokens.shape[1]
+        earlier = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
+        own = ((pack[:, :, None] == pack[:, None, :]) & earlier)[:, None]
+        text = (pack[:, :, None] == memory.pack[:, None, :])[:, None]
+        image = self.image_norm(memory.image)
         for layer in self.layers:
-            x = layer.own(x, causal=True)  # type: ignore[operator]
-            x = layer.text(x, layer.text.memory(text), mask)  # type: ignore[operator,union-attr]
-            # all instructions of a frame look at the same image: one long row of queries instead of copied images
-            x = layer.image(x.reshape(n, queries * length, -1), layer.image.memory(image))  # type: ignore[operator,union-attr]
-            x = layer.feed(x.reshape(n * queries, length, -1))  # type: ignore[operator]
-        x = self.norm(x)
-        return [head(x[:, i]) for i, head in enumerate(self.heads)]
+            x = layer.own(x, mask=own)  # type: ignore[operator]
+            x = layer.text(x, layer.text.memory(memory.text), text)  # type: ignore[operator,union-attr]
+            x = layer.image(x, layer.image.memory(image))  # type: ignore[operator,union-attr]
+            x = layer.feed(x)  # type: ignore[operator]
+        return self.norm(x)
 
-    @torch.inference_mode()
-    def decide(
-        self,
-        image: Tensor,
-        text: Tensor,
-        mask: Tensor,
-        temperature: Tensor | None = None,
-        noise: Tensor | None = None,
-    ) -> Tensor:
-        """Tokens (B, 6), one after the other, each seeing those before it; keys and values are kept.
-
-        One instruction a frame. `temperature` (B,): 0 takes the likeliest token. `noise` (B, 6, most): uniform random
-        numbers, needed with a temperature. The place is always the likeliest.
-        """
-        image = self.image_norm(image)
-        memories = [(layer.text.memory(text), layer.image.memory(image)) for layer in self.layers]  # type: ignore[union-attr,operator]
-        past: list[list[Tensor]] = [[] for _ in self.layers]
-        chosen: list[Tensor] = []
-        x = self.start.expand(image.shape[0], -1)
-        for i, head in enumerate(self.heads):
-            h = (x + self.field_place[i])[:, None]
-            for layer, (text_memory, image_memory), seen in zip(self.layers, memories, past, strict=True):
-                own: _Attention = layer.own  # type: ignore[assignment]
-                seen.append(own.norm(h))
-                h = own(h, own.memory(torch.cat(seen, 1)))
-                h = layer.feed(layer.image(layer.text(h, text_memory, mask), image_memory))  # type: ignore[operator]
-            logits = head(self.norm(h[:, 0]))
-            if temperature is not None and noise is not None and i >= PLACE:
-                gumbel = -torch.log(-torch.log(noise[:, i, : logits.shape[1]].clamp(1e-9, 1 - 1e-6)))
-                logits = logits + temperature[:, None] * gumbel
-            token = logits.argmax(-1)
-            chosen.append(token)
-            if i < len(FIELDS) - 1:
-                x = self.written[i](token)
-        return torch.stack(chosen, 1)
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits over all tokens."""
+        return self.head(hidden)

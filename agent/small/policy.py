@@ -1,26 +1,31 @@
-"""`SmallPolicy`: the shipped model as a policy, and the checkpoint folder it lives in."""
+"""`SmallPolicy`: the shipped model in all its roles, and the checkpoint folder it lives in."""
 
 from __future__ import annotations
 
-import functools
 import json
-import math
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 
 from agent import codec
 from agent.policy import Context, Decision, PolicySpec
-from agent.small import words
-from agent.small.model import COLUMNS, FIELDS, PLACE, SmallConfig, SmallModel
+from agent.runtime import fit
+from agent.small.layout import ACT, ANSWER, CAPTION, COLUMNS, JUDGE, NOWHERE, PLACE, PROPOSE, ROWS, SCORE_IDS, say
+from agent.small.model import HISTORY, Memory, SmallConfig, SmallModel
+from agent.small.prompt import Asked, pack
+from agent.small.turn import Turn
+from agent.small.words import split
+from agent.small.writer import Writer, chance
 
-FORMAT = 1
+FORMAT = 2
 SHIPPED = Path(__file__).parent / "checkpoint"
 MANIFEST, WEIGHTS = "manifest.json", "model.safetensors"
 FRAME_SIZE = (120, 160)
@@ -91,44 +96,132 @@ def load_model(folder: Path) -> SmallModel:
     return model
 
 
-class SmallPolicy:
-    """Plays with a SmallModel. `temperature`: 0 takes the likeliest action tokens, above it they are drawn with the
-    context's seed, as they are where it `is_stuck`; the place is always the likeliest."""
+_PLACE = re.compile(r"\((\d+), (\d+)\)$")
+_STEPS = 32  # of a draw
+THINK = 12  # words of a thought, at most, where the user sets no other budget
 
-    def __init__(self, model: SmallModel, *, temperature: float = 0.0, device: str | None = None) -> None:
+Frames = npt.NDArray[np.uint8]
+
+
+class SmallPolicy:
+    """Plays, answers, describes, proposes and judges with a SmallModel.
+
+    `think`: the most words of a thought before a decision. `temperature`: 0 takes the likeliest action tokens, above
+    it they are drawn with the context's seed, as they are where it `is_stuck`.
+    """
+
+    def __init__(
+        self,
+        model: SmallModel,
+        *,
+        think: int = THINK,
+        temperature: float = 0.0,
+        device: str | None = None,
+    ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.eval().to(self.device)
+        self.writer = Writer(self.model)
+        self.think = think
         self.temperature = temperature
-        self.spec = PolicySpec(
-            FRAME_SIZE, history=PATIENCE + 1, chunk=codec.CHUNK, tick_hz=TICK_HZ, codec=codec.VERSION
-        )
-        self._read = functools.lru_cache(maxsize=256)(self._read_text)
+        self.spec = PolicySpec(FRAME_SIZE, history=HISTORY + 1, chunk=codec.CHUNK, tick_hz=TICK_HZ, codec=codec.VERSION)
 
-    @torch.inference_mode()
-    def _read_text(self, instruction: str) -> tuple[torch.Tensor, torch.Tensor]:
-        table, ids = words.encode([instruction])
-        return self.model.read(torch.from_numpy(table).to(self.device), torch.from_numpy(ids).to(self.device))
-
-    @torch.inference_mode()
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
-        """A decision of four ticks for each context; the thought says where the wanted thing is seen."""
-        frames = np.stack([c.frames[-1] for c in contexts])
-        image = self.model.see(torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2))
-        read = [self._read(c.instruction) for c in contexts]
-        text, mask = torch.cat([t for t, _ in read]), torch.cat([m for _, m in read])
-        temperature = noise = None
+        """A decision of four ticks for each context. The thought ends with where the wanted thing is seen, as
+        "(column, row)" of the picture's 80 columns and 24 rows."""
+        memory = self._memory([c.frames[-1] for c in contexts], [asked_of(c) for c in contexts])
+        turns = [Turn(ACT, self.think) for _ in contexts]
         warm = [STUCK_TEMPERATURE if is_stuck(c) else self.temperature for c in contexts]
-        if any(warm):
-            temperature = torch.tensor(warm, device=self.device)
-            draws = [np.random.default_rng(c.seed).random((len(FIELDS), max(FIELDS))) for c in contexts]
-            noise = torch.from_numpy(np.stack(draws).astype(np.float32)).to(self.device)
-        tokens = self.model.decide(image, text, mask, temperature, noise).tolist()
-        return [self._decision(row) for row in tokens]
+        noise = chance([c.seed for c in contexts], _STEPS) if any(warm) else None
+        self.writer.write(memory, turns, warm, noise)
+        return [decision_of(turn) for turn in turns]
 
-    @staticmethod
-    def _decision(row: list[int]) -> Decision:
-        decision = codec.decode(row[PLACE:])
-        return Decision(decision.actions, thought=_thought(row[0]), done=decision.done)
+    def answer(
+        self, frames: Sequence[Frames], questions: Sequence[str], memories: Sequence[str] | None = None
+    ) -> list[str]:
+        """An answer to each question about a frame (120, 160, 3), or about what a memory tells."""
+        told = memories or [""] * len(questions)
+        asked = [Asked(split(q), memory=split(m, "memory")) for q, m in zip(questions, told, strict=True)]
+        return [say(turn.tokens) for turn in self._write(ANSWER, frames, asked)]
+
+    def caption(self, frames: Sequence[Frames]) -> list[str]:
+        """What is in each frame, from left to right."""
+        return [say(turn.tokens) for turn in self._write(CAPTION, frames, [Asked()] * len(frames))]
+
+    def propose(self, frames: Sequence[Frames], seed: int = 0, *, temperature: float = 0.7) -> list[str]:
+        """An instruction that can be carried out in each frame."""
+        memory = self._memory(frames, [Asked()] * len(frames))
+        turns = [Turn(PROPOSE) for _ in frames]
+        heat = [temperature] * len(turns)
+        self.writer.write(memory, turns, heat, chance(range(seed, seed + len(turns)), _STEPS), words=True)
+        return [say(turn.tokens) for turn in turns]
+
+    def judge(self, instructions: Sequence[str], frames: Frames) -> list[tuple[float, str]]:
+        """How well each episode did what it was told, 0 to 100, and why. `frames` (B, CLIP, 120, 160, 3)."""
+        image = self._see(frames.reshape(-1, *FRAME_SIZE, 3))
+        text, owner = self._read([Asked(split(text)) for text in instructions])
+        memory = Memory(self.model.clip(image), text, owner)
+        turns = [Turn(JUDGE) for _ in instructions]
+        self.writer.write(memory, turns)
+        return [(value, say(turn.tokens[1:])) for value, turn in zip(self._values(memory), turns, strict=True)]
+
+    @torch.inference_mode()
+    def _values(self, memory: Memory) -> list[float]:
+        """The expected score of each row: finer than the likeliest one."""
+        rows = memory.text.shape[0]
+        start = torch.full((rows, 1), JUDGE, device=self.device)
+        nought = torch.zeros_like(start)
+        logits = self.model.logits(self.model.write(memory, start, nought, nought))[:, 0, list(SCORE_IDS)]
+        steps = torch.linspace(0.0, 100.0, len(SCORE_IDS), device=self.device)
+        return (logits.softmax(-1) * steps).sum(-1).tolist()
+
+    def _write(self, role: int, frames: Sequence[Frames], asked: Sequence[Asked]) -> list[Turn]:
+        turns = [Turn(role) for _ in asked]
+        self.writer.write(self._memory(frames, asked), turns)
+        return turns
+
+    def _memory(self, frames: Sequence[Frames], asked: Sequence[Asked]) -> Memory:
+        return Memory(self._see(np.stack(frames)), *self._read(asked))
+
+    @torch.inference_mode()
+    def _see(self, frames: Frames) -> torch.Tensor:
+        return self.model.see(torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2))
+
+    @torch.inference_mode()
+    def _read(self, asked: Sequence[Asked]) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.model.read(pack([[one] for one in asked]).to(self.device))
+
+
+def asked_of(context: Context) -> Asked:
+    """The prompt of a context."""
+    count = min(HISTORY, len(context.actions))
+    past = np.zeros((count, PLACE + len(codec.SIZES)), np.int64)
+    thoughts = context.thoughts[len(context.thoughts) - count :] if count else ()
+    for i, (chunk, thought) in enumerate(zip(context.actions[len(context.actions) - count :], thoughts, strict=True)):
+        past[i] = (*read_place(thought)[1], *(codec.encode(chunk) if chunk else codec.NOOP))
+    last = read_place(context.thoughts[-1])[0] if context.thoughts else ""
+    picture = None if context.picture is None else fit(context.picture, FRAME_SIZE)
+    return Asked(split(context.instruction), split(last, "thought"), split(context.memory, "memory"), past, picture)
+
+
+def read_place(thought: str) -> tuple[str, tuple[int, int]]:
+    """The words of a thought, and the place in the picture that it ends with."""
+    match = _PLACE.search(thought)
+    if match is None:
+        return thought, NOWHERE
+    return thought[: match.start()].strip(), (min(int(match[1]), COLUMNS), min(int(match[2]), ROWS))
+
+
+def write_place(words: str, place: Sequence[int]) -> str:
+    """The inverse of `read_place`; a thing that is not in view is left out."""
+    column, row = place
+    return words if column >= COLUMNS else f"{words} ({column}, {row})".strip()
+
+
+def decision_of(turn: Turn) -> Decision:
+    """The decision that a finished turn stands for."""
+    fields = turn.fields
+    decision = codec.decode(fields[PLACE:])
+    return Decision(decision.actions, write_place(say(turn.thought), fields[:PLACE]), say(turn.speech), decision.done)
 
 
 def is_stuck(context: Context) -> bool:
@@ -142,20 +235,13 @@ def is_stuck(context: Context) -> bool:
     return all(abs(sum(action.look[axis] for action in recent)) < 4.0 for axis in (0, 1))
 
 
-def _thought(column: int) -> str:
-    if column >= COLUMNS:
-        return ""
-    # bins are even on the picture's plane, which is 90 degrees wide
-    off = math.degrees(math.atan((column + 0.5) / COLUMNS * 2 - 1))
-    side = "ahead" if abs(off) < 4 else f"{abs(off):.0f}° {'right' if off > 0 else 'left'}"
-    return f"I see it: {side}"
-
-
-def load_small(folder: str | Path = SHIPPED, *, temperature: float = 0.0, threads: int = 1) -> SmallPolicy:
+def load_small(
+    folder: str | Path = SHIPPED, *, think: int = THINK, temperature: float = 0.0, threads: int = 1
+) -> SmallPolicy:
     """The shipped policy, or the one in a checkpoint folder. Raises CheckpointError.
 
     `threads`: of torch, for the whole process. The model's passes are too small to be shared: a second thread would
     mostly spin, on the core that the game needs.
     """
     torch.set_num_threads(threads)
-    return SmallPolicy(load_model(Path(folder)), temperature=temperature)
+    return SmallPolicy(load_model(Path(folder)), think=think, temperature=temperature)

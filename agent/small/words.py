@@ -14,14 +14,17 @@ import numpy.typing as npt
 
 BUCKETS = 4096  # bucket 0 is padding
 NGRAMS = 12  # the most n-grams of a word
-WORDS = 16  # the most words of an instruction
+# The parts of a prompt and the most words of each: what is wanted or asked, the last thought, what happened so far.
+PARTS = {"asked": 24, "thought": 12, "memory": 40}
+PLACES = sum(PARTS.values())
 
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 
 
-def split(text: str) -> list[str]:
-    """The words of a text, lower-case; at most WORDS, the last ones win, for they name the thing."""
-    return _WORD.findall(text.lower())[-WORDS:]
+def split(text: str, part: str = "asked") -> list[str]:
+    """The words of a text, lower-case; at most as many as its part of the prompt holds: the last ones win, for they
+    name the thing."""
+    return _WORD.findall(text.lower())[-PARTS[part] :]
 
 
 @functools.lru_cache(maxsize=65536)
@@ -32,16 +35,25 @@ def ngrams(word: str) -> tuple[int, ...]:
     return tuple(1 + zlib.crc32(g.encode()) % (BUCKETS - 1) for g in grams[:NGRAMS])
 
 
-def encode(texts: list[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Texts as (words, ids): `words` (U + 1, NGRAMS) n-gram buckets of the different words, row 0 empty; `ids`
-    (N, WORDS) rows of `words`, 0 behind the end of a text."""
-    rows: dict[str, int] = {}
-    ids = np.zeros((len(texts), WORDS), np.int64)
-    for i, text in enumerate(texts):
-        for j, word in enumerate(split(text)):
-            ids[i, j] = rows.setdefault(word, len(rows) + 1)
-    words = np.zeros((len(rows) + 1, NGRAMS), np.int64)
-    for word, row in rows.items():
-        grams = ngrams(word)
-        words[row, : len(grams)] = grams
-    return words, ids
+def first_place(part: str) -> int:
+    """Where the words of a part of the prompt begin to count."""
+    names = list(PARTS)
+    return sum(PARTS[name] for name in names[: names.index(part)])
+
+
+class Table:
+    """Words in use, each with a row of n-gram buckets; row 0 is no word."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, int] = {}
+
+    def row(self, word: str) -> int:
+        return self._rows.setdefault(word, len(self._rows) + 1)
+
+    def array(self) -> npt.NDArray[np.int64]:
+        """n-gram buckets (U + 1, NGRAMS)."""
+        table = np.zeros((len(self._rows) + 1, NGRAMS), np.int64)
+        for word, row in self._rows.items():
+            grams = ngrams(word)
+            table[row, : len(grams)] = grams
+        return table

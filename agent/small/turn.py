@@ -1,0 +1,99 @@
+"""The grammar of what `small` writes: which tokens may come next, so that whatever it writes can be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from agent.small.layout import (
+    ACT,
+    ANSWER,
+    CAPTION,
+    END,
+    FIELDS,
+    FIRST_WORD,
+    GO,
+    JUDGE,
+    PROPOSE,
+    SAY,
+    SCORE_IDS,
+    STARTS,
+)
+from agent.small.vocabulary import VOCABULARY
+
+SPOKEN = 12  # the most words of a speech
+MOST = {ANSWER: 6, CAPTION: 24, PROPOSE: 10, JUDGE: 10}  # words that the other roles may write
+Ranges = tuple[tuple[int, int], ...]  # of token ids, first and behind the last
+
+_SCORES = (SCORE_IDS[0], SCORE_IDS[-1] + 1)
+_WORDS: Ranges = ((FIRST_WORD, _SCORES[0]), (_SCORES[1], FIRST_WORD + len(VOCABULARY)))
+
+# What kind of choice the next token is, and the ids that it is made among.
+SILENT, THINKING, SPEAKING, HUSHED, TALKING, SCORING, LAST_WORD, FIELD = range(8)
+CHOICES: tuple[Ranges, ...] = (
+    ((SAY, GO + 1),),
+    (*_WORDS, (SAY, GO + 1)),
+    (*_WORDS, (GO, GO + 1)),
+    ((GO, GO + 1),),
+    (*_WORDS, (END, END + 1)),
+    (_SCORES,),
+    ((END, END + 1),),
+    *(((start, start + n),) for start, n in zip(STARTS, FIELDS, strict=True)),
+)
+
+
+@dataclass
+class Turn:
+    """What one output has been so far and what may come next.
+
+    `role`: ACT, ANSWER, CAPTION, PROPOSE or JUDGE. `think`: the most words of a thought. `tokens`: what was written,
+    without the role.
+    """
+
+    role: int
+    think: int = 0
+    tokens: list[int] = field(default_factory=list)
+    done: bool = False
+    _said: int = -1  # how many tokens there were at <say>
+    _went: int = -1  # and at <go>
+
+    @property
+    def choice(self) -> int:
+        """What kind of choice comes next, an index into CHOICES."""
+        count = len(self.tokens)
+        if self.role == JUDGE and count == 0:
+            return SCORING
+        if self.role != ACT:
+            return LAST_WORD if count >= MOST[self.role] else TALKING
+        if self._went >= 0:
+            return FIELD + count - self._went - 1
+        if self._said >= 0:
+            return SPEAKING if count - self._said <= SPOKEN else HUSHED
+        return THINKING if count < self.think else SILENT
+
+    def add(self, token: int) -> None:
+        """Write a token, which must be allowed. A role's `<end>` is not kept."""
+        if token == END:
+            self.done = True
+            return
+        if token == SAY:
+            self._said = len(self.tokens)
+        elif token == GO:
+            self._went = len(self.tokens)
+        self.tokens.append(token)
+        self.done = self._went >= 0 and len(self.tokens) == self._went + 1 + len(FIELDS)
+
+    @property
+    def fields(self) -> list[int]:
+        """The six fields of a decision, each counted from 0."""
+        return [token - start for token, start in zip(self.tokens[-len(FIELDS) :], STARTS, strict=True)]
+
+    @property
+    def thought(self) -> list[int]:
+        """Ids of the words that were thought."""
+        end = self._said if self._said >= 0 else self._went
+        return self.tokens[:end]
+
+    @property
+    def speech(self) -> list[int]:
+        """Ids of the words that were said."""
+        return self.tokens[self._said + 1 : self._went] if self._said >= 0 else []

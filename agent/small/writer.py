@@ -1,0 +1,158 @@
+"""`Writer`: the decoder of `small`, one token after the other, with what it has seen kept: for play."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from agent.small.layout import PLACE, SIZE, STARTS
+from agent.small.model import Memory, SmallModel
+from agent.small.turn import CHOICES, Turn
+
+_NO_CHANCE = STARTS[PLACE]  # chance has no say in where a thing is seen, nor in words
+
+
+@dataclass
+class _Layer:
+    """The weights of a decoder layer, as the loop needs them: fewer and larger products."""
+
+    own_norm: tuple[Tensor, Tensor]
+    own_qkv: tuple[Tensor, Tensor]
+    own_out: tuple[Tensor, Tensor]
+    text_norm: tuple[Tensor, Tensor]
+    text_q: tuple[Tensor, Tensor]
+    text_out: tuple[Tensor, Tensor]
+    image_norm: tuple[Tensor, Tensor]
+    image_q: tuple[Tensor, Tensor]
+    image_out: tuple[Tensor, Tensor]
+    feed_norm: tuple[Tensor, Tensor]
+    feed_in: tuple[Tensor, Tensor]
+    feed_out: tuple[Tensor, Tensor]
+
+
+class Writer:
+    """Writes turns with a model's weights. Make a new one when the weights change."""
+
+    def __init__(self, model: SmallModel) -> None:
+        self._model = model
+        self._heads = model.config.heads
+        self._width = model.config.width
+
+        def both(module: torch.nn.Module) -> tuple[Tensor, Tensor]:
+            return module.weight.detach(), module.bias.detach()  # type: ignore[operator]
+
+        self._layers = []
+        for layer in model.layers:
+            own, text, image, net = layer.own, layer.text, layer.image, layer.feed.net  # type: ignore[union-attr]
+            qkv = tuple(torch.cat(pair) for pair in zip(both(own.q), both(own.kv), strict=True))  # type: ignore[arg-type,union-attr]
+            self._layers.append(
+                _Layer(
+                    both(own.norm), qkv, both(own.out), both(text.norm), both(text.q), both(text.out),  # type: ignore[arg-type,union-attr]
+                    both(image.norm), both(image.q), both(image.out), both(net[0]), both(net[1]), both(net[3]),  # type: ignore[arg-type,union-attr,index]
+                )
+            )  # fmt: skip
+
+    @torch.inference_mode()
+    def write(
+        self,
+        memory: Memory,
+        turns: Sequence[Turn],
+        temperature: Sequence[float] | None = None,
+        noise: npt.NDArray[np.float32] | None = None,
+        words: bool = False,
+    ) -> list[list[float]]:
+        """Write every turn to its end, one for each row of `memory`, with one prompt a row; returns the
+        log-probability of each token among those that were allowed.
+
+        `temperature`: 0 takes the likeliest token, above it one is drawn with `noise` (B, steps, SIZE), uniform random
+        numbers. Chance has no say in the place, and in words only where `words`.
+        """
+        rows = len(turns)
+        image = self._model.image_norm(memory.image)
+        looks = [
+            (layer.text.memory(memory.text), layer.image.memory(image))  # type: ignore[union-attr,operator]
+            for layer in self._model.layers
+        ]
+        mask = None if rows == 1 else (memory.pack == 0)[:, None, None, :]
+        past: list[Tensor | None] = [None] * len(self._layers)
+        tokens = torch.tensor([[turn.role] for turn in turns], device=image.device)
+        scores: list[list[float]] = [[] for _ in turns]
+        step = 0
+        while True:
+            x = self._model.token(tokens, torch.tensor([step], device=image.device))
+            for number, (layer, (text, seen)) in enumerate(zip(self._layers, looks, strict=True)):
+                x, past[number] = self._layer(layer, x, past[number], text, seen, mask)
+            hidden = self._model.norm(x)[:, 0]
+            chosen = []
+            whole = None
+            for row, turn in enumerate(turns):
+                if turn.done:
+                    chosen.append(0)
+                    continue
+                ranges = CHOICES[turn.choice]
+                if len(ranges) == 1 and ranges[0][1] - ranges[0][0] == 1:  # there is but one
+                    token, score = ranges[0][0], 0.0
+                else:
+                    if rows == 1 and len(ranges) == 1:
+                        first, end = ranges[0]
+                        logits = F.linear(
+                            hidden[0], self._model.head.weight[first:end], self._model.head.bias[first:end]
+                        )
+                    else:
+                        if whole is None:
+                            whole = self._model.head(hidden)
+                        logits = torch.cat([whole[row, first:end] for first, end in ranges])
+                    ids = [i for first, end in ranges for i in range(first, end)] if len(ranges) > 1 else None
+                    logp = torch.log_softmax(logits, -1)
+                    heat = temperature[row] if temperature is not None else 0.0
+                    if heat and noise is not None and (words or (ranges[0][0] >= _NO_CHANCE and len(ranges) == 1)):
+                        here = noise[row, step, : len(logp)].clip(1e-9, 1 - 1e-6)
+                        gumbel = torch.from_numpy(-np.log(-np.log(here))).to(logp)
+                        index = int((logp + heat * gumbel).argmax())
+                    else:
+                        index = int(logp.argmax())
+                    token = ids[index] if ids else ranges[0][0] + index
+                    score = float(logp[index])
+                turn.add(token)
+                scores[row].append(score)
+                chosen.append(token)
+            if all(turn.done for turn in turns):
+                return scores
+            tokens = torch.tensor(chosen, device=image.device)[:, None]
+            step += 1
+
+    def _layer(
+        self,
+        w: _Layer,
+        x: Tensor,
+        past: Tensor | None,
+        text: tuple[Tensor, Tensor],
+        image: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """One layer for the newest token x (B, 1, width); `past` (2, B, heads, before, size) grows by it."""
+        shape, heads, width = x.shape, self._heads, (self._width,)
+        qkv = F.linear(F.layer_norm(x, width, *w.own_norm), *w.own_qkv).view(shape[0], 1, 3, heads, -1)
+        q, kv = qkv[:, :, 0].transpose(1, 2), qkv[:, :, 1:].permute(2, 0, 3, 1, 4)
+        past = kv if past is None else torch.cat([past, kv], 3)
+        y = F.scaled_dot_product_attention(q, past[0], past[1])
+        x = x + F.linear(y.transpose(1, 2).reshape(shape), *w.own_out)
+        q = F.linear(F.layer_norm(x, width, *w.text_norm), *w.text_q).view(shape[0], 1, heads, -1).transpose(1, 2)
+        y = F.scaled_dot_product_attention(q, *text, attn_mask=mask)
+        x = x + F.linear(y.transpose(1, 2).reshape(shape), *w.text_out)
+        q = F.linear(F.layer_norm(x, width, *w.image_norm), *w.image_q).view(shape[0], 1, heads, -1).transpose(1, 2)
+        y = F.scaled_dot_product_attention(q, *image)
+        x = x + F.linear(y.transpose(1, 2).reshape(shape), *w.image_out)
+        h = F.gelu(F.linear(F.layer_norm(x, width, *w.feed_norm), *w.feed_in), approximate="tanh")
+        return x + F.linear(h, *w.feed_out), past
+
+
+def chance(seeds: Sequence[int], steps: int) -> npt.NDArray[np.float32]:
+    """Uniform random numbers (B, steps, SIZE) for `Writer.write`, the same for the same seeds."""
+    return np.stack([np.random.default_rng(seed).random((steps, SIZE), np.float32) for seed in seeds])

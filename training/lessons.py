@@ -1,0 +1,366 @@
+"""Lessons: what `small` is asked about a frame and what it should write, packed into batches.
+
+One frame carries many texts: the episode's own goal with thought and speech, other goals with what the expert would do
+for them, questions, a caption, a proposal. They lie in one row and share the frame's tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from agent.small.layout import (
+    ACT,
+    ANSWER,
+    CAPTION,
+    COLUMNS,
+    END,
+    GO,
+    JUDGE,
+    NOWHERE,
+    PLACE,
+    PROPOSE,
+    ROWS,
+    SAY,
+    SCORE_IDS,
+    STARTS,
+    say,
+    spell,
+)
+from agent.small.model import HISTORY, Prompt
+from agent.small.prompt import Asked, pack
+from agent.small.turn import FIELD, LAST_WORD, SCORING, SILENT, SPEAKING, TALKING, THINKING
+from agent.small.words import split
+from tasks import proposals, questions
+from tasks.scene import unpack
+from training.annotate import CELL, PANEL_CLASS, Query
+from training.corpus import Corpus
+from training.phrases import PICTURED, PhraseBank, mistyped
+
+_FIELDS = len(STARTS)
+_CUT = 8  # pixels around a thing that a picture of it shows
+_CUT_CELLS = 6  # cells that a thing has to cover for a picture of it
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How often a frame carries what, and with which weight its tokens count."""
+
+    goals: int = 4  # other goals of a frame
+    questions: int = 2
+    memory: float = 0.15  # of the questions are about a memory
+    captions: float = 0.4
+    proposals: float = 0.4
+    silent: float = 0.25  # of the own goals come without thoughts
+    fresh: float = 0.2  # of the other goals come without a past
+    pictures: float = 0.04  # of the other goals show the thing
+    gamma: float = 1.0  # the weight of an action that repeats the last one, to the power of how often it did
+
+
+@dataclass
+class Text:
+    """One text: the role and what follows it, what kind of choice each token was, and its weight."""
+
+    tokens: list[int]
+    choices: list[int]
+    weights: list[float]
+
+
+@dataclass
+class Batch:
+    """Rows of texts. `frames` uint8 (N, 3, H, W). `tokens`, `order`, `pack` (N, L): what is read; `rows`, `columns`
+    (M,): where something is predicted; `targets`, `choices` (M,), `weights` (M,): what it should be. `texts`: how many
+    there are. `cells` (N, 30, 40) or None."""
+
+    frames: Tensor
+    prompt: Prompt
+    tokens: Tensor
+    order: Tensor
+    pack: Tensor
+    rows: Tensor
+    columns: Tensor
+    targets: Tensor
+    choices: Tensor
+    weights: Tensor
+    texts: int
+    cells: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        moved = {k: v.to(device) if isinstance(v, Tensor | Prompt) else v for k, v in vars(self).items()}
+        return Batch(**moved)
+
+
+def decision(
+    fields: Sequence[int],
+    thought: Sequence[int] = (),
+    speech: Sequence[int] = (),
+    silent: bool = True,
+    weights: Sequence[float] = (1.0,) * 6,
+) -> Text:
+    """The text of a decision. `fields`: place and action, from 0. `silent`: whether thoughts are not allowed."""
+    tokens, choices = [ACT], []
+    free = SILENT if silent else THINKING
+    tokens += thought
+    choices += [free] * len(thought)
+    if len(speech):
+        tokens += [SAY, *speech, GO]
+        choices += [free, *[SPEAKING] * len(speech), SPEAKING]
+    else:
+        tokens.append(GO)
+        choices.append(free)
+    before = len(choices)
+    tokens += [start + int(f) for start, f in zip(STARTS, fields, strict=True)]
+    choices += range(FIELD, FIELD + _FIELDS)
+    return Text(tokens, choices, [1.0] * before + list(weights))
+
+
+def words_of(role: int, ids: Sequence[int], first: int = TALKING, most: bool = False) -> Text:
+    """The text of another role: words and an end."""
+    choices = [first, *[TALKING] * (len(ids) - 1), LAST_WORD if most else TALKING]
+    return Text([role, *ids, END], choices, [1.0] * len(choices))
+
+
+def assemble(
+    frames: npt.NDArray[np.uint8],
+    asked: Sequence[Sequence[Asked]],
+    texts: Sequence[Sequence[Text]],
+    cells: npt.NDArray[np.uint8] | None = None,
+) -> Batch:
+    """A batch of frames (N, H, W, 3), each with its prompts and their texts."""
+    length = max(sum(len(text.tokens) - 1 for text in row) for row in texts)
+    tokens, order, owner = (np.zeros((len(texts), length), np.int64) for _ in range(3))
+    rows: list[int] = []
+    columns: list[int] = []
+    targets: list[int] = []
+    choices: list[int] = []
+    weights: list[float] = []
+    for i, row in enumerate(texts):
+        at = 0
+        for number, text in enumerate(row):
+            n = len(text.tokens) - 1
+            tokens[i, at : at + n] = text.tokens[:-1]
+            order[i, at : at + n] = range(n)
+            owner[i, at : at + n] = number
+            rows += [i] * n
+            columns += range(at, at + n)
+            targets += text.tokens[1:]
+            choices += text.choices
+            weights += text.weights
+            at += n
+    return Batch(
+        frames=torch.from_numpy(frames).permute(0, 3, 1, 2),
+        prompt=pack(asked),
+        tokens=torch.from_numpy(tokens),
+        order=torch.from_numpy(order),
+        pack=torch.from_numpy(owner),
+        rows=torch.tensor(rows),
+        columns=torch.tensor(columns),
+        targets=torch.tensor(targets),
+        choices=torch.tensor(choices),
+        weights=torch.tensor(weights),
+        texts=sum(map(len, texts)),
+        cells=None if cells is None else torch.from_numpy(cells),
+    )
+
+
+@dataclass
+class Lessons:
+    """Random batches of frames with what is to be learned from them."""
+
+    corpora: Sequence[Corpus]
+    shares: Sequence[int]  # frames of each corpus in a batch
+    seed: int
+    rank: int
+    mix: Mix = field(default_factory=Mix)
+    goals_only: bool = False  # neither own goals nor other roles: how seeing and doing are begun
+
+    def __post_init__(self) -> None:
+        self._bank = PhraseBank(self.seed)
+        self._instructions = [[split(text) for text in corpus.instructions] for corpus in self.corpora]
+
+    def at(self, step: int) -> Batch:
+        """Batch number `step`: it follows from the seed and the rank."""
+        rng = np.random.default_rng([self.seed, step, self.rank])
+        frames, cells, asked, texts = [], [], [], []
+        goals: list[tuple[int, int, Query]] = []  # row, number of the prompt, what is wanted
+        for number, (corpus, share) in enumerate(zip(self.corpora, self.shares, strict=True)):
+            for row in np.sort(rng.integers(len(corpus), size=share)):
+                prompts, answers, wanted = self._frame(rng, corpus, self._instructions[number], int(row))
+                goals += [(len(frames), at, query) for at, query in wanted]
+                frames.append(corpus.frames[row])
+                cells.append(corpus.cells[row])
+                asked.append(prompts)
+                texts.append(answers)
+        if self.mix.pictures and not self.goals_only:
+            self._show(rng, frames, cells, asked, goals)
+        return assemble(np.stack(frames), asked, texts, np.stack(cells))
+
+    def _frame(
+        self, rng: np.random.Generator, corpus: Corpus, instructions: list[list[str]], row: int
+    ) -> tuple[list[Asked], list[Text], list[tuple[int, Query]]]:
+        mix = self.mix
+        first = max(int(corpus.start[row]), row - HISTORY)
+        acted = corpus.acted[first:row].astype(np.int64)
+        asked: list[Asked] = []
+        texts: list[Text] = []
+
+        def add(prompt: Asked, text: Text) -> None:
+            asked.append(prompt)
+            texts.append(text)
+
+        if not self.goals_only and len(corpus.advice):
+            add(*self._own(rng, corpus, instructions, row, acted))
+        scenes = corpus.scene[first:row]
+        wanted = []
+        for query, place, tokens in self._goals(rng, corpus, row):
+            past = acted
+            if rng.random() < mix.fresh:
+                past = acted[:0]
+            elif len(acted):
+                past = acted.copy()
+                past[:, :PLACE] = _places(scenes, query[1])
+            wanted.append((len(asked), query))
+            add(Asked(self._bank.draw(rng, query), past=past), decision((*place, *tokens)))
+        if self.goals_only:
+            return asked, texts, wanted
+        scene = unpack(corpus.scene[row])
+        for _ in range(mix.questions):
+            question = questions.ask(rng, scene, memory=mix.memory)
+            if question is not None:
+                words = mistyped(rng, split(question.text))
+                add(Asked(words, memory=split(question.memory, "memory")), words_of(ANSWER, spell(question.answer)))
+        if rng.random() < mix.captions:
+            add(Asked(), words_of(CAPTION, spell(questions.caption(scene))))
+        if rng.random() < mix.proposals and (proposal := proposals.propose(rng, scene)) is not None:
+            add(Asked(), words_of(PROPOSE, spell(proposal)))
+        return asked, texts, wanted
+
+    def _own(
+        self,
+        rng: np.random.Generator,
+        corpus: Corpus,
+        instructions: list[list[str]],
+        row: int,
+        acted: npt.NDArray[np.int64],
+    ) -> tuple[Asked, Text]:
+        """The episode's own goal."""
+        silent = rng.random() < self.mix.silent
+        thought: list[int] = []
+        before = ""
+        if not silent:
+            thought = [int(t) for t in corpus.thought[row] if t]
+            if row > corpus.start[row]:
+                before = say(corpus.acted_thought[row - 1].tolist())
+        speech = [int(t) for t in corpus.speech[row] if t]
+        fields = corpus.advice[row]
+        repeats = 0
+        for fields_before in acted[::-1]:
+            if (fields_before[PLACE:] != fields[PLACE:]).any():
+                break
+            repeats += 1
+        weights = [1.0] * PLACE + [self.mix.gamma**repeats] * (_FIELDS - PLACE)
+        words = mistyped(rng, instructions[int(corpus.episode[row])])
+        return (
+            Asked(words, split(before, "thought"), past=acted),
+            decision(fields, thought, speech, silent, weights),
+        )
+
+    def _goals(
+        self, rng: np.random.Generator, corpus: Corpus, row: int
+    ) -> list[tuple[tuple[int, int, int], list[int], list[int]]]:
+        """Other goals, without those that are there twice."""
+        found = {}
+        count = corpus.queries.shape[1]
+        for i in rng.permutation(count):
+            verb, thing, alone = corpus.queries[row, i].tolist()
+            found[verb, thing, alone] = (corpus.places[row, i].tolist(), corpus.tokens[row, i].tolist())
+            if len(found) >= (count if self.goals_only else self.mix.goals):
+                break
+        return [(query, place, tokens) for query, (place, tokens) in found.items()]
+
+    def _show(
+        self,
+        rng: np.random.Generator,
+        frames: list[npt.NDArray[np.uint8]],
+        cells: list[npt.NDArray[np.uint8]],
+        asked: list[list[Asked]],
+        goals: list[tuple[int, int, Query]],
+    ) -> None:
+        """Let some goals show a picture of the thing, cut from another frame, instead of naming it."""
+        shown = set()
+        for row, number, (verb, thing, _) in goals:
+            if row in shown or thing in (0, PANEL_CLASS) or rng.random() >= self.mix.pictures:
+                continue
+            others = [i for i in range(len(frames)) if i != row and np.count_nonzero(cells[i] == thing) >= _CUT_CELLS]
+            if not others:
+                continue
+            other = others[int(rng.integers(len(others)))]
+            picture = cut_out(frames[other], cells[other] == thing)
+            words = self._bank.draw(rng, (verb, PICTURED, 0))
+            asked[row][number] = replace(asked[row][number], asked=words, picture=picture)
+            shown.add(row)
+
+
+def cut_out(frame: npt.NDArray[np.uint8], cells: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """What lies under some cells of a frame (H, W, 3), with some of what is around, at the frame's size."""
+    rows, columns = np.nonzero(cells)
+    y0, y1 = max(0, rows.min() * CELL - _CUT), min(frame.shape[0], (rows.max() + 1) * CELL + _CUT)
+    x0, x1 = max(0, columns.min() * CELL - _CUT), min(frame.shape[1], (columns.max() + 1) * CELL + _CUT)
+    cut = Image.fromarray(frame[y0:y1, x0:x1])
+    return np.asarray(cut.resize((frame.shape[1], frame.shape[0]), Image.Resampling.BILINEAR))
+
+
+def _places(scenes: npt.NDArray[np.uint8], thing: int) -> npt.NDArray[np.int64]:
+    """Where a thing was in each of some scenes (h, SCENE_ROWS, 5), as (h, 2) bins."""
+    out = np.full((len(scenes), PLACE), NOWHERE, np.int64)
+    if thing == 0:
+        return out
+    there = scenes[:, :, 0] == thing
+    index = there.argmax(1)
+    seen = there.any(1)
+    chosen = scenes[np.arange(len(scenes)), index]
+    out[seen, 0] = np.minimum(chosen[seen, 1], COLUMNS - 1)
+    out[seen, 1] = ROWS if thing == PANEL_CLASS else np.minimum(chosen[seen, 2], ROWS - 1)
+    return out
+
+
+@dataclass
+class Clips:
+    """What the judge learns from: `frames` uint8 (N, CLIP, H, W, 3), and for each the instruction, whether it was
+    carried out, and why."""
+
+    frames: npt.NDArray[np.uint8]
+    instructions: list[list[str]]
+    successes: list[bool]
+    reasons: list[list[int]]
+
+    @classmethod
+    def open(cls, folder: Path) -> Clips:
+        """What training.judging.collect wrote."""
+        lines = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
+        return cls(
+            np.load(folder / "frames.npy", mmap_mode="r"),
+            [split(line["instruction"]) for line in lines],
+            [line["success"] for line in lines],
+            [spell(line["reason"]) for line in lines],
+        )
+
+    def at(self, step: int, rank: int, size: int, seed: int) -> Batch:
+        """Batch number `step`, `size` episodes."""
+        rng = np.random.default_rng([seed, step, rank, 7])
+        rows = np.sort(rng.integers(len(self.frames), size=size))
+        asked = [[Asked(mistyped(rng, self.instructions[row]))] for row in rows]
+        texts = [
+            [words_of(JUDGE, [SCORE_IDS[-1 if self.successes[row] else 0], *self.reasons[row]], SCORING)]
+            for row in rows
+        ]
+        frames = self.frames[rows]
+        return assemble(frames.reshape(-1, *frames.shape[2:]), asked, texts)
