@@ -231,11 +231,16 @@ def _house(rng: np.random.Generator, plan: Plan, steps: Sequence[Meaning], seed:
     try:
         level = furnish(
             plan, rng, start=start, things=things, doors=doors, panels=panels, seed=seed,
-            panel_textures=VAULT_PANEL_TEXTURES if vault else PANEL_TEXTURES,
+            panel_textures=_switches(plan),
         )  # fmt: skip
     except ValueError:
         return None  # it was too full
     return checked(level, steps, asked, errands=vault and all(d < 0 for d in asked))
+
+
+def _switches(plan: Plan) -> Sequence[str]:
+    """What switches look like: the vault's own are seen with its own themes alone."""
+    return VAULT_PANEL_TEXTURES if all(room.theme.name in VAULT_THEMES for room in plan.rooms) else PANEL_TEXTURES
 
 
 def _vault_doors(rng: np.random.Generator, plan: Plan) -> dict[int, tuple[str, str | None]]:
