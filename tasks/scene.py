@@ -31,7 +31,8 @@ FIXTURES: dict[int, tuple[str, str | None]] = {
 PAIRS: dict[int, tuple[str, str | None]] = {**{number: pair for pair, number in CLASSES.items()}, **FIXTURES}
 
 SCENE_ROWS = 16  # of a packed scene
-UNCLEAR = 8  # pixels that a door is given that moves, or that one stands in: nobody can say what is seen of it
+UNCLEAR = 8  # pixels that a fixture is given of which nobody can say what is seen: it moves, or one stands in it, or
+NARROW = 4.0  # it is seen from so far aside, or so much of it is hidden, that less than these columns are left
 _COLUMNS, _ROWS = 80, 24  # bins of a packed place
 _STEPS = 16.0  # of a packed pixel count, in an octave: 4 % apart
 _UNIT = 8.0  # map units in a step of a packed distance
@@ -39,6 +40,8 @@ _VIEW = 44.0  # half of what is seen, degrees
 _EYE = 41.0  # map units above the floor
 _STRETCH = 1.2  # the engine's pixels are taller than wide
 _DOORWAY_HEIGHT = 96.0  # map units
+_BUTTON = (0.25, 0.75)  # the part of a panel's width that tells it from the wall
+_BUTTON_HEIGHT = (30.0, 90.0)  # and of its height, map units
 _SAMPLES = 17  # points along a fixture's face that are looked at
 _STEP = 8.0  # map units between the points of a line of sight
 
@@ -48,7 +51,8 @@ class Seen:
     """A thing or a fixture in view.
 
     `name_class`: of envs.doom.things.CLASSES or FIXTURES. `column`: its middle, `row`: its foot, both in [0, 1] of the
-    picture from its left upper corner. `pixels`: how many of 160 x 120 it covers. `distance`: map units.
+    picture from its left upper corner. `pixels`: how many of 160 x 120 it covers, fewer where it can't be told.
+    `distance`: map units.
     """
 
     name_class: int
@@ -206,7 +210,7 @@ def _doors(state: DoomState, labels: npt.NDArray[np.uint8]) -> list[Seen]:
         opened = is_open(state, i)
         number = DOORWAY if opened else _door_class(door)
         tall = _DOORWAY_HEIGHT if opened else _ceiling(state.level, (ax + bx) / 2, (ay + by) / 2)
-        seen = _fixture(state, labels, number, (ax, ay), (bx, by), tall)
+        seen = _fixture(state, labels, number, (ax, ay), (bx, by), (0.0, tall))
         if seen is not None:
             moves = not opened and state.doors[i] > 0.0
             found.append(Seen(number, seen.column, seen.row, UNCLEAR, seen.distance) if moves else seen)
@@ -234,7 +238,8 @@ def _panels(state: DoomState, labels: npt.NDArray[np.uint8]) -> list[Seen]:
     found = []
     for i, p in enumerate(state.level.panels):
         number = PANEL if i in state.markers else PRESSED
-        seen = _fixture(state, labels, number, (p.x0, p.y0), (p.x1, p.y1), _ceiling(state.level, *p.centre))
+        (ax, ay), (bx, by) = ((p.x0 + part * (p.x1 - p.x0), p.y0 + part * (p.y1 - p.y0)) for part in _BUTTON)
+        seen = _fixture(state, labels, number, (ax, ay), (bx, by), _BUTTON_HEIGHT)
         if seen is not None:
             found.append(seen)
     return found
@@ -250,9 +255,10 @@ def _fixture(
     number: int,
     start: tuple[float, float],
     end: tuple[float, float],
-    tall: float,
+    heights: tuple[float, float],
 ) -> Seen | None:
-    """A fixture by the points of its face that are in view, or None where there is none."""
+    """A fixture by the points of its face that are in view, or None where there is none. `heights`: from where to where
+    it reaches, map units above the floor."""
     height, width = labels.shape
     t = np.linspace(0.0, 1.0, 2 * _SAMPLES + 1)[1::2, None]  # the middles of equal parts
     points = (1.0 - t) * np.array(start) + t * np.array(end)
@@ -268,23 +274,26 @@ def _fixture(
     focal = width / 2
     horizon = height / 2 + focal * _STRETCH * math.tan(math.radians(state.pitch))
     columns = 0.5 + 0.5 * aside / depth
-    low = np.clip(horizon + focal * _STRETCH * _EYE / depth, 0, height)
-    high = np.clip(horizon + focal * _STRETCH * (_EYE - tall) / depth, 0, height)
+    foot = np.clip(horizon + focal * _STRETCH * _EYE / depth, 0, height)
+    low, high = (np.clip(horizon + focal * _STRETCH * (_EYE - up) / depth, 0, height) for up in heights)
     # each point stands for its part of the face: how wide that is in the picture is the column's derivative
     ex, ey = (end[0] - start[0]) / _SAMPLES, (end[1] - start[1]) / _SAMPLES
     deeper, farther_aside = ex * math.cos(turn) + ey * math.sin(turn), ex * math.sin(turn) - ey * math.cos(turn)
-    area = focal * np.abs(farther_aside * depth - aside * deeper) / depth**2 * (low - high)
+    wide = focal * np.abs(farther_aside * depth - aside * deeper) / depth**2
     if number != DOORWAY:  # what stands before a door or a switch hides it; one sees through a doorway
         row = np.clip((low + high) / 2, 0, height - 1).astype(int)
-        area[labels[row, np.clip(columns * width, 0, width - 1).astype(int)] > 0] = 0.0
+        wide[labels[row, np.clip(columns * width, 0, width - 1).astype(int)] > 0] = 0.0
+    area = wide * (low - high)
     pixels = float(area.sum()) * 160 * 120 / (height * width)
     if pixels < 1.0:
         return None
+    if wide.sum() * 160 / width < NARROW:
+        pixels = min(pixels, UNCLEAR)
     middle = points.mean(axis=0)
     return Seen(
         number,
         min(max(float((columns * area).sum() / area.sum()), 0.0), 1.0),
-        float(np.median(low)) / height,
+        float(np.median(foot)) / height,
         round(pixels),
         distance(state, float(middle[0]), float(middle[1])),
     )
