@@ -15,9 +15,9 @@ import numpy as np
 
 from agent import codec
 from agent.policy import Context, Decision, PolicySpec
-from envs.doom.things import CLASSES
+from envs.doom.things import CLASSES, KINDS
 from envs.doom.world import DoomState
-from tasks import verify
+from tasks import dialogues, verify
 from tasks.expert import choose, find
 from tasks.language import read
 from tasks.navigation import clear
@@ -29,6 +29,7 @@ from tasks.verify import Steps, bearing
 COLUMNS, ROWS = 80, 24  # bins of the picture's columns and rows; one more of each says "not in view"
 NOWHERE = (COLUMNS, ROWS)
 SEEN_PIXELS = 12  # from so many pixels on a thing counts as seen
+CLEAR_PIXELS = 40  # to tell what it is like
 SOME_PIXELS = 3  # and so many are enough to follow what was seen before
 
 
@@ -55,6 +56,12 @@ def in_picture(state: DoomState, classes: Sequence[int]) -> tuple[tuple[int, int
     return (int(columns.mean() * COLUMNS / width), int(rows.max() * ROWS / height)), len(rows)
 
 
+def colours_in_view(state: DoomState, kind: str) -> list[str]:
+    """The colours in which a kind of thing is seen."""
+    colours = [c for c in KINDS[kind].colours if c is not None]
+    return [c for c in colours if in_picture(state, [CLASSES[kind, c]])[1] >= SEEN_PIXELS]
+
+
 def column_of(off: float) -> int:
     """The column bin of a direction, degrees right of the view's centre; COLUMNS where it is not in view."""
     if abs(off) >= 44.0:
@@ -70,36 +77,51 @@ class Guide:
 
     def __init__(self, task: Task) -> None:
         """Raises ValueError for a task that the guide does not know."""
-        if task.verifier is None:
-            raise ValueError(f"the guide does not know how to play {task.instruction!r}")
+        self._verifier = verify.make(task.verifier)
         self._spec = task.verifier
-        self._verifier = verify.make_verifier(task.verifier)
         self._meaning = read(task.instruction)
+        self._question = dialogues.read_question(task.instruction) if task.answer else None
+        if self._spec is None and (not task.answer or (self._question is None and self._meaning is None)):
+            raise ValueError(f"the guide does not know how to play {task.instruction!r}")
+        self._careful = task.verb in dialogues.CAREFUL
         self._search = Search()
         self._found = False
+        self._colours: list[str] = []  # of the kind that is named, in the order in which they were seen
         self._stage = 0
         self._succeeded = self._told = False
 
     def advise(self, state: DoomState) -> Advice:
         """What to do now. Raises ValueError for a state without labels."""
-        if not self._succeeded:
+        if self._told:
+            return self._finish()
+        if self._verifier is not None and not self._succeeded:
             verdict = self._verifier.update(state)
             self._succeeded = verdict is not None and verdict.success
-        if self._succeeded and self._spec.name != "stand_still":
-            return self._finish("done")
         spec, prefix = self._spec, ""
-        if isinstance(self._verifier, Steps):
-            step = self._spec.args["steps"][self._verifier.stage]
+        if self._succeeded and (spec is None or spec.name != "stand_still"):
+            return self._finish("done")
+        if spec is not None and isinstance(self._verifier, Steps):
+            step = spec.args["steps"][self._verifier.stage]
             spec = VerifierSpec(step["name"], dict(step.get("args", {})))
             if self._stage != self._verifier.stage:
                 self._stage, self._found, self._search = self._verifier.stage, False, Search()
             prefix = f"step {self._stage + 1} {goal_words(state, spec)}"
-        if spec.name in ("look", "stand_still"):
+        if spec is not None and spec.name in ("look", "stand_still"):
             return Advice(choose(state, spec), NOWHERE, prefix)
-        wanted = self._wanted(state, spec)
-        place, pixels = wanted.look(state)
         self._search.watch(state)
-        self._found = self._found or pixels >= SEEN_PIXELS
+        wanted = self._named(state) if spec is None or self._careful else self._wanted(state, spec)
+        place, pixels = wanted.look(state)
+        if self._careful:
+            kind = self._named_thing()[0]
+            self._colours += [c for c in colours_in_view(state, kind) if c not in self._colours]
+            if len(self._colours) > 1:
+                return self._finish(dialogues.which(kind, self._colours))
+            if self._colours and self._search.looks_first:
+                move = self._search.advise(state)
+                return Advice(move.tokens, place, f"saw {self._colours[0]} {kind} {move.thought}")
+        self._found = self._found or pixels >= SEEN_PIXELS or bool(self._colours)
+        if self._question is not None and pixels >= CLEAR_PIXELS:
+            return self._finish(dialogues.answer_to(self._question[0], self._named_thing()[0], wanted.pair(state)))
         if self._found and pixels < SOME_PIXELS and (away := wanted.elsewhere(state)) is not None:
             # lost behind a corner: through the door where it was seen, where that is in view, and on from there
             self._found = False
@@ -108,18 +130,37 @@ class Guide:
             return Advice(choose(state, wanted.spec), place, prefix)
         move = self._search.advise(state)
         if move.gave_up:
-            if not isinstance(self._verifier, Steps):
-                return self._finish(f"i see no {wanted.name} here")
+            if self._question is not None:
+                return self._finish(dialogues.answer_to(self._question[0], self._named_thing()[0], None))
+            if not prefix:
+                return self._finish(f"{dialogues.NOT_THERE} {wanted.name} here")
             self._search.restart()
             move = self._search.advise(state)
         thought = f"{prefix} {move.thought}".strip()
         return Advice(move.tokens, place if move.off is None else (column_of(move.off), ROWS), thought)
 
-    def _finish(self, speech: str) -> Advice:
-        first, self._told = not self._told, True
-        return Advice(DONE, NOWHERE, "done", speech if first else "", done=True)
+    def _finish(self, speech: str = "") -> Advice:
+        self._told = True
+        return Advice(DONE, NOWHERE, "done", speech, done=True)
+
+    def _named_thing(self) -> tuple[str, str | None]:
+        """The kind and the colour that the instruction or the question names."""
+        if self._question is not None:
+            return self._question[1:]
+        assert self._meaning is not None
+        assert self._meaning.kind is not None
+        return self._meaning.kind, self._meaning.colour
+
+    def _named(self, state: DoomState) -> Wanted:
+        """What is wanted by its name alone, whether it is there or not."""
+        kind, colour = self._named_thing()
+        targets = [i for i, t in enumerate(state.level.things) if t.kind == kind and colour in (None, t.colour)]
+        verb = "go_to" if self._question is not None or self._meaning is None else self._meaning.verb
+        name = dialogues.plain(kind, colour)
+        return Wanted(VerifierSpec(verb, {"targets": targets}), name, things=tuple(targets))
 
     def _wanted(self, state: DoomState, spec: VerifierSpec) -> Wanted:
+        """What is wanted by what the verifier looks at."""
         level = state.level
         if spec.name == "press":
             return Wanted(spec, "switch", point=level.panels[spec.args["panel"]].centre)
@@ -163,6 +204,12 @@ class Wanted:
             return (column, ROWS), SEEN_PIXELS
         things = [state.level.things[t] for t in self.things]
         return in_picture(state, sorted({CLASSES[t.kind, t.colour] for t in things}))
+
+    def pair(self, state: DoomState) -> tuple[str, str | None]:
+        """Kind and colour of that of the things which is seen best."""
+        things = [state.level.things[t] for t in self.things]
+        best = max(things, key=lambda t: in_picture(state, [CLASSES[t.kind, t.colour]])[1])
+        return best.kind, best.colour
 
     def elsewhere(self, state: DoomState) -> int | None:
         """The door that leads to it where it is in another room; None where it is in this one."""

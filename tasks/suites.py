@@ -17,6 +17,7 @@ import numpy as np
 from envs.doom.layouts import HELD_OUT_LAYOUTS, TRAINING_LAYOUTS, VAULT_LAYOUTS
 from envs.doom.level import LOCKS, Level
 from envs.doom.levels import HELD_OUT_THEMES, TRAINING_THEMES, VAULT_THEMES, generate
+from tasks import dialogues
 from tasks.build import in_house, in_room
 from tasks.goals import HELD_OUT_PAIRS, Pair, distractors, goal_text, name_of, room_goal, targets_of
 from tasks.language import Meaning, Phrasing, avoiding, compound, core, noun_phrase, phrase, related
@@ -33,7 +34,7 @@ ROOM = (*BASIC, "touch", "press", "stand_still")
 HOUSE = ("go_to", "pick_up", "enter", "open")
 
 
-Kind = Literal["room", "house", "vault", "relations", "compounds"]
+Kind = Literal["room", "house", "vault", "relations", "compounds", "dialogue"]
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,12 @@ class Suite:
         for _ in range(20):
             level_seed = int(rng.integers(EVALUATION_SEEDS)) + (EVALUATION_SEEDS if evaluation else 0)
             try:
-                level, text, spec = _MAKERS[self.kind](self, rng, verb, level_seed)
+                level, text, spec, *answer = _MAKERS[self.kind](self, rng, verb, level_seed)
             except ValueError:
                 continue  # the room was too small for what it has to hold; the next seed makes another
             options = {"level": level.to_json()}
             task_id = f"{self.name}/{seed}/{index}"
-            return Task(task_id, text, "doom", level_seed, options, self.time_limit, spec, verb)
+            return Task(task_id, text, "doom", level_seed, options, self.time_limit, spec, verb, *answer)
         raise ValueError(f"suite {self.name!r}: no level for task {index} of seed {seed}")
 
     def tasks(self, seed: int, n: int, *, evaluation: bool = True) -> Iterator[Task]:
@@ -150,12 +151,18 @@ def _compounds(suite: Suite, rng: np.random.Generator, verb: str, level_seed: in
     return level, compound(rng, texts, suite.phrasing), spec
 
 
-_MAKERS: dict[Kind, Callable[[Suite, np.random.Generator, str, int], Made]] = {
+def _dialogue(suite: Suite, rng: np.random.Generator, verb: str, level_seed: int) -> dialogues.Dialogue:
+    make = {"doom-missing": dialogues.missing, "doom-which": dialogues.unclear, "doom-ask": dialogues.asked}[suite.name]
+    return make(rng, verb, level_seed, suite.themes)
+
+
+_MAKERS: dict[Kind, Callable[[Suite, np.random.Generator, str, int], Made | dialogues.Dialogue]] = {
     "room": _room,
     "house": _house,
     "vault": _house,
     "relations": _relations,
     "compounds": _compounds,
+    "dialogue": _dialogue,
 }
 _TARGETED = ("go_to", "face", "pick_up", "shoot")
 
@@ -186,6 +193,18 @@ SUITES: dict[str, Suite] = {
             "doom-compounds", "one room, one thing after the other, or without touching a third",
             verbs=("pick_up+go_to", "go_to+pick_up", "shoot+pick_up", "pick_up+pick_up", "press+go_to", "avoid"),
             kind="compounds", time_limit=875,
+        ),
+        Suite(
+            "doom-missing", "one room; what is named is not there, and that has to be said; or it is there",
+            verbs=("missing", "present"), kind="dialogue",
+        ),
+        Suite(
+            "doom-which", "one room; there are two of the kind, and one has to ask which; or only one",
+            verbs=("which", "clear"), kind="dialogue",
+        ),
+        Suite(
+            "doom-ask", "one room; questions that are answered after looking around", verbs=("colour", "there"),
+            kind="dialogue",
         ),
         Suite(
             "doom-layouts", "doom-rooms in houses whose rooms join in ways never trained on", verbs=HOUSE, kind="house",

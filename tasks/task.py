@@ -20,6 +20,7 @@ class Task:
 
     `instruction`: text as a person would type it. `world`: a world's name. `seed` and `options` go to its
     `reset`. `time_limit`: ticks. `verifier`: None where nobody can tell. `verb`: the family that reports group by.
+    `answer`: what has to be said, where that makes the success; such a task has no verifier.
     """
 
     id: str
@@ -30,3 +31,4 @@ class Task:
     time_limit: int = 700
     verifier: VerifierSpec | None = None
     verb: str = ""
+    answer: str = ""
