@@ -37,7 +37,7 @@ from agent.small.layout import (
 )
 from agent.small.model import HISTORY, Prompt
 from agent.small.prompt import Asked, pack
-from agent.small.turn import FIELD, LAST_WORD, SCORING, SILENT, SPEAKING, TALKING, THINKING
+from agent.small.turn import FIELD, SCORING, SILENT, SPEAKING, TALKING, THINKING
 from agent.small.words import split
 from tasks import proposals, questions
 from tasks.scene import unpack
@@ -122,9 +122,9 @@ def decision(
     return Text(tokens, choices, [1.0] * before + list(weights))
 
 
-def words_of(role: int, ids: Sequence[int], first: int = TALKING, most: bool = False) -> Text:
-    """The text of another role: words and an end."""
-    choices = [first, *[TALKING] * (len(ids) - 1), LAST_WORD if most else TALKING]
+def words_of(role: int, ids: Sequence[int], first: int = TALKING) -> Text:
+    """The text of another role: words and an end. `first`: what kind of choice its first word is."""
+    choices = [first, *[TALKING] * len(ids)]
     return Text([role, *ids, END], choices, [1.0] * len(choices))
 
 

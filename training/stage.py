@@ -213,12 +213,13 @@ def _shares(shares: Sequence[float], size: int) -> list[int]:
 
 def _share(parameters: Sequence[torch.nn.Parameter], workers: int) -> None:
     """Average the gradients over the processes, in one message."""
-    grads = [p.grad for p in parameters if p.grad is not None]
+    # a part that one process had no use for in this step may be in use in another
+    grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
     flat = torch.cat([g.reshape(-1) for g in grads])
     dist.all_reduce(flat)
     flat /= workers
-    for grad, value in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
-        grad.copy_(value.view_as(grad))
+    for parameter, value in zip(parameters, flat.split([g.numel() for g in grads]), strict=True):
+        parameter.grad = value.view_as(parameter)
 
 
 def _save_state(
