@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from agent.inference import Player, Scripted
 from envs import plugins
 from envs.world import World
-from tasks import controls
+from tasks import controls, dialogues
 from tasks.play import play_task
 from tasks.task import Task
 from training.crew import Crew, Failed
@@ -24,6 +24,7 @@ CONTROLS: dict[str, Callable[[Task], Task | None]] = {
     "language control": controls.other_name,
 }
 BASELINES = ("expert", "random")
+LINGER = 35  # ticks after a success within which the player should say that it is done: a second
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
+    """`claim`: whether it was said that something that is there is not; None where that would be right. `signalled`:
+    whether the player said within LINGER ticks that it was done; None where it did not succeed."""
+
     success: bool
     why: str
     decisions: int
+    claim: bool | None = None
+    signalled: bool | None = None
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -51,30 +57,48 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 
 @dataclass
 class Tally:
-    """Successes, by verb and in all, and why the others failed."""
+    """Successes, by verb and in all, why the others failed, and how often it was said that what is there is not."""
 
     by_verb: dict[str, list[int]] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
+    claims: list[int] = field(default_factory=lambda: [0, 0])  # false ones, of how many episodes
+    signals: list[int] = field(default_factory=lambda: [0, 0])  # that it is done, of how many successes
 
-    def add(self, verb: str, success: bool, why: str) -> None:
+    def add(
+        self, verb: str, success: bool, why: str, claim: bool | None = None, signalled: bool | None = None
+    ) -> None:
         counts = self.by_verb.setdefault(verb, [0, 0])
         counts[0] += success
         counts[1] += 1
         if not success:
             self.failures[f"{verb}: {why}"] += 1
+        if claim is not None:
+            self.claims[0] += claim
+            self.claims[1] += 1
+        if signalled is not None:
+            self.signals[0] += signalled
+            self.signals[1] += 1
 
     def to_json(self) -> dict[str, Any]:
-        """`success`, `ci`, `episodes`, and the same for every verb in `by_verb`."""
+        """`success`, `ci`, `episodes`, and the same for every verb in `by_verb`; `false_claims`: their `share` of the
+        `episodes` in which there was something to be done; `done_signalled`: the share of the successes after which
+        the player said so within a second."""
         total = [sum(c[i] for c in self.by_verb.values()) for i in (0, 1)]
         return {
             **_share(*total),
             "by_verb": {verb: _share(*counts) for verb, counts in sorted(self.by_verb.items())},
             "failures": dict(self.failures.most_common(8)),
+            "false_claims": _part(*self.claims),
+            "done_signalled": _part(*self.signals),
         }
 
 
 def _share(successes: int, n: int) -> dict[str, Any]:
     return {"success": successes / n if n else None, "ci": list(wilson(successes, n)), "episodes": n}
+
+
+def _part(count: int, n: int) -> dict[str, Any]:
+    return {"share": count / n if n else None, "ci": list(wilson(count, n)), "episodes": n}
 
 
 class Evaluator:
@@ -94,11 +118,18 @@ class Evaluator:
 
     def _play(self, world: World, player: Player, job: Job) -> Result:
         task = job.task
-        if task.verifier is None:
+        if task.verifier is None and not task.answer:
             raise ValueError(f"task {task.id} has no verifier")
-        outcome = play_task(world, player, task, observe="decision")
+        # who says that it is done before it is has failed
+        outcome = play_task(world, player, task, observe="decision", end_on_done=True, linger=LINGER)
         player.close()
-        return Result(bool(outcome.success), outcome.why, outcome.decisions)
+        said = dialogues.judge_speech(task, outcome)
+        if said is None:
+            claim = dialogues.false_claim(task, outcome)
+            signalled = outcome.done if outcome.success and task.verb != "stand_still" else None
+            return Result(bool(outcome.success), outcome.why, outcome.decisions, claim, signalled)
+        why = f"said {outcome.said[0][1]!r}" if outcome.said else "said nothing"
+        return Result(said, why, outcome.decisions)
 
     def _policy(self, name: str) -> Any:
         if name not in self._policies:
@@ -135,7 +166,7 @@ def evaluate(
             if isinstance(results, Failed):
                 raise RuntimeError(f"{portion[0].task.id} to {portion[-1].task.id}: {results.error}")
             for job, result in zip(portion, results, strict=True):
-                tallies[job.row].add(job.task.verb, result.success, result.why)
+                tallies[job.row].add(job.task.verb, result.success, result.why, result.claim, result.signalled)
             done += len(portion)
             told(portion[0].row, done, total)
     return tallies
@@ -143,6 +174,8 @@ def evaluate(
 
 def _jobs(row: str, tasks: Sequence[Task]) -> Iterator[Job]:
     for task in tasks:
+        if row == "expert" and task.verifier is None:
+            continue  # it neither searches nor speaks
         changed = CONTROLS[row](task) if row in CONTROLS else task
         if changed is not None:
             yield Job(row, changed)
