@@ -32,7 +32,7 @@ PAIRS: dict[int, tuple[str, str | None]] = {**{number: pair for pair, number in 
 
 SCENE_ROWS = 16  # of a packed scene
 UNCLEAR = 8  # pixels that a fixture is given of which nobody can say what is seen: it moves, or one stands in it, or
-NARROW = 4.0  # it is seen from so far aside, or so much of it is hidden, that less than these columns are left
+NARROW = 5.0  # it is seen from so far aside, or so much of it is hidden, that less than these columns are left
 _COLUMNS, _ROWS = 80, 24  # bins of a packed place
 _STEPS = 16.0  # of a packed pixel count, in an octave: 4 % apart
 _UNIT = 8.0  # map units in a step of a packed distance
@@ -40,8 +40,11 @@ _VIEW = 44.0  # half of what is seen, degrees
 _EYE = 41.0  # map units above the floor
 _STRETCH = 1.2  # the engine's pixels are taller than wide
 _DOORWAY_HEIGHT = 96.0  # map units
-_BUTTON = (0.25, 0.75)  # the part of a panel's width that tells it from the wall
-_BUTTON_HEIGHT = (30.0, 90.0)  # and of its height, map units
+# What tells a switch from the wall is its button: from where to where on the panel's width, as one looks at it, and
+# above the floor, map units. Wide textures are cut off at the panel's end.
+_BUTTON = (0.25, 0.75)
+_BUTTONS = {"SW1BRCOM": (0.75, 1.0), "SW1BRN1": (0.75, 1.0)}
+_BUTTON_HEIGHT = (30.0, 68.0)
 _SAMPLES = 17  # points along a fixture's face that are looked at
 _STEP = 8.0  # map units between the points of a line of sight
 
@@ -238,8 +241,12 @@ def _panels(state: DoomState, labels: npt.NDArray[np.uint8]) -> list[Seen]:
     found = []
     for i, p in enumerate(state.level.panels):
         number = PANEL if i in state.markers else PRESSED
-        (ax, ay), (bx, by) = ((p.x0 + part * (p.x1 - p.x0), p.y0 + part * (p.y1 - p.y0)) for part in _BUTTON)
-        seen = _fixture(state, labels, number, (ax, ay), (bx, by), _BUTTON_HEIGHT)
+        ends = (float(p.x0), float(p.y0)), (float(p.x1), float(p.y1))
+        (ax, ay), (bx, by) = ends
+        if (ax - state.x) * (by - state.y) > (ay - state.y) * (bx - state.x):  # b is on the left
+            (ax, ay), (bx, by) = reversed(ends)
+        start, end = ((ax + t * (bx - ax), ay + t * (by - ay)) for t in _BUTTONS.get(p.texture, _BUTTON))
+        seen = _fixture(state, labels, number, start, end, _BUTTON_HEIGHT)
         if seen is not None:
             found.append(seen)
     return found
@@ -284,7 +291,7 @@ def _fixture(
         row = np.clip((low + high) / 2, 0, height - 1).astype(int)
         wide[labels[row, np.clip(columns * width, 0, width - 1).astype(int)] > 0] = 0.0
     area = wide * (low - high)
-    pixels = float(area.sum()) * 160 * 120 / (height * width)
+    pixels = min(float(area.sum()) / (height * width), 1.0) * 160 * 120
     if pixels < 1.0:
         return None
     if wide.sum() * 160 / width < NARROW:
