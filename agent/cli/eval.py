@@ -76,7 +76,9 @@ def evaluate(
             raise UserError(f"these tasks are played in world {sorted(worlds)[0]!r}, not in {env!r}")
         # wrong names and checkpoints that do not fit are told before processes start
         compose.world_factory(env)
-        scripted = hasattr(compose.load_policy(policy), "start")  # it does not read, so controls say nothing of it
+        loaded = compose.load_policy(policy)
+        labels = getattr(loaded, "labels", False)  # a script may see the labels, too
+        scripted = hasattr(loaded, "start")  # it does not read, so controls say nothing of it
         others = evaluation.BASELINES if scripted else (*evaluation.BASELINES, *evaluation.CONTROLS)
         rows = ["policy", *(row for row in others if baselines and row != policy)]
     with console.progress(screen) as bars:
@@ -84,7 +86,7 @@ def evaluate(
         tallies = evaluation.evaluate(
             chosen,
             partial(compose.load_policy, policy),
-            partial(_open_world, env),
+            partial(_open_world, env, labels),
             workers=workers,
             rows=rows,
             told=lambda row, done, total: bars.update(bar, completed=done, total=total, description=row),
@@ -105,6 +107,9 @@ def evaluate(
     screen.print(_table(policy, {policy: mine, **results}))
     for why, count in list(mine["failures"].items())[:5]:
         screen.print(f"  {count:4d} x {why}", style="dim", markup=False)
+    claims = mine["false_claims"]
+    if claims["share"]:
+        screen.print(f"said that what is there is not: {100 * claims['share']:.1f} % of {claims['episodes']}")
     if json is not None:
         try:
             json.write_text(json_text.dumps(report, indent=2) + "\n")
@@ -113,10 +118,10 @@ def evaluate(
         screen.print(f"Results: {json}", markup=False)
 
 
-def _open_world(name: str) -> World:
+def _open_world(name: str, labels: bool = False) -> World:
     from agent.cli import compose
 
-    return compose.world_factory(name)()
+    return compose.world_factory(name, labels=labels or None)()
 
 
 def _from_suite(name: str, episodes: int, seed: int) -> list[Task]:

@@ -61,8 +61,9 @@ def play(
         from agent.cli.live import LiveLine
         from agent.cli.session import Session
 
-        make_world = compose.world_factory(env, resolution=resolution)
         brain = compose.load_policy(policy)
+        labels = getattr(brain, "labels", False)  # a script may see the labels, too
+        make_world = compose.world_factory(env, resolution=resolution, labels=labels or None)
         first = secrets.randbelow(2**31) if seed is None else seed
         wanted = [instruction.strip()] if instruction else TOUR
         tasks = [compose.instructed(text, env, first + index) for index, text in enumerate(wanted)]
