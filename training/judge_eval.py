@@ -117,7 +117,7 @@ def ask(
     does not answer with one number from 0 to 100 a row."""
     said: list[tuple[float, str]] = []
     for start in range(0, len(frames), BATCH):
-        batch = np.ascontiguousarray(frames[start : start + BATCH])
+        batch = np.array(frames[start : start + BATCH])  # a copy: a mapped file is read-only
         answers = policy.judge(list(instructions[start : start + BATCH]), batch)
         if len(answers) != len(batch):
             raise ValueError(f"the judge gave {len(answers)} answers for {len(batch)} episodes")
