@@ -43,7 +43,12 @@ class CheckpointError(ValueError):
 
 
 def end_of_turn(processor: Any) -> int:
-    """The id that ends a turn of the assistant in the processor's chat template, or the tokenizer's end of text."""
+    """The id that ends a turn of the assistant in the processor's chat template, or the tokenizer's end of text.
+
+    Raises ValueError where the processor has no chat template.
+    """
+    if not getattr(processor, "chat_template", None):
+        raise ValueError("the model's processor has no chat template; take a model that was made for dialogue")
     tokenizer = processor.tokenizer
     mark = "ludens"
     talk = [{"role": "user", "content": [{"type": "text", "text": "x"}]}]
@@ -73,8 +78,8 @@ def messages(context: Context, form: Form, history: int, clean: Any = str) -> li
         content += [{"type": "text", "text": "Wanted:"}, _picture(context.picture), {"type": "text", "text": "\n"}]
     frames = context.frames[-history:]
     past = len(frames) - 1
-    chunks = context.actions[len(context.actions) - past :] if past else ()
-    thoughts = context.thoughts[len(context.thoughts) - past :] if past and context.thoughts else ()
+    chunks = context.actions[-past:] if past else ()
+    thoughts = context.thoughts[-past:] if past else ()
     for i, frame in enumerate(frames):
         content.append(_picture(frame))
         at = i - (past - len(chunks))
@@ -106,9 +111,7 @@ class Cleaner:
 
 def encode_prompts(processor: Any, contexts: Sequence[Context], form: Form, history: int) -> Mapping[str, torch.Tensor]:
     """What the model is given for `contexts`, padded on the left: `input_ids` and `attention_mask` (B, L), and whatever
-    the processor of the model adds. Raises ValueError where the processor has no chat template."""
-    if not getattr(processor, "chat_template", None):
-        raise ValueError("the model's processor has no chat template; take one that was made for dialogue")
+    the processor of the model adds."""
     clean = Cleaner(processor)
     return processor.apply_chat_template(
         [messages(context, form, history, clean) for context in contexts],
@@ -253,7 +256,9 @@ def load_model(name: str | Path, *, device: str | None = None, dtype: torch.dtyp
     safetensors only and no code that comes with a model is run. Raises OSError or ValueError where that does not do.
     """
     from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers.utils import logging as hf_logging
 
+    hf_logging.disable_progress_bar()  # the verbs show their own
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if dtype is None:
         dtype = torch.bfloat16 if device.startswith("cuda") and torch.cuda.is_bf16_supported() else torch.float32
@@ -295,10 +300,12 @@ def save_checkpoint(model: Any, processor: Any, out: Path, manifest: Manifest) -
 
 
 def load_hf(
-    name: str | Path, *, think: Think = "auto", temperature: float = 0.0, device: str | None = None
+    name: str | Path = "", *, think: Think = "auto", temperature: float = 0.0, device: str | None = None
 ) -> VlmPolicy:
     """The policy `hf:NAME`: a checkpoint folder of `agent train bc`, or any image-text-to-text model, which is then
     prompted. Raises OSError or ValueError where it can't be loaded."""
+    if not str(name):
+        raise ValueError("say which model: hf:FOLDER, or hf:NAME of the Hugging Face hub")
     folder = Path(name).expanduser()
     manifest = Manifest.read(folder) if folder.is_dir() else None
     model, processor = load_model(name, device=device)

@@ -7,6 +7,7 @@ trained on the spot; the processors are those of the family, set to a few image 
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -62,20 +63,21 @@ def _byte_level(special: dict[str, str], extra: list[str]) -> Any:
 
 def _sentence_pieces(special: dict[str, Any], extra: list[str]) -> Any:
     """A tokenizer in the manner of Gemma: spaces are letters, unknown characters fall back to bytes."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, trainers
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    made = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    made = Tokenizer(models.BPE(unk_token="<unk>"))
     made.normalizer = normalizers.Replace(" ", "▁")
-    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    from tokenizers import pre_tokenizers
-
     made.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
-    trainer = trainers.BpeTrainer(
-        vocab_size=900, special_tokens=["<unk>", *(f"<0x{i:02X}>" for i in range(256))], show_progress=False
-    )
-    made.train_from_iterator(_corpus(), trainer)
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>", **special)
+    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    pieces = ["<unk>", *(f"<0x{i:02X}>" for i in range(256))]
+    made.train_from_iterator(_corpus(), trainers.BpeTrainer(vocab_size=900, special_tokens=pieces, show_progress=False))
+    # The trainer takes them for marks; the bytes are ordinary pieces.
+    learned = json.loads(made.to_str())["model"]
+    merges = [tuple(merge) for merge in learned["merges"]]
+    fresh = Tokenizer(models.BPE(learned["vocab"], merges, byte_fallback=True, unk_token="<unk>"))
+    fresh.normalizer, fresh.pre_tokenizer, fresh.decoder = made.normalizer, made.pre_tokenizer, made.decoder
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=fresh, unk_token="<unk>", **special)
     wrapped.add_special_tokens({"additional_special_tokens": extra})
     return wrapped
 
@@ -129,7 +131,7 @@ def _qwen3_vl(width: int, layers: int) -> Made:
         },
         vision_config={
             "depth": 2, "hidden_size": width, "intermediate_size": 2 * width, "num_heads": 4, "patch_size": 16,
-            "out_hidden_size": width, "num_position_embeddings": 64, "deepstack_visual_indexes": [0],
+            "out_hidden_size": width, "num_position_embeddings": 64, "initializer_range": 0.1, "deepstack_visual_indexes": [0],
         },
         tie_word_embeddings=True,
         **{f"{name}_token_id": value for name, value in ids.items()},
@@ -219,7 +221,7 @@ def _text(width: int, layers: int, tokenizer: Any) -> dict[str, Any]:
     return {
         "vocab_size": len(tokenizer), "hidden_size": width, "intermediate_size": 3 * width,
         "num_hidden_layers": layers, "num_attention_heads": width // 16, "num_key_value_heads": width // 16,
-        "max_position_embeddings": 4096, "tie_word_embeddings": True, "pad_token_id": tokenizer.pad_token_id,
+        "max_position_embeddings": 4096, "initializer_range": 0.1, "tie_word_embeddings": True, "pad_token_id": tokenizer.pad_token_id,
         "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
     }  # fmt: skip
 
@@ -227,7 +229,7 @@ def _text(width: int, layers: int, tokenizer: Any) -> dict[str, Any]:
 def _siglip(width: int, size: int) -> dict[str, Any]:
     return {
         "hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "image_size": size, "patch_size": 16,
+        "image_size": size, "patch_size": 16, "initializer_range": 0.1,
     }  # fmt: skip
 
 

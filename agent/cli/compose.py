@@ -48,13 +48,16 @@ def world_factory(name: str, **options: Any) -> Callable[[], World]:
 
 
 def load_policy(name: str) -> Any:
-    """A policy by name, by `package.module:Name`, or from a checkpoint folder.
+    """A policy by name, by `NAME:ARGUMENT` such as hf:FOLDER, by `package.module:Name`, or from a checkpoint folder.
 
     Returns an agent.policy.Policy, or a script: something with `start(task)` that sees ground truth.
     """
     try:
         if is_path(name):
             return plugins.load("policy", "small")(Path(name).expanduser())
+        registered, _, argument = name.partition(":")
+        if argument and registered in plugins.entries("policy"):
+            return plugins.load("policy", registered)(argument)
         return plugins.load("policy", name)()
     except (ValueError, OSError) as error:
         raise UserError(f"policy {name!r}: {error}") from error

@@ -1,9 +1,11 @@
-"""`agent train`: make a policy from one configuration file."""
+"""`agent train`: make `small` from one configuration file, or fine-tune any vision-language model."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from training.small import Progress
 
-app = console.verb("Train a policy from one configuration file.", group=True)
+app = console.verb("Train a policy.", group=True)
 
 _RECIPE = Path(__file__).resolve().parents[2] / "training" / "small.yaml"
 
@@ -64,3 +66,68 @@ def small(
         screen.print(f"Checkpoint: {checkpoint}", markup=False)
         screen.print(f'Play it:    agent play "pick up the red key" --policy {checkpoint}', markup=False)
         screen.print(f"Measure it: agent eval --policy {checkpoint}", markup=False)
+
+
+class FormName(StrEnum):
+    """How the model writes actions: with tokens of their own, or as text with the tokenizer that it has."""
+
+    tokens = "tokens"
+    text = "text"
+
+
+@app.command()
+def bc(
+    model: Annotated[str, typer.Option(help="An image-text-to-text model of transformers: a folder, or a hub's name.")],
+    data: Annotated[list[Path], typer.Option(help="A folder with recorded episodes; may be given again.")],
+    out: Annotated[Path, typer.Option(help="The run's folder; the checkpoint is OUT/model.")] = Path("runs/bc"),
+    lora: Annotated[bool, typer.Option("--lora", help="Train low-rank changes, not the whole model.")] = False,
+    rank: Annotated[int, typer.Option(min=1, help="Rank of the low-rank changes.")] = 16,
+    epochs: Annotated[float, typer.Option(help="How often each decision is seen.")] = 1.0,
+    batch: Annotated[int, typer.Option(min=1, help="Decisions in a step.")] = 8,
+    micro: Annotated[int | None, typer.Option(min=1, help="Of these, at a time in memory [default: all].")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate [default: 2e-5, with --lora 2e-4].")] = None,
+    history: Annotated[int, typer.Option(min=1, max=64, help="Frames that a prompt shows.")] = 4,
+    gamma: Annotated[float, typer.Option(help="An action repeated for the k-th time weighs gamma^(k-1).")] = 1.0,
+    form: Annotated[FormName, typer.Option(help="Actions as tokens of their own, or as plain text.")] = FormName.tokens,
+    failures: Annotated[bool, typer.Option("--failures", help="Learn from failed episodes too.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare batches.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the order of the decisions.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is in OUT.")] = False,
+    json: console.Json = False,
+) -> None:
+    """Fine-tune any image-text-to-text model on recorded episodes, so that it plays (docs/models.md).
+
+    With a GPU it computes in bf16 and recomputes activations; torchrun makes it use several. A killed run loses a
+    minute or so: the same command with --resume goes on. TensorBoard logs are in OUT/tensorboard.
+
+    \b
+    Examples:
+      agent record --policy expert --episodes 1000 --out data/basic
+      agent train bc --model Qwen/Qwen3-VL-2B-Instruct --data data/basic --lora --out runs/qwen
+      agent play "pick up the red key" --policy hf:runs/qwen/model
+    """
+    screen = console.console(machine=json)
+    with screen.status("starting"):
+        from training.bc import BcRecipe, train_bc
+        from training.episodes import EpisodeError
+
+    with console.progress(screen) as bars:
+        bar = bars.add_task("cloning", total=None, note="")
+
+        def told(done: int, total: int, figures: Mapping[str, Any]) -> None:
+            note = "  ".join(f"{name} {value:.3g}" for name, value in figures.items())
+            bars.update(bar, completed=done, total=total, note=note)
+
+        try:
+            recipe = BcRecipe(
+                model, tuple(map(str, data)), lora=lora, rank=rank, epochs=epochs, batch=batch, micro=micro, rate=lr,
+                history=history, gamma=gamma, form=form.value, failures=failures, workers=workers, seed=seed,
+            )  # fmt: skip
+            checkpoint = train_bc(recipe, out, resume=resume, told=told)
+        except (ValueError, OSError, EpisodeError) as error:
+            raise UserError(str(error)) from error
+    if json:
+        console.print_json({"checkpoint": str(checkpoint)})
+    else:
+        screen.print(f"Checkpoint: {checkpoint}", markup=False)
+        screen.print(f'Play it:    agent play "pick up the red key" --policy hf:{checkpoint}', markup=False)
