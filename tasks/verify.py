@@ -233,7 +233,7 @@ class Shoot(_Watch):
 
 
 class Look(_Watch):
-    """Look up or down by at least 12 degrees for 8 ticks; the other way is a failure."""
+    """Look up or down by at least 12 degrees for 8 ticks; the other way is a failure, but where one looked so before."""
 
     guard_stand = False
 
@@ -241,10 +241,15 @@ class Look(_Watch):
         super().__init__()
         self._sign = {"up": 1.0, "down": -1.0}[direction]
         self._since: int | None = None
+        self._wrong = -LOOK_ANGLE
+
+    def _start(self, state: DoomState) -> None:
+        super()._start(state)
+        self._wrong = min(self._wrong, state.pitch * self._sign - LOOK_ANGLE / 2)
 
     def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
         pitch = state.pitch * self._sign
-        if pitch <= -LOOK_ANGLE:
+        if pitch <= self._wrong:
             return Verdict(False, "looked the other way")
         if pitch < LOOK_ANGLE:
             self._since = None

@@ -86,7 +86,8 @@ def test_open_enter_and_look() -> None:
     assert judge("enter", state(), state(x=650), room=1) is None
     assert judge("enter", state(), state(x=657), room=1) is True
     assert judge("look", state(pitch=13), state(tick=8, pitch=13), direction="up") is True
-    assert judge("look", state(pitch=13), direction="down") is False
+    assert judge("look", state(), state(tick=4, pitch=13), direction="down") is False
+    assert judge("look", state(pitch=13), state(tick=4, pitch=10), direction="down") is None  # it did so before
 
 
 @pytest.mark.parametrize(
