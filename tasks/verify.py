@@ -233,7 +233,7 @@ class Shoot(_Watch):
 
 
 class Look(_Watch):
-    """Look up or down by at least 12 degrees for 8 ticks; the other way is a failure, but where one looked so before."""
+    """Look up or down by at least 12 degrees for 8 ticks; the other way is a failure, unless one did so before."""
 
     guard_stand = False
 

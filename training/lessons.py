@@ -237,8 +237,8 @@ class Lessons:
             if question is not None:
                 words = mistyped(rng, split(question.text))
                 add(Asked(words, memory=split(question.memory, "memory")), words_of(ANSWER, spell(question.answer)))
-        if rng.random() < mix.captions:
-            add(Asked(), words_of(CAPTION, spell(questions.caption(scene))))
+        if rng.random() < mix.captions and (caption := questions.caption(scene)):
+            add(Asked(), words_of(CAPTION, spell(caption)))
         if rng.random() < mix.proposals and (proposal := proposals.propose(rng, scene)) is not None:
             add(Asked(), words_of(PROPOSE, spell(proposal)))
         return asked, texts, wanted
