@@ -15,6 +15,8 @@ from agent import codec
 
 Made = tuple[Any, Any]  # the model and its processor
 
+SPREAD = 0.1  # of the first weights: with the families' 0.02 so narrow a model is long in finding where to look
+
 WORDS = (
     "think: act: say: You see a 3D world and control it with keyboard and mouse. Instruction: go to face pick up shoot "
     "look touch press the red green blue yellow key torch imp armor column lamp map barrel panel Now: I see it done "
@@ -131,7 +133,8 @@ def _qwen3_vl(width: int, layers: int) -> Made:
         },
         vision_config={
             "depth": 2, "hidden_size": width, "intermediate_size": 2 * width, "num_heads": 4, "patch_size": 16,
-            "out_hidden_size": width, "num_position_embeddings": 64, "initializer_range": 0.1, "deepstack_visual_indexes": [0],
+            "out_hidden_size": width, "num_position_embeddings": 64, "deepstack_visual_indexes": [0],
+            "initializer_range": SPREAD,
         },
         tie_word_embeddings=True,
         **{f"{name}_token_id": value for name, value in ids.items()},
@@ -221,7 +224,8 @@ def _text(width: int, layers: int, tokenizer: Any) -> dict[str, Any]:
     return {
         "vocab_size": len(tokenizer), "hidden_size": width, "intermediate_size": 3 * width,
         "num_hidden_layers": layers, "num_attention_heads": width // 16, "num_key_value_heads": width // 16,
-        "max_position_embeddings": 4096, "initializer_range": 0.1, "tie_word_embeddings": True, "pad_token_id": tokenizer.pad_token_id,
+        "max_position_embeddings": 4096, "initializer_range": SPREAD, "tie_word_embeddings": True,
+        "pad_token_id": tokenizer.pad_token_id,
         "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
     }  # fmt: skip
 
@@ -229,7 +233,7 @@ def _text(width: int, layers: int, tokenizer: Any) -> dict[str, Any]:
 def _siglip(width: int, size: int) -> dict[str, Any]:
     return {
         "hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "image_size": size, "patch_size": 16, "initializer_range": 0.1,
+        "image_size": size, "patch_size": 16, "initializer_range": SPREAD,
     }  # fmt: skip
 
 
