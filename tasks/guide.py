@@ -88,12 +88,18 @@ class Guide:
         self._found = False
         self._colours: list[str] = []  # of the kind that is named, in the order in which they were seen
         self._stage = 0
-        self._succeeded = self._told = False
+        self._succeeded = False
+        self._last_word: str | None = None
 
-    def advise(self, state: DoomState) -> Advice:
-        """What to do now. Raises ValueError for a state without labels."""
-        if self._told:
-            return self._finish()
+    def advise(self, state: DoomState, thought: str | None = None) -> Advice:
+        """What to do now. Raises ValueError for a state without labels.
+
+        `thought`: the last one of another who plays. Who has not thought "done" has not said the last word either,
+        and is advised to.
+        """
+        if self._last_word is not None:
+            told = thought is None or thought == "done"
+            return Advice(DONE, NOWHERE, "done", "" if told else self._last_word, done=True)
         if self._verifier is not None and not self._succeeded:
             verdict = self._verifier.update(state)
             self._succeeded = verdict is not None and verdict.success
@@ -139,8 +145,8 @@ class Guide:
         thought = f"{prefix} {move.thought}".strip()
         return Advice(move.tokens, place if move.off is None else (column_of(move.off), ROWS), thought)
 
-    def _finish(self, speech: str = "") -> Advice:
-        self._told = True
+    def _finish(self, speech: str) -> Advice:
+        self._last_word = speech
         return Advice(DONE, NOWHERE, "done", speech, done=True)
 
     def _named_thing(self) -> tuple[str, str | None]:

@@ -231,11 +231,11 @@ class Search:
 
     def _look_around(self, state: DoomState) -> Move:
         if self._mode == "room" and not self._left:
-            number = round(max(0.0, -self._turned) / SEARCH_TURN)
+            number = _turns(max(0.0, -self._turned))
             tokens = _turning(state, -SEARCH_TURN)
         else:
             start = -2 * _LEFT if self._mode == "room" else 0.0
-            number, tokens = round((self._turned - start) / SEARCH_TURN), _turning(state, SEARCH_TURN)
+            number, tokens = _turns(self._turned - start), _turning(state, SEARCH_TURN)
         more = " door" if self._mode == "room" and self._other else ""
         return Move(tokens, f"{self._mode} {number}{more}")
 
@@ -287,6 +287,11 @@ def _farthest(state: DoomState) -> float:
     floors = {off: _floor(state, off) for off in _VIEW}
     far = max(floors.values())
     return min((off for off, floor in floors.items() if floor >= 0.8 * far), key=abs)
+
+
+def _turns(degrees: float) -> int:
+    """How many decisions it takes to turn so far; the first of an episode turns by half."""
+    return int((degrees + SEARCH_TURN / 4) // SEARCH_TURN)
 
 
 def _level(state: DoomState) -> float:
