@@ -8,13 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent import codec
 from agent.policy import Context
-from agent.small import CheckpointError, SmallPolicy, load_small, words
-from agent.small.model import FIELDS, SmallConfig, SmallModel
-from agent.small.policy import PATIENCE, is_stuck, load_model, save_small
+from agent.small import CheckpointError, SmallPolicy, layout, load_small, words
+from agent.small.layout import ACT, CAPTION, spell
+from agent.small.model import Memory, SmallConfig, SmallModel
+from agent.small.policy import PATIENCE, asked_of, is_stuck, load_model, read_place, save_small, write_place
+from agent.small.prompt import Asked
+from agent.small.turn import Turn
+from agent.small.vocabulary import VOCABULARY
 from envs.action import Action
+from training.lessons import Text, assemble, decision, words_of
+from training.stage import ALLOWED
 
 TINY = SmallConfig(width=32, heads=2, layers=2, text_layers=1, channels=(16, 32))
 
@@ -31,42 +39,117 @@ def frames(count: int) -> torch.Tensor:
     return torch.randint(0, 256, (count, 3, 120, 160), dtype=torch.uint8, generator=generator)
 
 
+def played() -> list[Context]:
+    """Contexts in the middle of play, of different lengths."""
+    pictures = frames(3).permute(0, 2, 3, 1).numpy()
+    chunks = [codec.decode(codec.tokens_of(turn=t, forth=1)).actions for t in (16.0, -4.0, 0.0)]
+    thoughts = ("step 1 go to red key (40, 20)", "", "look around 3 (7, 12)")
+    return [
+        Context((pictures[0],), "go to the red key"),
+        Context(tuple(pictures), "shoot the imp, please", tuple(chunks[:2]), thoughts[:2]),
+        Context(tuple(pictures), "", tuple(chunks), thoughts, picture=pictures[1]),
+    ]
+
+
+def replayed(turn: Turn) -> Text:
+    """What the trainer makes of a turn that was written."""
+    again, choices = Turn(turn.role, turn.think), []
+    for token in turn.tokens:
+        choices.append(again.choice)
+        again.add(token)
+    return Text([turn.role, *turn.tokens], choices, [1.0] * len(choices))
+
+
 @torch.no_grad()
 def test_the_trainer_and_the_player_see_the_same_thing(model: SmallModel) -> None:
-    """Decoding token by token gives the tokens that are likeliest in the trainer's batch, for several instructions."""
-    texts = ["go to the red key", "shoot the imp", "", "look up"]
-    table, ids = (torch.from_numpy(a) for a in words.encode(texts))
-    text, mask = model.read(table, ids)
-    image = model.see(frames(2))
-    tokens = model.decide(image.repeat_interleave(2, 0), text, mask)
-    logits = model.write(image, text, mask, tokens)
-    for field, values in enumerate(logits):
-        assert values.shape == (4, FIELDS[field])
-        assert (values.argmax(-1) == tokens[:, field]).all()
+    """What the player writes has, token by token, the log-probability that the trainer's packed batch gives it."""
+    contexts = played()
+    policy = SmallPolicy(model, device="cpu", think=6)
+    memory = policy._memory([c.frames[-1] for c in contexts], [asked_of(c) for c in contexts])
+    turns = [Turn(ACT, 6) for _ in contexts]
+    written = policy.writer.write(memory, turns)
+    pictures = np.stack([c.frames[-1] for c in contexts])
+    rows = [[Asked(), asked_of(c)] for c in contexts]  # packed behind another prompt
+    texts = [[words_of(CAPTION, spell("red key")), replayed(turn)] for turn in turns]
+    batch = assemble(pictures, rows, texts)
+    text, pack = model.read(batch.prompt)
+    hidden = model.write(Memory(model.see(batch.frames), text, pack), batch.tokens, batch.order, batch.pack)
+    logits = model.logits(hidden[batch.rows, batch.columns]) + ALLOWED[batch.choices]
+    logp = logits.log_softmax(-1)[torch.arange(len(batch.targets)), batch.targets]
+    for row, (turn, scores) in enumerate(zip(turns, written, strict=True)):
+        trained = logp[batch.rows == row].tolist()[len(texts[row][0].choices) :]
+        assert trained == pytest.approx(scores, abs=1e-4)
+
+
+def test_a_batch_decides_as_one_by_one(model: SmallModel) -> None:
+    policy = SmallPolicy(model, device="cpu")
+    contexts = played()
+    assert policy.act(contexts) == [policy.act([c])[0] for c in contexts]
+
+
+def test_transformers_loads_it_and_writes_the_same(model: SmallModel, tmp_path: Path) -> None:
+    from agent.small.hf import load_generated
+
+    save_small(model, tmp_path / "made")
+    ours, theirs = load_small(tmp_path / "made"), load_generated(tmp_path / "made")
+    contexts = played()
+    assert ours.act(contexts) == theirs.act(contexts)
+    assert type(theirs.hf).__name__ == "SmallForImageTextToText"
 
 
 @torch.no_grad()
-def test_an_instruction_is_read_alike_alone_and_in_a_batch(model: SmallModel) -> None:
-    texts = ["pick up the yellow map", "face the torch"]
-    together, _ = model.read(*(torch.from_numpy(a) for a in words.encode(texts)))
-    alone, mask = model.read(*(torch.from_numpy(a) for a in words.encode(texts[1:])))
-    used = mask[0, 0, 0]
-    torch.testing.assert_close(together[1][used], alone[0][used], atol=1e-5, rtol=1e-4)
+def test_later_tokens_do_not_change_earlier_ones(model: SmallModel) -> None:
+    def logits(last: int) -> torch.Tensor:
+        text = decision((3, 4, 5, 2, 1, last))
+        batch = assemble(np.zeros((1, 120, 160, 3), np.uint8), [[Asked(["key"])]], [[text]])
+        read, pack = model.read(batch.prompt)
+        return model.write(Memory(model.see(batch.frames), read, pack), batch.tokens, batch.order, batch.pack)
+
+    torch.testing.assert_close(logits(0), logits(1))
 
 
-def test_later_fields_do_not_change_earlier_ones(model: SmallModel) -> None:
-    table, ids = (torch.from_numpy(a) for a in words.encode(["go to the red key"]))
-    text, mask = model.read(table, ids)
-    image = model.see(frames(1))
-    first = torch.zeros(1, len(FIELDS), dtype=torch.long)
-    for field in range(1, len(FIELDS)):
-        second = first.clone()
-        second[0, field] = 1
-        for earlier, (a, b) in enumerate(
-            zip(model.write(image, text, mask, first), model.write(image, text, mask, second), strict=True)
-        ):
-            if earlier <= field:
-                torch.testing.assert_close(a, b)
+@torch.no_grad()
+def test_prompts_of_a_row_do_not_see_each_other(model: SmallModel) -> None:
+    pictures = np.zeros((1, 120, 160, 3), np.uint8)
+
+    def hidden(other: str) -> torch.Tensor:
+        rows = [[Asked(other.split()), Asked(["torch"])]]
+        batch = assemble(pictures, rows, [[decision((0,) * 6), decision((1,) * 6)]])
+        read, pack = model.read(batch.prompt)
+        out = model.write(Memory(model.see(batch.frames), read, pack), batch.tokens, batch.order, batch.pack)
+        return out[0, len(decision((0,) * 6).choices) :]
+
+    torch.testing.assert_close(hidden("red key"), hidden("blue imp"), atol=1e-5, rtol=1e-4)
+
+
+def test_whatever_it_writes_can_be_read(model: SmallModel) -> None:
+    """The grammar holds with random weights, in every role and with any budget."""
+    pictures = list(frames(2).permute(0, 2, 3, 1).numpy())
+    for think in (0, 1, 12):
+        policy = SmallPolicy(model, device="cpu", think=think, temperature=2.0)
+        for decision_made in policy.act(played()):
+            words_only = read_place(decision_made.thought)[0]
+            assert len(words_only.split()) <= think
+            assert set(words_only.split()) <= set(VOCABULARY)
+    policy = SmallPolicy(model, device="cpu")
+    assert all(set(t.split()) <= set(VOCABULARY) for t in policy.answer(pictures, ["what is it?", ""]))
+    assert all(set(t.split()) <= set(VOCABULARY) for t in policy.propose(pictures, 3))
+    assert len(policy.caption(pictures)) == 2
+    value, reason = policy.judge(["go to the key"], np.zeros((1, 8, 120, 160, 3), np.uint8))[0]
+    assert 0.0 <= value <= 100.0
+    assert set(reason.split()) <= set(VOCABULARY)
+
+
+@given(st.integers(0, 79), st.integers(0, 24), st.sampled_from(["", "look around 3", "step 2 go to red key"]))
+def test_places_survive_a_thought(column: int, row: int, text: str) -> None:
+    assert read_place(write_place(text, (column, row))) == (text, (column, row))
+
+
+def test_every_token_has_a_name() -> None:
+    assert len({layout.name(i) for i in range(layout.FIRST_WORD + len(VOCABULARY))}) == layout.FIRST_WORD + len(
+        VOCABULARY
+    )
+    assert len(VOCABULARY) == len(set(VOCABULARY)) <= layout.MOST_WORDS
 
 
 def test_the_policy_is_pure(model: SmallModel) -> None:

@@ -183,7 +183,7 @@ class SmallModel(nn.Module):
         self.head = nn.Linear(width, SIZE)
         self.segment = nn.Linear(width, 16 * (config.kinds + config.colours))
         for table in (self.ngrams, self.embed, *self.past):
-            nn.init.normal_(table.weight, std=0.05)  # type: ignore[arg-type]
+            nn.init.normal_(table.weight, std=0.05)
 
     def see(self, frames: Tensor) -> Tensor:
         """Image tokens (N, 80, width) of uint8 frames (N, 3, 120, 160)."""

@@ -28,6 +28,7 @@ from agent.small.writer import Writer, chance
 FORMAT = 2
 SHIPPED = Path(__file__).parent / "checkpoint"
 MANIFEST, WEIGHTS = "manifest.json", "model.safetensors"
+_PREFIX = "small."  # of the weights' names, as transformers wants them
 FRAME_SIZE = (120, 160)
 TICK_HZ = 35.0
 PATIENCE = 6  # decisions that lead nowhere before chance may help
@@ -46,7 +47,11 @@ def save_small(
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     # half precision halves the file; the policy computes in single precision again
-    save_file({k: v.detach().half().contiguous().cpu() for k, v in model.state_dict().items()}, part / WEIGHTS)
+    weights = {_PREFIX + k: v.detach().half().contiguous().cpu() for k, v in model.state_dict().items()}
+    save_file(weights, part / WEIGHTS, {"format": "pt"})
+    # what transformers reads, see agent.small.hf
+    hf = {"model_type": "ludens-small", "architectures": ["SmallForImageTextToText"], "dtype": "float16"}
+    (part / "config.json").write_text(json.dumps({**hf, **model.config.to_json()}, indent=2) + "\n")
     manifest = {
         "format": FORMAT,
         "model": "ludens-small",
@@ -90,7 +95,7 @@ def load_model(folder: Path) -> SmallModel:
     manifest = read_manifest(folder)
     try:
         model = SmallModel(SmallConfig.from_json(manifest["config"]))
-        model.load_state_dict({k: v.float() for k, v in load_file(folder / WEIGHTS).items()})
+        model.load_state_dict({k.removeprefix(_PREFIX): v.float() for k, v in load_file(folder / WEIGHTS).items()})
     except (KeyError, TypeError, RuntimeError, OSError, ValueError) as error:
         raise CheckpointError(f"{folder}: the weights do not fit the manifest: {str(error).splitlines()[0]}") from error
     return model

@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agent.small.layout import PLACE, SIZE, STARTS
+from agent.small.layout import PLACE, SIZE
 from agent.small.model import Memory, SmallModel
-from agent.small.turn import CHOICES, Turn
+from agent.small.turn import CHOICES, FIELD, Turn
 
-_NO_CHANCE = STARTS[PLACE]  # chance has no say in where a thing is seen, nor in words
+_FIRST_ACTION = FIELD + PLACE  # chance has no say in where a thing is seen, nor in words
+_IDS = tuple([i for first, end in ranges for i in range(first, end)] for ranges in CHOICES)
 
 
 @dataclass
@@ -41,8 +42,10 @@ class Writer:
 
     def __init__(self, model: SmallModel) -> None:
         self._model = model
-        self._heads = model.config.heads
+        self._split = model.config.heads
         self._width = model.config.width
+        head = model.head
+        self._heads = [(head.weight.detach()[ids], head.bias.detach()[ids]) for ids in _IDS]
 
         def both(module: torch.nn.Module) -> tuple[Tensor, Tensor]:
             return module.weight.detach(), module.bias.detach()  # type: ignore[operator]
@@ -89,43 +92,34 @@ class Writer:
             for number, (layer, (text, seen)) in enumerate(zip(self._layers, looks, strict=True)):
                 x, past[number] = self._layer(layer, x, past[number], text, seen, mask)
             hidden = self._model.norm(x)[:, 0]
-            chosen = []
-            whole = None
+            chosen = [0] * rows
             for row, turn in enumerate(turns):
                 if turn.done:
-                    chosen.append(0)
                     continue
-                ranges = CHOICES[turn.choice]
-                if len(ranges) == 1 and ranges[0][1] - ranges[0][0] == 1:  # there is but one
-                    token, score = ranges[0][0], 0.0
-                else:
-                    if rows == 1 and len(ranges) == 1:
-                        first, end = ranges[0]
-                        logits = F.linear(
-                            hidden[0], self._model.head.weight[first:end], self._model.head.bias[first:end]
-                        )
-                    else:
-                        if whole is None:
-                            whole = self._model.head(hidden)
-                        logits = torch.cat([whole[row, first:end] for first, end in ranges])
-                    ids = [i for first, end in ranges for i in range(first, end)] if len(ranges) > 1 else None
-                    logp = torch.log_softmax(logits, -1)
-                    heat = temperature[row] if temperature is not None else 0.0
-                    if heat and noise is not None and (words or (ranges[0][0] >= _NO_CHANCE and len(ranges) == 1)):
-                        here = noise[row, step, : len(logp)].clip(1e-9, 1 - 1e-6)
-                        gumbel = torch.from_numpy(-np.log(-np.log(here))).to(logp)
-                        index = int((logp + heat * gumbel).argmax())
-                    else:
-                        index = int(logp.argmax())
-                    token = ids[index] if ids else ranges[0][0] + index
-                    score = float(logp[index])
-                turn.add(token)
+                choice = turn.choice
+                heat = temperature[row] if temperature is not None and (words or choice >= _FIRST_ACTION) else 0.0
+                numbers = noise[row, step] if heat and noise is not None else None
+                chosen[row], score = self._choose(hidden[row], choice, heat, numbers)
+                turn.add(chosen[row])
                 scores[row].append(score)
-                chosen.append(token)
             if all(turn.done for turn in turns):
                 return scores
             tokens = torch.tensor(chosen, device=image.device)[:, None]
             step += 1
+
+    def _choose(
+        self, hidden: Tensor, choice: int, heat: float, noise: npt.NDArray[np.float32] | None
+    ) -> tuple[int, float]:
+        """A token among those of a choice, and its log-probability."""
+        ids, (weight, bias) = _IDS[choice], self._heads[choice]
+        if len(ids) == 1:
+            return ids[0], 0.0
+        logp = torch.log_softmax(F.linear(hidden, weight, bias), -1)
+        drawn = logp
+        if noise is not None:
+            drawn = logp + heat * torch.from_numpy(-np.log(-np.log(noise[: len(ids)].clip(1e-9, 1 - 1e-6)))).to(logp)
+        index = int(drawn.argmax())
+        return ids[index], float(logp[index])
 
     def _layer(
         self,
@@ -137,7 +131,7 @@ class Writer:
         mask: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """One layer for the newest token x (B, 1, width); `past` (2, B, heads, before, size) grows by it."""
-        shape, heads, width = x.shape, self._heads, (self._width,)
+        shape, heads, width = x.shape, self._split, (self._width,)
         qkv = F.linear(F.layer_norm(x, width, *w.own_norm), *w.own_qkv).view(shape[0], 1, 3, heads, -1)
         q, kv = qkv[:, :, 0].transpose(1, 2), qkv[:, :, 1:].permute(2, 0, 3, 1, 4)
         past = kv if past is None else torch.cat([past, kv], 3)

@@ -1,0 +1,198 @@
+"""`small` as a model of transformers, which `AutoModelForImageTextToText.from_pretrained(FOLDER)` loads.
+
+Importing this module registers the architecture "ludens-small". The player's own loop (agent.small.writer) writes the
+same tokens several times faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    GenerationConfig,
+    GenerationMixin,
+    LogitsProcessor,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.cache_utils import DynamicCache
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from agent.policy import Context, Decision
+from agent.small.layout import ACT, END, PAD, SIZE
+from agent.small.model import Memory, Prompt, SmallConfig, SmallModel
+from agent.small.policy import SHIPPED, THINK, SmallPolicy, asked_of, decision_of, is_stuck
+from agent.small.prompt import pack
+from agent.small.turn import CHOICES, Turn
+
+MODEL_TYPE = "ludens-small"
+_INPUTS = ("pixel_values", "table", "ids", "places", "pack", "past", "ages", "pictures", "holders")
+
+
+class SmallHfConfig(PreTrainedConfig):
+    """The sizes of agent.small.model.SmallConfig."""
+
+    model_type = MODEL_TYPE
+
+    def __init__(self, **sizes: Any) -> None:
+        defaults = asdict(SmallConfig())
+        for name, value in defaults.items():
+            setattr(self, name, sizes.pop(name, list(value) if isinstance(value, tuple) else value))
+        sizes.setdefault("vocab_size", SIZE)
+        sizes.setdefault("eos_token_id", END)
+        sizes.setdefault("pad_token_id", PAD)
+        sizes.setdefault("tie_word_embeddings", False)
+        super().__init__(**sizes)
+
+    @property
+    def num_hidden_layers(self) -> int:
+        return int(self.layers)
+
+    def sizes(self) -> SmallConfig:
+        return SmallConfig.from_json({name: getattr(self, name) for name in asdict(SmallConfig())})
+
+
+class SmallForImageTextToText(PreTrainedModel, GenerationMixin):
+    """SmallModel with the interface of transformers.
+
+    Beside `input_ids` (B, L), which begin with a role's mark, it takes `pixel_values` uint8 (B, 3, 120, 160) and the
+    arrays of agent.small.model.Prompt with one prompt a row.
+    """
+
+    config_class = SmallHfConfig
+    base_model_prefix = "small"
+    main_input_name = "input_ids"
+
+    def __init__(self, config: SmallHfConfig) -> None:
+        super().__init__(config)
+        self.small = SmallModel(config.sizes())
+        self.post_init()
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        """SmallModel sets its own."""
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        return self.small.embed
+
+    def get_output_embeddings(self) -> torch.nn.Module:
+        return self.small.head
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        pixel_values: Tensor | None = None,
+        past_key_values: DynamicCache | None = None,
+        labels: Tensor | None = None,
+        **rest: Any,
+    ) -> CausalLMOutputWithPast:
+        """Logits (B, L, SIZE); with `labels` (B, L), -100 where nothing counts, the loss as well."""
+        small = self.small
+        cache = past_key_values if past_key_values is not None else DynamicCache()
+        seen = cache.get_seq_length()
+        looks = getattr(cache, "looks", None)
+        if looks is None:
+            looks = self._look(pixel_values, rest)
+            cache.looks = looks  # type: ignore[attr-defined]
+        mask, layers = looks
+        order = torch.arange(seen, seen + input_ids.shape[1], device=input_ids.device)
+        x = small.token(input_ids, order)
+        for number, (layer, (text, image)) in enumerate(zip(small.layers, layers, strict=True)):
+            own: Any = layer.own
+            key, value = own.memory(own.norm(x))
+            key, value = cache.update(key, value, number)
+            earlier = torch.ones(x.shape[1], key.shape[2], dtype=torch.bool, device=x.device).tril(seen)
+            x = own(x, (key, value), earlier)
+            x = layer.feed(layer.image(layer.text(x, text, mask), image))  # type: ignore[operator]
+        logits = small.logits(small.norm(x))
+        loss = None
+        if labels is not None:
+            loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=cache)
+
+    def _look(self, pixels: Tensor | None, rest: Mapping[str, Any]) -> tuple[Tensor, list[Any]]:
+        """What every layer reads and sees, once for an output."""
+        if pixels is None:
+            raise ValueError("small needs pixel_values")
+        prompt = Prompt(**{name: rest.get(name) for name in _INPUTS[1:]})  # type: ignore[arg-type]
+        text, owner = self.small.read(prompt)
+        memory = Memory(self.small.image_norm(self.small.see(pixels)), text, owner)
+        layers = [
+            (layer.text.memory(memory.text), layer.image.memory(memory.image))  # type: ignore[union-attr,operator]
+            for layer in self.small.layers
+        ]
+        return (memory.pack == 0)[:, None, None, :], layers
+
+    def prepare_inputs_for_generation(  # type: ignore[override]
+        self, input_ids: Tensor, past_key_values: Any = None, **rest: Any
+    ) -> dict[str, Any]:
+        if past_key_values is not None and past_key_values.get_seq_length():
+            input_ids = input_ids[:, past_key_values.get_seq_length() :]
+        inputs = {name: rest[name] for name in _INPUTS if name in rest}
+        return {"input_ids": input_ids, "past_key_values": past_key_values, "use_cache": True, **inputs}
+
+    def _validate_model_kwargs(self, model_kwargs: dict[str, Any]) -> None:
+        """The prompt's arrays are named in `_INPUTS`."""
+
+
+AutoConfig.register(MODEL_TYPE, SmallHfConfig, exist_ok=True)
+AutoModelForImageTextToText.register(SmallHfConfig, SmallForImageTextToText, exist_ok=True)
+
+
+class TurnRules(LogitsProcessor):
+    """Lets each row write only what its turn allows; follows the turns as they grow."""
+
+    def __init__(self, turns: Sequence[Turn]) -> None:
+        self._turns = turns
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        masked = torch.full_like(scores, -torch.inf)
+        for row, turn in enumerate(self._turns):
+            if len(turn.tokens) < input_ids.shape[1] - 1 and not turn.done:
+                turn.add(int(input_ids[row, -1]))
+            for first, end in ((END, END + 1),) if turn.done else CHOICES[turn.choice]:
+                masked[row, first:end] = scores[row, first:end]
+        return masked  # type: ignore[return-value]
+
+
+class GeneratedSmall(SmallPolicy):
+    """`small` played through transformers' `generate`: slower than SmallPolicy, with the same decisions."""
+
+    def __init__(self, hf: SmallForImageTextToText, **how: Any) -> None:
+        super().__init__(hf.small, **how)
+        self.hf = hf.eval().to(self.device)
+
+    @torch.inference_mode()
+    def act(self, contexts: Sequence[Context]) -> list[Decision]:
+        if self.temperature or any(map(is_stuck, contexts)):
+            return super().act(contexts)  # chance is the player's own
+        frames = torch.stack([torch.from_numpy(c.frames[-1]) for c in contexts]).permute(0, 3, 1, 2)
+        prompt = pack([[asked_of(c)] for c in contexts])
+        arrays = {name: value.to(self.device) for name, value in vars(prompt).items() if value is not None}
+        turns = [Turn(ACT, self.think) for _ in contexts]
+        out = self.hf.generate(
+            input_ids=torch.full((len(contexts), 1), ACT, device=self.device),
+            pixel_values=frames.to(self.device),
+            **arrays,
+            generation_config=GenerationConfig(
+                max_new_tokens=32, do_sample=False, eos_token_id=END, pad_token_id=PAD, use_cache=True
+            ),
+            logits_processor=[TurnRules(turns)],
+        )
+        for row, turn in zip(out.tolist(), turns, strict=True):
+            if not turn.done:
+                turn.add(row[len(turn.tokens) + 1])
+        return [decision_of(turn) for turn in turns]
+
+
+def load_generated(folder: str | Path = SHIPPED, *, think: int = THINK, threads: int = 1) -> GeneratedSmall:
+    """`small` from a checkpoint folder, as transformers loads and runs it."""
+    torch.set_num_threads(threads)
+    hf = AutoModelForImageTextToText.from_pretrained(str(folder), dtype=torch.float32, use_safetensors=True)
+    return GeneratedSmall(hf, think=think)  # type: ignore[arg-type]
