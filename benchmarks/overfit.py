@@ -91,11 +91,8 @@ def main() -> None:
             checkpoint = train_bc(recipe, root / f"{name}-run", told=partial(_note, losses))
             seconds = time.perf_counter() - start
             right = successes(world, load_hf(checkpoint), tasks)
-            print(
-                f"{name:12s} {size / 1e6:8.2f} M  {losses[-1]:15.4f}  {seconds:10.0f}  {before:4d} of {len(tasks[:3]):2d}"
-                f"  {right:4d} of {len(tasks)}",
-                flush=True,
-            )
+            counts = f"{before:4d} of {len(tasks[:3])}  {right:6d} of {len(tasks)}"
+            print(f"{name:12s} {size / 1e6:8.2f} M  {losses[-1]:15.4f}  {seconds:10.0f}  {counts}", flush=True)
         world.close()
 
 

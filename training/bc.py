@@ -286,12 +286,14 @@ def train_bc(
     recipe. Raises ValueError where `out` holds another run or the model does not do, OSError where it is not found and
     EpisodeError where there is nothing to learn from.
     """
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs
     from torch.utils.tensorboard import SummaryWriter
 
     gpu = torch.cuda.is_available()
     bf16 = gpu and torch.cuda.is_bf16_supported()
-    accelerator = Accelerator(mixed_precision="bf16" if bf16 else "no")
+    # Vision towers have layers whose output nobody reads; they get no gradients.
+    parallel = DistributedDataParallelKwargs(find_unused_parameters=True)
+    accelerator = Accelerator(mixed_precision="bf16" if bf16 else "no", kwargs_handlers=[parallel])
     if recipe.batch < accelerator.num_processes:
         raise ValueError(f"batch {recipe.batch} is less than the {accelerator.num_processes} processes")
     _prepare(recipe, out, resume, accelerator)
