@@ -5,15 +5,17 @@ Half of the tasks of each suite are counterparts: what is named is there, or onl
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from agent.runtime import Outcome
-from envs.doom.level import Level
-from envs.doom.levels import generate
+from envs.doom.level import Level, Thing
+from envs.doom.levels import generate, segment_hits
 from envs.doom.things import KINDS
 from tasks.goals import Pair, distractors, targets_of
 from tasks.language import noun_phrase, phrase, read_thing
@@ -92,7 +94,7 @@ def missing(rng: np.random.Generator, verb: str, level_seed: int, themes: Sequen
 
 
 def unclear(rng: np.random.Generator, verb: str, level_seed: int, themes: Sequence[str]) -> Dialogue:
-    """`verb`: "which", a kind of which there are two in different colours, or "clear", its counterpart."""
+    """`verb`: "which", a kind of which two in different colours are in view, or "clear", its counterpart."""
     act = VERBS[rng.integers(len(VERBS))]
     pairs = targets_of(act, "training")
     pair = _draw(rng, [p for p in pairs if p[1] is not None and sum(o[0] == p[0] for o in pairs) > 1])
@@ -106,7 +108,19 @@ def unclear(rng: np.random.Generator, verb: str, level_seed: int, themes: Sequen
     text = phrase(rng, act, noun_phrase(rng, kind, None))
     if verb == "clear":
         return Dialogue(level, text, VerifierSpec(act, {"targets": [0]}), "")
-    return Dialogue(level, text, None, which(kind, [str(c) for _, c in same]))
+    return Dialogue(_facing(level, level.things[:2]), text, None, which(kind, [str(c) for _, c in same]))
+
+
+def _facing(level: Level, things: Sequence[Thing]) -> Level:
+    """The level with two things in view from its start. Raises ValueError where they can't be seen together."""
+    x, y, _ = level.start
+    if any(segment_hits(p, x, y, t.x, t.y, margin=16.0) for p in level.pillars for t in things):
+        raise ValueError("a pillar is between")
+    first, second = (math.degrees(math.atan2(t.y - y, t.x - x)) for t in things)
+    apart = (second - first + 180.0) % 360.0 - 180.0
+    if not 8.0 < abs(apart) < 64.0:
+        raise ValueError("they are not in view together")
+    return replace(level, start=(x, y, round(first + apart / 2) % 360))
 
 
 def asked(rng: np.random.Generator, verb: str, level_seed: int, themes: Sequence[str]) -> Dialogue:

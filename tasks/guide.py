@@ -122,9 +122,6 @@ class Guide:
             self._colours += [c for c in colours_in_view(state, kind) if c not in self._colours]
             if len(self._colours) > 1:
                 return self._finish(dialogues.which(kind, self._colours))
-            if self._colours and self._search.looks_first:
-                move = self._search.advise(state)
-                return Advice(move.tokens, place, f"saw {self._colours[0]} {kind} {move.thought}")
         self._found = self._found or pixels >= SEEN_PIXELS or bool(self._colours)
         if self._question is not None and pixels >= CLEAR_PIXELS:
             return self._finish(dialogues.answer_to(self._question[0], self._named_thing()[0], wanted.pair(state)))

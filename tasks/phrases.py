@@ -36,7 +36,8 @@ TRAINING: dict[str, tuple[str, ...]] = {
         "make contact with {x}", "press yourself against {x}", "go until you hit {x}", "nudge {x}", "rub against {x}",
         "lean on {x}",
         "put a hand on {x}", "make sure that you touch {x}", "walk up to {x} and touch it", "feel {x}", "tap {x}",
-        "go bump into {x}", "run right into {x}", "find {x} and touch it", "get in contact with {x}", "collide with {x}",
+        "go bump into {x}", "run right into {x}", "find {x} and touch it", "get in contact with {x}",
+        "collide with {x}",
     ),
     "shoot": (
         "shoot {x}", "shoot at {x}", "fire at {x}", "kill {x}", "attack {x}", "open fire on {x}", "take down {x}",
@@ -71,7 +72,8 @@ TRAINING: dict[str, tuple[str, ...]] = {
         "go and push the {x}", "activate the {x}", "walk to the {x} and press it", "find the {x} and use it",
         "trigger the {x}", "operate the {x}", "flip the {x}",
         "go to the {x} and press it", "press that one {x}", "get the {x} pressed", "turn on the {x}",
-        "walk to the {x} and use it", "go use that {x}", "pull the {x}", "throw the {x}", "look for the {x} and push it",
+        "walk to the {x} and use it", "go use that {x}", "pull the {x}", "throw the {x}",
+        "look for the {x} and push it",
     ),
     "open": (
         "open {x}", "open up {x}", "go open {x}", "go and open {x}", "get {x} open", "walk to {x} and open it",

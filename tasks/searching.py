@@ -147,7 +147,6 @@ class Search:
 
     def __init__(self) -> None:
         self._mode: Mode = "look"
-        self._first = True
         self._turned = 0.0  # degrees to the right since the turn began
         self._left = False  # whether the look back to the left is done
         self._other = False  # whether another exit than the one that one came by was seen
@@ -171,7 +170,6 @@ class Search:
             if self._mode != "room":
                 self._turned = max(0.0, self._turned)
         self._angle = state.angle
-        self._first = self._first and self._mode == "look" and self._turned < WHOLE_TURN
         level = state.level
         if self._room is None:
             self._room = room_of(level, state.x, state.y)
@@ -182,11 +180,6 @@ class Search:
                     self._room, self._came = other, door
                     self._turn("room")
                     break
-
-    @property
-    def looks_first(self) -> bool:
-        """Whether the first turn is not yet complete."""
-        return self._first
 
     def _inside(self, state: DoomState, door: int, room: int) -> bool:
         (ax, ay), (bx, _) = _jambs(state.level.doors[door].rect, state.level.rooms[room].rect)

@@ -76,7 +76,7 @@ def test_the_trainer_and_the_player_see_the_same_thing(model: SmallModel) -> Non
     hidden = model.write(Memory(model.see(batch.frames), text, pack), batch.tokens, batch.order, batch.pack)
     logits = model.logits(hidden[batch.rows, batch.columns]) + ALLOWED[batch.choices]
     logp = logits.log_softmax(-1)[torch.arange(len(batch.targets)), batch.targets]
-    for row, (turn, scores) in enumerate(zip(turns, written, strict=True)):
+    for row, scores in enumerate(written):
         trained = logp[batch.rows == row].tolist()[len(texts[row][0].choices) :]
         assert trained == pytest.approx(scores, abs=1e-4)
 

@@ -10,22 +10,26 @@ import pytest
 import torch
 
 from agent.small import load_small
-from agent.small.model import COLUMNS
+from agent.small.layout import ACT, COLUMNS, END, FIRST_WORD, GO, say
+from agent.small.words import split
 from envs.doom.things import CLASSES
 from tasks import suites
 from training import stage
 from training.annotate import PAIR_OF, VERBS
 from training.corpus import Corpus, build
 from training.demonstrate import demonstrate
+from training.lessons import Lessons, Mix
 from training.small import MODES, SmallRecipe, train_small
+from training.stage import ALLOWED
 
+SUITES = {"doom-room": 8, "doom-compounds": 2, "doom-missing": 2}
 SIZES = {"width": 32, "heads": 2, "layers": 1, "text_layers": 1}
 
 
 @pytest.fixture(scope="module")
 def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demonstrations")
-    assert len(list(demonstrate(out / "episodes", "doom-room", 3, 8, workers=2))) == 8
+    assert len(list(demonstrate(out / "episodes", SUITES, 3, workers=2))) == sum(SUITES.values())
     return out
 
 
@@ -36,15 +40,17 @@ def corpus(demonstrations: Path) -> Corpus:
 
 def test_held_out_suites_are_out_of_reach(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="held out"):
-        next(demonstrate(tmp_path, "doom-pairs", 0, 1))
+        next(demonstrate(tmp_path, {"doom-pairs": 1}, 0))
 
 
 def test_what_is_recorded_is_not_played_again(demonstrations: Path) -> None:
-    assert list(demonstrate(demonstrations / "episodes", "doom-room", 3, 8, workers=1)) == []
+    assert list(demonstrate(demonstrations / "episodes", SUITES, 3, workers=1)) == []
 
 
 def test_annotations_fit_the_frames(corpus: Corpus) -> None:
-    assert len({len(a) for a in (corpus.frames, corpus.cells, corpus.queries, corpus.places, corpus.tokens)}) == 1
+    arrays = [value for value in vars(corpus).values() if isinstance(value, np.ndarray)]
+    assert len(arrays) == 13
+    assert len({len(array) for array in arrays}) == 1
     seen = 0
     for cells, queries, places in zip(corpus.cells, corpus.queries, corpus.places, strict=True):
         for query, place in zip(queries, places, strict=True):
@@ -69,20 +75,67 @@ def test_one_frame_asks_for_different_things(corpus: Corpus) -> None:
         assert queries[:, 0].max() < len(VERBS)
 
 
+def test_a_decision_is_taught_with_what_was_before_it(corpus: Corpus) -> None:
+    lessons = Lessons([corpus], [1], 0, 0, Mix(silent=0.0))
+    words = [split(text) for text in corpus.instructions]
+    later = np.flatnonzero(np.arange(len(corpus)) - corpus.start >= 3)
+    for row in later[:: len(later) // 20]:
+        acted = corpus.acted[max(corpus.start[row], row - 16) : row].astype(np.int64)
+        asked, text = lessons._own(np.random.default_rng(0), corpus, words, int(row), acted)
+        assert (asked.past == acted).all()
+        assert " ".join(asked.thought) == say(corpus.acted_thought[row - 1].tolist())
+        assert text.tokens[0] == ACT
+        go = text.tokens.index(GO)
+        assert len(text.tokens) - go == 7
+        assert len(text.choices) == len(text.weights) == len(text.tokens) - 1
+
+
+def test_who_succeeded_says_so_and_stops(corpus: Corpus) -> None:
+    said = [say(row.tolist()) for row in corpus.speech if row.any()]
+    assert "done" in said
+    assert any(line.startswith("i see no") for line in said)
+
+
+def test_a_batch_carries_every_role(corpus: Corpus) -> None:
+    batch = Lessons([corpus], [16], 0, 0, Mix(pictures=1.0)).at(0)
+    starts = set(batch.tokens[batch.order == 0].tolist())
+    assert starts >= set(range(ACT, ACT + 4))  # act, answer, caption, propose
+    assert batch.prompt.pictures is not None
+    assert ((batch.targets >= FIRST_WORD) | (batch.targets == END)).any()
+    allowed = ALLOWED[batch.choices, batch.targets]
+    assert (allowed == 0.0).all()  # nothing is taught that the grammar forbids
+
+
+def test_the_same_step_is_the_same_batch(corpus: Corpus) -> None:
+    first, second = (Lessons([corpus], [8], 4, 1).at(7) for _ in range(2))
+    assert (first.tokens == second.tokens).all()
+    assert (first.prompt.table[first.prompt.ids] == second.prompt.table[second.prompt.ids]).all()
+
+
+def test_a_repeated_action_counts_less(corpus: Corpus) -> None:
+    lessons = Lessons([corpus], [1], 0, 0, Mix(gamma=0.5))
+    words = [split(text) for text in corpus.instructions]
+    acted = np.repeat(corpus.advice[5:6].astype(np.int64), 3, 0)
+    _, text = lessons._own(np.random.default_rng(0), corpus, words, 5, acted)
+    assert text.weights[-4:] == [0.125] * 4
+
+
 def _run(corpus: Corpus, out: Path, frames: int, told: object = None) -> None:
     stage.run(
         rank=0,
         workers=1,
         meeting=out / "meeting",
-        mode="cloning",
-        corpora=[corpus],
+        mode="talking",
+        corpora=[(corpus, 1.0)],
+        judged=None,
+        mix=Mix(),
         frames=frames,
         rate=1e-3,
         batch=8,
         sizes=SIZES,
         seed=5,
         parent=None,
-        out=out / "cloning",
+        out=out / "talking",
         log=out / "log",
         told=told or (lambda done, figures: None),  # type: ignore[arg-type]
     )
@@ -104,12 +157,12 @@ def test_a_killed_stage_goes_on_as_if_nothing_happened(
     _run(corpus, tmp_path / "whole", 160)
     with pytest.raises(KilledError):
         _run(corpus, tmp_path / "cut", 160, kill)
-    assert not (tmp_path / "cut" / "cloning").exists()
-    assert (tmp_path / "cut" / "cloning.state").exists()
+    assert not (tmp_path / "cut" / "talking").exists()
+    assert (tmp_path / "cut" / "talking.state").exists()
     _run(corpus, tmp_path / "cut", 160)
-    assert not (tmp_path / "cut" / "cloning.state").exists()
-    first = load_small(tmp_path / "whole" / "cloning").model.state_dict()
-    second = load_small(tmp_path / "cut" / "cloning").model.state_dict()
+    assert not (tmp_path / "cut" / "talking.state").exists()
+    first = load_small(tmp_path / "whole" / "talking").model.state_dict()
+    second = load_small(tmp_path / "cut" / "talking").model.state_dict()
     for name, value in first.items():
         torch.testing.assert_close(value, second[name], atol=1e-6, rtol=0, msg=name)
 
@@ -126,8 +179,10 @@ def test_the_whole_recipe(tmp_path: Path) -> None:
     recipe = SmallRecipe.model_validate(
         {
             "model": SIZES,
-            "demonstrations": {"episodes": 6},
-            "corrections": {"episodes": 4},
+            "demonstrations": {"doom-room": 5, "doom-rooms": 1},
+            "corrections": {"doom-room": 2},
+            "views": {"judge-houses": 2},
+            "judged": {"doom-room": 6},
             "batch": 8,
             **dict.fromkeys(MODES, short),
         }
@@ -136,7 +191,7 @@ def test_the_whole_recipe(tmp_path: Path) -> None:
     checkpoint = train_small(recipe, tmp_path / "run", lambda news: stages.append(news.stage))
     assert [s for s in dict.fromkeys(stages) if s in MODES] == list(MODES)
     manifest = json.loads((checkpoint / "manifest.json").read_text())
-    assert manifest["trained"]["recipe"]["demonstrations"]["episodes"] == 6
+    assert manifest["trained"]["recipe"]["demonstrations"] == {"doom-room": 5, "doom-rooms": 1}
     assert list((tmp_path / "run" / "tensorboard").rglob("events*"))
     stages.clear()
     assert train_small(recipe, tmp_path / "run", lambda news: stages.append(news.stage)) == checkpoint
@@ -156,7 +211,7 @@ def test_the_whole_recipe(tmp_path: Path) -> None:
 def test_a_wrong_recipe_is_refused_by_its_field(tmp_path: Path, text: str, said: str) -> None:
     whole = Path("training/small.yaml").read_text()
     (tmp_path / "recipe.yaml").write_text(
-        text if said == "while parsing" else whole.replace("vision: {frames: 50000, rate: 1.0e-3}", "") + text
+        text if said == "while parsing" else whole.replace("vision: {frames: 60000, rate: 1.0e-3}", "") + text
     )
     with pytest.raises(ValueError, match=said):
         SmallRecipe.load(tmp_path / "recipe.yaml")

@@ -17,7 +17,8 @@ import numpy as np
 from agent import codec
 from agent.inference import Player, Scripted
 from agent.policy import Decision, Policy
-from agent.small.policy import write_place
+from agent.runtime import Step, Subscriber
+from agent.small.policy import read_place, write_place
 from envs.doom.world import DoomState, DoomWorld
 from envs.world import World
 from tasks import suites
@@ -35,17 +36,22 @@ from training.table import Table, portions
 LINGER = 12  # ticks after success, in which one says so and stops
 
 
-class _Watcher:
-    """The guide of one episode: it advises once on every state, whoever asks first."""
+class _Watcher(Subscriber):
+    """The guide of one episode: it advises once on every state, whoever asks first, and hears what is thought."""
 
     def __init__(self, task: Task) -> None:
         self._guide = Guide(task)
         self._last: tuple[int, Advice] | None = None
+        self._thought: str | None = None
 
     def advise(self, state: DoomState) -> Advice:
         if self._last is None or self._last[0] != state.tick:
-            self._last = (state.tick, self._guide.advise(state))
+            self._last = (state.tick, self._guide.advise(state, self._thought))
         return self._last[1]
+
+    def on_step(self, step: Step) -> None:
+        if step.actor == "agent" and step.decision is not None:
+            self._thought = read_place(step.decision.thought)[0]
 
     def decide(self, state: DoomState) -> Decision:
         advice = self.advise(state)
@@ -53,7 +59,7 @@ class _Watcher:
         return Decision(actions, write_place(advice.thought, advice.place), advice.speech, advice.done)
 
 
-class _Walker:
+class _Walker(Subscriber):
     """Walks as the expert does and has no advice."""
 
     def __init__(self, task: Task) -> None:
@@ -93,7 +99,7 @@ class Demonstrator:
         player = player or Disturbed(Scripted(watcher.decide))
         recorder = Recorder(_folder(self._out, task), task=task, policy=self._policy, durable=False)
         outcome = play_task(
-            world, player, task, annotate=notes, subscribers=[recorder], observe="decision", linger=LINGER,
+            world, player, task, annotate=notes, subscribers=[recorder, watcher], observe="decision", linger=LINGER,
             end_on_done=task.verifier is None,
         )  # fmt: skip
         player.close()

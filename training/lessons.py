@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,7 @@ from training.corpus import Corpus
 from training.phrases import PICTURED, PhraseBank, mistyped
 
 _FIELDS = len(STARTS)
+_LOOKS = 0.25  # of the proposals to look up or down that are taught
 _CUT = 8  # pixels around a thing that a picture of it shows
 _CUT_CELLS = 6  # cells that a thing has to cover for a picture of it
 
@@ -94,7 +96,9 @@ class Batch:
     cells: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        moved = {k: v.to(device) if isinstance(v, Tensor | Prompt) else v for k, v in vars(self).items()}
+        moved: dict[str, Any] = {
+            k: v.to(device) if isinstance(v, Tensor | Prompt) else v for k, v in vars(self).items()
+        }
         return Batch(**moved)
 
 
@@ -189,7 +193,10 @@ class Lessons:
     def at(self, step: int) -> Batch:
         """Batch number `step`: it follows from the seed and the rank."""
         rng = np.random.default_rng([self.seed, step, self.rank])
-        frames, cells, asked, texts = [], [], [], []
+        frames: list[npt.NDArray[np.uint8]] = []
+        cells: list[npt.NDArray[np.uint8]] = []
+        asked: list[list[Asked]] = []
+        texts: list[list[Text]] = []
         goals: list[tuple[int, int, Query]] = []  # row, number of the prompt, what is wanted
         for number, (corpus, share) in enumerate(zip(self.corpora, self.shares, strict=True)):
             for row in np.sort(rng.integers(len(corpus), size=share)):
@@ -239,8 +246,11 @@ class Lessons:
                 add(Asked(words, memory=split(question.memory, "memory")), words_of(ANSWER, spell(question.answer)))
         if rng.random() < mix.captions and (caption := questions.caption(scene)):
             add(Asked(), words_of(CAPTION, spell(caption)))
-        if rng.random() < mix.proposals and (proposal := proposals.propose(rng, scene)) is not None:
-            add(Asked(), words_of(PROPOSE, spell(proposal)))
+        if rng.random() < mix.proposals:
+            proposal = proposals.propose(rng, scene)
+            # frames with nothing to act on are many, and teach but one thing
+            if not proposal.startswith("look ") or rng.random() < _LOOKS:
+                add(Asked(), words_of(PROPOSE, spell(proposal)))
         return asked, texts, wanted
 
     def _own(

@@ -20,28 +20,29 @@ class PhraseBank:
     """`each` training phrasings of every query, made when it is first asked for."""
 
     def __init__(self, seed: int, each: int = 200) -> None:
-        self._rng = np.random.default_rng([seed, 3])
-        self._each = each
+        self._seed, self._each = seed, each
         self._texts: dict[Query, list[list[str]]] = {}
 
     def draw(self, rng: np.random.Generator, query: Query) -> list[str]:
         """The words of one phrasing of a query, now and then with a typing error."""
         texts = self._texts.get(query)
         if texts is None:
-            texts = self._texts[query] = [self._phrase(query) for _ in range(self._each)]
+            own = np.random.default_rng([self._seed, 3, *query])  # whatever was asked for before
+            texts = self._texts[query] = [self._phrase(own, query) for _ in range(self._each)]
         return mistyped(rng, texts[int(rng.random() * len(texts))])
 
-    def _phrase(self, query: Query) -> list[str]:
+    @staticmethod
+    def _phrase(rng: np.random.Generator, query: Query) -> list[str]:
         verb, thing, alone = query
         noun = ""
         if thing == PANEL_CLASS:
-            noun = noun_phrase(self._rng, "panel", None)
+            noun = noun_phrase(rng, "panel", None)
         elif thing == PICTURED:
-            text = phrase(self._rng, VERBS[verb], "PICTURED")
-            return split(text.replace("the PICTURED", str(self._rng.choice(_SHOWN))))
+            text = phrase(rng, VERBS[verb], "PICTURED")
+            return split(text.replace("the PICTURED", str(rng.choice(_SHOWN))))
         elif thing:
-            noun = noun_phrase(self._rng, *PAIR_OF[thing], unique_kind=bool(alone))
-        return split(phrase(self._rng, VERBS[verb], noun))
+            noun = noun_phrase(rng, *PAIR_OF[thing], unique_kind=bool(alone))
+        return split(phrase(rng, VERBS[verb], noun))
 
 
 def mistyped(rng: np.random.Generator, words: Sequence[str]) -> list[str]:
