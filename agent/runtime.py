@@ -157,6 +157,7 @@ def play(
     *,
     seed: int | None = None,
     options: Mapping[str, Any] | None = None,
+    picture: Frame | None = None,
     time_limit: int = 700,
     judge: Judge | None = None,
     annotate: Callable[[Any], Mapping[str, Any]] | None = None,
@@ -168,15 +169,16 @@ def play(
 ) -> Outcome:
     """Play one episode of at most `time_limit` ticks and say how it went.
 
-    `judge` sees ground truth after the reset and after every step and ends the episode with its verdict; pass a fresh
-    `verifier.update`. `annotate` sees ground truth where a decision is asked for; what it returns goes to the
-    subscribers, for training data. `observe`: look at every tick, or only where a decision is due, which is faster in
-    lockstep. `end_on_done`: whether the player may end the episode. `linger`: ticks to play on after success, to see
-    whether the player says that it is done. Ctrl+C ends it cleanly, a second one at once.
+    `picture`: what the instruction shows instead of naming it. `judge` sees ground truth after the reset and after
+    every step and ends the episode with its verdict; pass a fresh `verifier.update`. `annotate` sees ground truth where
+    a decision is asked for; what it returns goes to the subscribers, for training data. `observe`: look at every tick,
+    or only where a decision is due, which is faster in lockstep. `end_on_done`: whether the player may end the episode.
+    `linger`: ticks to play on after success, to see whether the player says that it is done. Ctrl+C ends it cleanly, a
+    second one at once.
     The world stays open; it is its owner's to close. Raises what the world or the player raises.
     """
     goal = instruction if isinstance(instruction, Goal) else Goal(instruction)
-    crowd, count, eyes = _Crowd(subscribers), _Count(), _Eyes(player.spec, seed)
+    crowd, count, eyes = _Crowd(subscribers), _Count(), _Eyes(player.spec, seed, picture)
     text, version = goal.now
     action, tick, verdict, ended, why = NEUTRAL, 0, None, False, ""
     said: list[tuple[int, str]] = []
@@ -303,8 +305,9 @@ class _Turn:
 class _Eyes:
     """What the player has seen and done at its decisions, as the context of the next one."""
 
-    def __init__(self, spec: PolicySpec, seed: int | None) -> None:
+    def __init__(self, spec: PolicySpec, seed: int | None, picture: Frame | None) -> None:
         self._size = spec.frame_size
+        self._picture = picture
         self._seed = seed or 0
         self._frames: deque[Frame] = deque(maxlen=max(1, spec.history))
         self._chunks: deque[tuple[Action, ...]] = deque(maxlen=max(1, spec.history) - 1)
@@ -321,7 +324,9 @@ class _Eyes:
         self._frames.append(fit(frame, self._size))
         # Own random numbers for every decision, the same in every run.
         seed = zlib.crc32(f"{self._seed}/{tick}".encode())
-        return Context(tuple(self._frames), instruction, tuple(self._chunks), tuple(self._thoughts), seed=seed)
+        return Context(
+            tuple(self._frames), instruction, tuple(self._chunks), tuple(self._thoughts), self._picture, seed=seed
+        )
 
     def acted(self, actions: Sequence[Action], thought: str) -> None:
         self._since.extend(actions)

@@ -19,8 +19,10 @@ from envs.doom.levels import generate, segment_hits
 from envs.doom.things import KINDS
 from tasks.goals import Pair, distractors, targets_of
 from tasks.language import noun_phrase, phrase, read_thing
+from tasks.pictures import portrait
 from tasks.task import Task, VerifierSpec
 
+SHOWN = ("this", "this", "this thing", "that thing", "what is in the picture", "the thing in the picture")
 NOT_THERE = "i see no"
 VERBS = ("go_to", "face", "pick_up", "shoot", "touch")
 CAREFUL = ("which", "clear")  # families in which a kind without its colour may mean two things
@@ -52,6 +54,7 @@ class Dialogue(NamedTuple):
     text: str
     verifier: VerifierSpec | None
     answer: str
+    picture: str = ""
 
 
 def plain(kind: str, colour: str | None) -> str:
@@ -141,6 +144,15 @@ def asked(rng: np.random.Generator, verb: str, level_seed: int, themes: Sequence
     if not yes and any((t.kind, t.colour) == pair for t in level.things):
         raise ValueError("it is there")
     return Dialogue(level, template.format(x=noun_phrase(rng, *pair)), None, "yes" if yes else "no")
+
+
+def shown(rng: np.random.Generator, verb: str, level_seed: int, themes: Sequence[str]) -> Dialogue:
+    """A verb with a picture of the thing, which the words do not name."""
+    pair = _draw(rng, targets_of(verb, "training"))
+    level = generate(level_seed, things=[pair, *distractors(rng, pair, verb)], themes=themes)
+    text = phrase(rng, verb, "PICTURED").replace("the PICTURED", str(rng.choice(SHOWN)))
+    picture = portrait(pair, int(rng.integers(2**30)))
+    return Dialogue(level, text, VerifierSpec(verb, {"targets": [0]}), "", picture)
 
 
 def _is(kind: str, colour: str | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from agent.inference import Player
 from agent.runtime import Outcome, play
 from envs.world import World
-from tasks import verify
+from tasks import pictures, verify
 from tasks.task import Task
 
 
@@ -22,5 +22,6 @@ def play_task(world: World, player: Player, task: Task, **how: Any) -> Outcome:
         options=task.options,
         time_limit=task.time_limit,
         judge=verifier.update if verifier else None,
+        picture=pictures.load(task.picture),
         **how,
     )

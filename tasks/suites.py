@@ -68,12 +68,15 @@ class Suite:
         for _ in range(20):
             level_seed = int(rng.integers(EVALUATION_SEEDS)) + (EVALUATION_SEEDS if evaluation else 0)
             try:
-                level, text, spec, *answer = _MAKERS[self.kind](self, rng, verb, level_seed)
+                level, text, spec, *rest = _MAKERS[self.kind](self, rng, verb, level_seed)
             except ValueError:
                 continue  # the room was too small for what it has to hold; the next seed makes another
             options = {"level": level.to_json()}
             task_id = f"{self.name}/{seed}/{index}"
-            return Task(task_id, text, "doom", level_seed, options, self.time_limit, spec, verb, *answer)
+            answer, picture = rest or ("", "")
+            return Task(
+                task_id, text, "doom", level_seed, options, self.time_limit, spec, verb, picture=picture, answer=answer
+            )
         raise ValueError(f"suite {self.name!r}: no level for task {index} of seed {seed}")
 
     def tasks(self, seed: int, n: int, *, evaluation: bool = True) -> Iterator[Task]:
@@ -152,10 +155,15 @@ def _compounds(suite: Suite, rng: np.random.Generator, verb: str, level_seed: in
 
 
 def _dialogue(suite: Suite, rng: np.random.Generator, verb: str, level_seed: int) -> dialogues.Dialogue:
-    make = {"doom-missing": dialogues.missing, "doom-which": dialogues.unclear, "doom-ask": dialogues.asked}[suite.name]
-    return make(rng, verb, level_seed, suite.themes)
+    return _DIALOGUES[suite.name](rng, verb, level_seed, suite.themes)
 
 
+_DIALOGUES = {
+    "doom-missing": dialogues.missing,
+    "doom-which": dialogues.unclear,
+    "doom-ask": dialogues.asked,
+    "doom-pictures": dialogues.shown,
+}
 _MAKERS: dict[Kind, Callable[[Suite, np.random.Generator, str, int], Made | dialogues.Dialogue]] = {
     "room": _room,
     "house": _house,
@@ -205,6 +213,10 @@ SUITES: dict[str, Suite] = {
         Suite(
             "doom-ask", "one room; questions that are answered after looking around", verbs=("colour", "there"),
             kind="dialogue",
+        ),
+        Suite(
+            "doom-pictures", "doom-basic with a picture of the thing instead of its name", verbs=_TARGETED,
+            kind="dialogue", held_out=True,
         ),
         Suite(
             "doom-layouts", "doom-rooms in houses whose rooms join in ways never trained on", verbs=HOUSE, kind="house",

@@ -20,6 +20,7 @@ class Task:
 
     `instruction`: text as a person would type it. `world`: a world's name. `seed` and `options` go to its
     `reset`. `time_limit`: ticks. `verifier`: None where nobody can tell. `verb`: the family that reports group by.
+    `picture`: the name of a picture (tasks.pictures) of what is meant, where the instruction does not name it.
     `answer`: what has to be said, where that makes the success; such a task has no verifier.
     """
 
@@ -31,4 +32,5 @@ class Task:
     time_limit: int = 700
     verifier: VerifierSpec | None = None
     verb: str = ""
+    picture: str = ""
     answer: str = ""

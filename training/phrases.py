@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from agent.small.words import split
+from tasks.dialogues import SHOWN
 from tasks.language import noun_phrase, phrase
 from training.annotate import PAIR_OF, PANEL_CLASS, VERBS, Query
 
 PICTURED = 248  # stands for a thing that a picture shows, where a thing's class is expected
-_SHOWN = ("this", "this", "this thing", "that thing", "what is in the picture", "the thing in the picture")
 TYPO = 0.04  # chance of a word to be mistyped
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -39,7 +39,7 @@ class PhraseBank:
             noun = noun_phrase(rng, "panel", None)
         elif thing == PICTURED:
             text = phrase(rng, VERBS[verb], "PICTURED")
-            return split(text.replace("the PICTURED", str(rng.choice(_SHOWN))))
+            return split(text.replace("the PICTURED", str(rng.choice(SHOWN))))
         elif thing:
             noun = noun_phrase(rng, *PAIR_OF[thing], unique_kind=bool(alone))
         return split(phrase(rng, VERBS[verb], noun))
