@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,20 @@ class Policy(Protocol):
     spec: PolicySpec
 
     def act(self, contexts: Sequence[Context]) -> list[Decision]: ...
+
+
+Think = Literal["off", "auto"] | int
+
+
+def thought_budget(think: Think, auto: int) -> int:
+    """The most tokens of a thought: none, `auto`, or as many as `think` says. Raises ValueError."""
+    if think == "off":
+        return 0
+    if think == "auto":
+        return auto
+    if isinstance(think, bool) or not isinstance(think, int) or think < 0:
+        raise ValueError(f"think: expected off, auto or a number of tokens, got {think!r}")
+    return think
 
 
 class RandomPolicy:

@@ -13,16 +13,14 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from PIL import Image
 
 from agent import codec
 from agent.grammar import MARKS, Form, Grammar, Turn, TurnProcessor, form_of, turn_text
-from agent.policy import Context, Decision, PolicySpec
-
-Think = Literal["off", "auto"] | int
+from agent.policy import Context, Decision, Policy, PolicySpec, Think, thought_budget
 
 FORMAT = 1
 MANIFEST = "ludens.json"
@@ -144,7 +142,7 @@ class VlmPolicy:
         self.model, self.processor, self.temperature = model.eval(), processor, temperature
         self.spec = spec or PolicySpec(history=HISTORY, chunk=codec.CHUNK, codec=codec.VERSION)
         self.grammar = Grammar(
-            processor.tokenizer, end_of_turn(processor), thought=thought_budget(think), speech=speech
+            processor.tokenizer, end_of_turn(processor), thought=thought_budget(think, THOUGHT_TOKENS), speech=speech
         )
 
     @torch.inference_mode()
@@ -186,17 +184,6 @@ def to_model(inputs: Mapping[str, torch.Tensor], model: Any) -> dict[str, torch.
         name: value.to(model.device, model.dtype if value.is_floating_point() else None)
         for name, value in inputs.items()
     }
-
-
-def thought_budget(think: Think) -> int:
-    """The most tokens of a thought. Raises ValueError."""
-    if think == "off":
-        return 0
-    if think == "auto":
-        return THOUGHT_TOKENS
-    if isinstance(think, bool) or not isinstance(think, int) or think < 0:
-        raise ValueError(f"think: expected off, auto or a number of tokens, got {think!r}")
-    return think
 
 
 @dataclass(frozen=True)
@@ -301,12 +288,18 @@ def save_checkpoint(model: Any, processor: Any, out: Path, manifest: Manifest) -
 
 def load_hf(
     name: str | Path = "", *, think: Think = "auto", temperature: float = 0.0, device: str | None = None
-) -> VlmPolicy:
+) -> Policy:
     """The policy `hf:NAME`: a checkpoint folder of `agent train bc`, or any image-text-to-text model, which is then
     prompted. Raises OSError or ValueError where it can't be loaded."""
     if not str(name):
         raise ValueError("say which model: hf:FOLDER, or hf:NAME of the Hugging Face hub")
     folder = Path(name).expanduser()
+    if (folder / "config.json").is_file() and json.loads((folder / "config.json").read_text()).get(
+        "model_type"
+    ) == "ludens-small":
+        from agent.small.hf import load_generated
+
+        return load_generated(folder, think=think)
     manifest = Manifest.read(folder) if folder.is_dir() else None
     model, processor = load_model(name, device=device)
     if manifest and form_of(processor.tokenizer) != manifest.form:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -47,18 +48,26 @@ def world_factory(name: str, **options: Any) -> Callable[[], World]:
     return make
 
 
-def load_policy(name: str) -> Any:
+def load_policy(name: str, think: str = "auto") -> Any:
     """A policy by name, by `NAME:ARGUMENT` such as hf:FOLDER, by `package.module:Name`, or from a checkpoint folder.
 
-    Returns an agent.policy.Policy, or a script: something with `start(task)` that sees ground truth.
+    `think`: "off", "auto" or a number: the most tokens of a thought. Returns an agent.policy.Policy, or a script:
+    something with `start(task)` that sees ground truth.
     """
     try:
-        if is_path(name):
-            return plugins.load("policy", "small")(Path(name).expanduser())
         registered, _, argument = name.partition(":")
-        if argument and registered in plugins.entries("policy"):
-            return plugins.load("policy", registered)(argument)
-        return plugins.load("policy", name)()
+        given: list[str | Path] = []
+        if is_path(name):
+            load, given = plugins.load("policy", "small"), [Path(name).expanduser()]
+        elif argument and registered in plugins.entries("policy"):
+            load, given = plugins.load("policy", registered), [argument]
+        else:
+            load = plugins.load("policy", name)
+        if think == "auto":
+            return load(*given)
+        if "think" not in inspect.signature(load).parameters:
+            raise UserError(f"policy {name!r} does not think; leave --think out")
+        return load(*given, think=int(think) if think.isdigit() else think)
     except (ValueError, OSError) as error:
         raise UserError(f"policy {name!r}: {error}") from error
 
@@ -75,6 +84,17 @@ def instructed(text: str, world: str, seed: int) -> Task:
 
         return task_from_instruction(text, seed)
     return Task(id=f"{world}/{slug(text)}/{seed}", instruction=text, world=world, seed=seed)
+
+
+def pictured(task: Task, image: Path) -> Task:
+    """The task with a picture of what is meant. Raises UserError where the picture can't be read."""
+    from tasks import pictures
+
+    try:
+        pictures.load(str(image))
+    except ValueError as error:
+        raise UserError(f"--image: {error}") from error
+    return replace(task, picture=str(image.resolve()))
 
 
 def make_player(policy: Any, task: Task, world: World, clock: Clock) -> Player:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.options import Env, PolicyName
+from agent.cli.options import Env, PolicyName, Think
 from envs.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ app = console.verb()
 def evaluate(
     suite: Annotated[str, typer.Option(help="A suite of tasks: agent list suites.")] = "doom-basic",
     policy: PolicyName = "small",
+    think: Think = "auto",
     episodes: Annotated[int, typer.Option(min=1, help="Tasks to play; with --tasks, at most so many.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the tasks.")] = 0,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes, a core each where there are enough.")] = 2,
@@ -76,7 +77,7 @@ def evaluate(
             raise UserError(f"these tasks are played in world {sorted(worlds)[0]!r}, not in {env!r}")
         # wrong names and checkpoints that do not fit are told before processes start
         compose.world_factory(env)
-        loaded = compose.load_policy(policy)
+        loaded = compose.load_policy(policy, think)
         labels = getattr(loaded, "labels", False)  # a script may see the labels, too
         scripted = hasattr(loaded, "start")  # it does not read, so controls say nothing of it
         others = evaluation.BASELINES if scripted else (*evaluation.BASELINES, *evaluation.CONTROLS)
@@ -85,7 +86,7 @@ def evaluate(
         bar = bars.add_task("starting", total=None, note="")
         tallies = evaluation.evaluate(
             chosen,
-            partial(compose.load_policy, policy),
+            partial(compose.load_policy, policy, think),
             partial(_open_world, env, labels),
             workers=workers,
             rows=rows,
@@ -96,6 +97,7 @@ def evaluate(
     report = {
         "suite": str(tasks) if tasks else suite,
         "policy": policy,
+        "think": think,
         "seed": seed,
         **mine,
         "baselines": results,
@@ -107,6 +109,9 @@ def evaluate(
     screen.print(_table(policy, {policy: mine, **results}))
     for why, count in list(mine["failures"].items())[:5]:
         screen.print(f"  {count:4d} x {why}", style="dim", markup=False)
+    signals = mine["done_signalled"]
+    if signals["share"]:
+        screen.print(f"said within a second that it was done: {100 * signals['share']:.1f} % of {signals['episodes']}")
     claims = mine["false_claims"]
     if claims["share"]:
         screen.print(f"said that what is there is not: {100 * claims['share']:.1f} % of {claims['episodes']}")

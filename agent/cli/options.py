@@ -23,3 +23,4 @@ Clock = Annotated[ClockName, typer.Option(help="lockstep: the world waits for th
 Resolution = Annotated[
     str | None, typer.Option(help="WIDTHxHEIGHT of the world's frames, such as 640x480 [default: the world's own].")
 ]
+Think = Annotated[str, typer.Option(help="Thoughts before a decision: off, auto, or the most tokens of one.")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.options import Clock, ClockName, Env, PolicyName, Resolution
+from agent.cli.options import Clock, ClockName, Env, PolicyName, Resolution, Think
 from envs.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def play(
     env: Env = _TOUR_WORLD,
     policy: PolicyName = "small",
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of level and policy [default: random].")] = None,
+    think: Think = "auto",
+    image: Annotated[Path | None, typer.Option(help='A picture of what is meant, for "go to this".')] = None,
     time: Clock = ClockName.lockstep,
     resolution: Resolution = None,
     time_limit: Annotated[float | None, typer.Option(min=0.1, help="Seconds of game time for an instruction.")] = None,
@@ -50,6 +52,7 @@ def play(
       agent play --env doom "pick up the red key"
       agent play "go to the blue torch" --policy expert --seed 7
       agent play "shoot the imp" --time realtime --json
+      agent play "go to this" --image torch.png
     """
     if instruction is not None and not instruction.strip():
         raise UserError('the instruction is empty; for example: agent play "pick up the red key"')
@@ -61,19 +64,28 @@ def play(
         from agent.cli.live import LiveLine
         from agent.cli.session import Session
 
-        brain = compose.load_policy(policy)
+        brain = compose.load_policy(policy, think)
         labels = getattr(brain, "labels", False)  # a script may see the labels, too
         make_world = compose.world_factory(env, resolution=resolution, labels=labels or None)
         first = secrets.randbelow(2**31) if seed is None else seed
         wanted = [instruction.strip()] if instruction else TOUR
         tasks = [compose.instructed(text, env, first + index) for index, text in enumerate(wanted)]
+        if image is not None:
+            tasks = [compose.pictured(task, image) for task in tasks]
         world = compose.keep_clock(make_world(), time.value)
     try:
         if time_limit is not None:
             tasks = [replace(task, time_limit=max(1, round(time_limit * world.tick_hz))) for task in tasks]
         players = [compose.make_player(brain, task, world, time.value) for task in tasks]
         folder = compose.run_folder(out, instruction or "tour")
-        options = {"env": env, "policy": policy, "seed": first, "time": time.value, "resolution": resolution}
+        options = {
+            "env": env,
+            "policy": policy,
+            "think": think,
+            "seed": first,
+            "time": time.value,
+            "resolution": resolution,
+        }
         session = Session(folder, world, policy=policy, config={"options": options, **compose.provenance()})
         interrupted = False
         for task, player in zip(tasks, players, strict=True):

@@ -41,7 +41,8 @@ class Session:
         path = self.folder / f"episode-{len(self.episodes) + 1}-{slug(task.instruction)}"
         board, recorder = Storyboard(), Recorder(path, task=task, policy=self._policy)
         watchers = (recorder, board, *subscribers)
-        outcome = play_task(self._world, player, task, subscribers=watchers, end_on_done=task.verifier is None)
+        second = round(self._world.tick_hz)  # after success, in which the agent may say so
+        outcome = play_task(self._world, player, task, subscribers=watchers, end_on_done=True, linger=second)
         self._boards.append(board)
         self.episodes.append(
             {

@@ -25,7 +25,7 @@ from transformers import (
 from transformers.cache_utils import DynamicCache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from agent.policy import Context, Decision
+from agent.policy import Context, Decision, Think, thought_budget
 from agent.small.layout import ACT, END, PAD, SIZE
 from agent.small.model import Memory, Prompt, SmallConfig, SmallModel
 from agent.small.policy import SHIPPED, THINK, SmallPolicy, asked_of, decision_of, is_stuck
@@ -191,8 +191,8 @@ class GeneratedSmall(SmallPolicy):
         return [decision_of(turn) for turn in turns]
 
 
-def load_generated(folder: str | Path = SHIPPED, *, think: int = THINK, threads: int = 1) -> GeneratedSmall:
+def load_generated(folder: str | Path = SHIPPED, *, think: Think = "auto", threads: int = 1) -> GeneratedSmall:
     """`small` from a checkpoint folder, as transformers loads and runs it."""
     torch.set_num_threads(threads)
     hf = AutoModelForImageTextToText.from_pretrained(str(folder), dtype=torch.float32, use_safetensors=True)
-    return GeneratedSmall(hf, think=think)  # type: ignore[arg-type]
+    return GeneratedSmall(hf, think=thought_budget(think, THINK))  # type: ignore[arg-type]

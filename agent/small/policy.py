@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from agent import codec
-from agent.policy import Context, Decision, PolicySpec
+from agent.policy import Context, Decision, PolicySpec, Think, thought_budget
 from agent.runtime import fit
 from agent.small.layout import ACT, ANSWER, CAPTION, COLUMNS, JUDGE, NOWHERE, PLACE, PROPOSE, ROWS, SCORE_IDS, say
 from agent.small.model import HISTORY, Memory, SmallConfig, SmallModel
@@ -241,12 +241,12 @@ def is_stuck(context: Context) -> bool:
 
 
 def load_small(
-    folder: str | Path = SHIPPED, *, think: int = THINK, temperature: float = 0.0, threads: int = 1
+    folder: str | Path = SHIPPED, *, think: Think = "auto", temperature: float = 0.0, threads: int = 1
 ) -> SmallPolicy:
     """The shipped policy, or the one in a checkpoint folder. Raises CheckpointError.
 
-    `threads`: of torch, for the whole process. The model's passes are too small to be shared: a second thread would
-    mostly spin, on the core that the game needs.
+    `think`: "off", "auto", or the most words of a thought. `threads`: of torch, for the whole process. The model's
+    passes are too small to be shared: a second thread would mostly spin, on the core that the game needs.
     """
     torch.set_num_threads(threads)
-    return SmallPolicy(load_model(Path(folder)), think=think, temperature=temperature)
+    return SmallPolicy(load_model(Path(folder)), think=thought_budget(think, THINK), temperature=temperature)
