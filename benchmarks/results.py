@@ -22,42 +22,56 @@ FILES = (ROOT / "README.md", ROOT / "agent" / "small" / "checkpoint" / "README.m
 # Suites that `small` is measured on, and whether its baselines are played too (the controls take most of the time).
 SUITES = {
     "doom-basic": True,
-    "doom-pairs": True,
+    "doom-pairs": False,
     "doom-themes": False,
     "doom-phrasings": False,
     "doom-synonyms": False,
     "doom-room": False,
+    "doom-rooms": False,
+    "doom-compounds": False,
+    "doom-relations": False,
+    "doom-layouts": False,
+    "doom-missing": False,
+    "doom-which": False,
+    "doom-ask": False,
+    "doom-pictures": False,
+    "doom-vault": False,
 }
-# Suites that nobody but the expert plays yet.
-EXPERT_SUITES = ("doom-rooms", "doom-relations", "doom-compounds", "doom-layouts", "doom-vault")
+ROLES = {"doom-answers": 1000, "doom-proposals": 500, "doom-judge": 1000}  # episodes or frames of each
+BUDGETS = ("off", "2", "4", "8", "auto")  # of thoughts, on these suites:
+THOUGHTFUL = ("doom-rooms", "doom-compounds")
 COLUMNS = ("policy", "expert", "random", "no language", "language control")
 
 
 def play(policy: str, episodes: int, seed: int) -> dict[str, Any]:
-    """Run `agent eval` on every suite; what was measured before is kept, so that a stopped run goes on."""
+    """Run `agent eval` on everything; what was measured before is kept, so that a stopped run goes on."""
     found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    found = {name: r for name, r in found.items() if (r["episodes"], r["seed"]) == (episodes, seed)}
-    wanted = [(suite, policy, baselines) for suite, baselines in SUITES.items()]
-    wanted += [(suite, "expert", False) for suite in EXPERT_SUITES]
-    for suite, player, baselines in wanted:
-        if suite in found:
+    wanted: dict[str, list[str]] = {}
+    for suite, baselines in SUITES.items():
+        wanted[suite] = ["--suite", suite, "--episodes", str(episodes), *([] if baselines else ["--policy-only"])]
+    for suite, count in ROLES.items():
+        wanted[suite] = ["--suite", suite, "--episodes", str(max(1, count * episodes // 500))]
+    wanted["doom-judge"] += ["--calibrate", "--plot", str(ROOT / "docs" / "judge.png")]
+    for suite in THOUGHTFUL:
+        for budget in BUDGETS[:-1]:
+            key = f"{suite}, think {budget}"
+            wanted[key] = ["--suite", suite, "--think", budget, "--episodes", str(episodes // 2), "--policy-only"]
+    for name, options in wanted.items():
+        if name in found:
             continue
-        command = [sys.executable, "-m", "agent", "eval", "--suite", suite, "--policy", player]
-        command += ["--episodes", str(episodes), "--seed", str(seed), "--json", "-"]
-        if not baselines:
-            command.append("--policy-only")
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        found[suite] = json.loads(done.stdout)
+        command = [sys.executable, "-m", "agent", "eval", "--policy", policy, "--seed", str(seed), "--json", "-"]
+        done = subprocess.run([*command, *options], check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        found[name] = json.loads(done.stdout)
         RESULTS.write_text(json.dumps(found, indent=2) + "\n")
     return found
 
 
 def table(results: dict[str, Any]) -> str:
-    """Markdown: success with its interval for every suite, then by verb for doom-basic."""
-    first = next(iter(results.values()))
+    """Markdown: success with its interval for every suite, what else is said and judged, thoughts and their worth."""
+    first = results["doom-basic"]
     lines = [
-        f"Success in %, 95 % Wilson interval, n = {first['episodes']} a suite, task seed {first['seed']}; "
-        "levels never trained on.",
+        f"Success in %, 95 % Wilson interval, n = {first['episodes']} a suite, task seed {first['seed']}; levels never "
+        "trained on. An episode ends when the agent says that it is done: who says so too early has failed.",
         "",
         "| suite | small | expert | random | no language | language control |",
         "|---|---|---|---|---|---|",
@@ -65,18 +79,71 @@ def table(results: dict[str, Any]) -> str:
     for suite in SUITES:
         rows = {"policy": results[suite], **results[suite]["baselines"]}
         lines.append(f"| {suite} | " + " | ".join(cell(rows.get(column)) for column in COLUMNS) + " |")
-    basic = results["doom-basic"]["by_verb"]
-    lines += ["", "By verb on doom-basic: " + "; ".join(f"{v} {cell(r)}" for v, r in basic.items()) + "."]
-    others = "; ".join(f"{suite} {cell(results[suite])}" for suite in EXPERT_SUITES)
-    lines += ["", f"The expert on what `small` is not made for: {others}."]
-    return "\n".join(lines)
+    for suite in ("doom-basic", "doom-rooms", "doom-compounds"):
+        verbs = results[suite]["by_verb"].items()
+        lines += ["", f"By verb on {suite}: " + "; ".join(f"{verb} {cell(r)}" for verb, r in verbs) + "."]
+    return "\n".join([*lines, "", *_said(results), "", *_thoughts(results)])
+
+
+def _said(results: dict[str, Any]) -> list[str]:
+    answers, proposals, judge = (results[name] for name in ROLES)
+    missing = results["doom-missing"]
+    says = missing["by_verb"]["missing"]
+    held = answers["held_out_phrasings"]
+    return [
+        "| what | measured | beside it |",
+        "|---|---|---|",
+        f"| answers, exact % of {answers['questions']} | {part(answers['exact'], answers['ci'])} | most frequent "
+        f"answer of each kind {100 * answers['majority']:.1f}; phrasings never trained on "
+        f"{part(held['exact'], held['ci'])} |",
+        f'| "not there", said rightly, % of {says["episodes"]} | {cell(says)} | said wrongly '
+        f"{share(missing['false_claims'])} of {missing['false_claims']['episodes']} on doom-missing, "
+        f"{share(results['doom-room']['false_claims'])} of {results['doom-room']['false_claims']['episodes']} on "
+        "doom-room |",
+        f"| done said within a second of success, % | {share(results['doom-basic']['done_signalled'])} of "
+        f"{results['doom-basic']['done_signalled']['episodes']} on doom-basic | "
+        f"{share(results['doom-rooms']['done_signalled'])} on doom-rooms |",
+        f"| proposals that can be done, % of {proposals['proposals']} | "
+        f"{part(proposals['achievable'], proposals['ci'])} | read by the grammar "
+        f"{100 * proposals['read']:.1f}; {proposals['different']} different |",
+        f"| judge, AUROC over {judge['episodes']} episodes, {judge['failures']} of them failures | "
+        f"{judge['auroc']:.3f} ({judge['auroc_ci'][0]:.3f}–{judge['auroc_ci'][1]:.3f}) | without the instruction "
+        f"{judge['no_language']['auroc']:.3f} |",
+        f"| judge, false positives at its threshold, % | {rate(judge['false_positive'])} | true positives "
+        f"{rate(judge['true_positive'])}; calibration error {100 * judge['calibration_error']:.1f} |",
+    ]
+
+
+def _thoughts(results: dict[str, Any]) -> list[str]:
+    count = results[f"{THOUGHTFUL[0]}, think {BUDGETS[0]}"]["episodes"]
+    lines = [
+        f"Success in % against the budget of thoughts (words before a decision); n = {count}, auto as above.",
+        "",
+        "| suite | " + " | ".join(BUDGETS) + " |",
+        "|---" * (1 + len(BUDGETS)) + "|",
+    ]
+    for suite in THOUGHTFUL:
+        cells = [cell(results[suite if budget == "auto" else f"{suite}, think {budget}"]) for budget in BUDGETS]
+        lines.append(f"| {suite} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def part(value: float, ci: list[float]) -> str:
+    return f"{100 * value:.1f} ({100 * ci[0]:.1f}–{100 * ci[1]:.1f})"
+
+
+def share(result: dict[str, Any]) -> str:
+    return "-" if result["share"] is None else part(result["share"], result["ci"])
+
+
+def rate(result: dict[str, Any]) -> str:
+    return "-" if result["rate"] is None else part(result["rate"], result["ci"])
 
 
 def cell(result: dict[str, Any] | None) -> str:
     if result is None:
         return ""
-    low, high = result["ci"]
-    return f"{100 * result['success']:.1f} ({100 * low:.1f}–{100 * high:.1f})"
+    return part(result["success"], result["ci"])
 
 
 def fill(file: Path, text: str) -> None:
