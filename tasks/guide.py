@@ -28,6 +28,7 @@ from tasks.verify import Steps, bearing
 
 COLUMNS, ROWS = 80, 24  # bins of the picture's columns and rows; one more of each says "not in view"
 NOWHERE = (COLUMNS, ROWS)
+EXITS = 20  # bins of the picture's width in which a thought tells an exit
 SEEN_PIXELS = 12  # from so many pixels on a thing counts as seen
 CLEAR_PIXELS = 40  # to tell what it is like
 SOME_PIXELS = 3  # and so many are enough to follow what was seen before
@@ -35,8 +36,8 @@ SOME_PIXELS = 3  # and so many are enough to follow what was seen before
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do in one decision. `place`: (column, foot row) bins of what is wanted, or of the exit that is walked
-    to; NOWHERE where neither is in view. `done`: there is nothing left to do."""
+    """What to do in one decision. `place`: (column, foot row) bins of what is wanted, NOWHERE where it is not in view.
+    `done`: there is nothing left to do."""
 
     tokens: codec.Tokens
     place: tuple[int, int]
@@ -140,7 +141,9 @@ class Guide:
             self._search.restart()
             move = self._search.advise(state)
         thought = f"{prefix} {move.thought}".strip()
-        return Advice(move.tokens, place if move.off is None else (column_of(move.off), ROWS), thought)
+        if move.off is not None and (column := column_of(move.off)) < COLUMNS:
+            thought += f" {column * EXITS // COLUMNS}"  # where it walks to, as long as what is wanted is not in view
+        return Advice(move.tokens, place, thought)
 
     def _finish(self, speech: str) -> Advice:
         self._last_word = speech

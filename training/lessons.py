@@ -62,7 +62,7 @@ class Mix:
     captions: float = 0.4
     proposals: float = 0.4
     silent: float = 0.25  # of the own goals come without thoughts
-    fresh: float = 0.2  # of the other goals come without a past
+    fresh: float = 0.2  # of the other goals, and of own ones without thoughts, come without a past
     pictures: float = 0.04  # of the other goals show the thing
     gamma: float = 1.0  # the weight of an action that repeats the last one, to the power of how often it did
 
@@ -110,20 +110,20 @@ def decision(
     weights: Sequence[float] = (1.0,) * 6,
 ) -> Text:
     """The text of a decision. `fields`: place and action, from 0. `silent`: whether thoughts are not allowed."""
-    tokens, choices = [ACT], []
+    ids = [start + int(f) for start, f in zip(STARTS, fields, strict=True)]
     free = SILENT if silent else THINKING
-    tokens += thought
-    choices += [free] * len(thought)
+    tokens = [ACT, *ids[:PLACE], *thought]
+    choices = [*range(FIELD, FIELD + PLACE), *[free] * len(thought)]
     if len(speech):
         tokens += [SAY, *speech, GO]
         choices += [free, *[SPEAKING] * len(speech), SPEAKING]
     else:
         tokens.append(GO)
         choices.append(free)
-    before = len(choices)
-    tokens += [start + int(f) for start, f in zip(STARTS, fields, strict=True)]
-    choices += range(FIELD, FIELD + _FIELDS)
-    return Text(tokens, choices, [1.0] * before + list(weights))
+    tokens += ids[PLACE:]
+    hands = range(FIELD + PLACE, FIELD + _FIELDS)
+    said = [1.0] * (len(choices) - PLACE)
+    return Text(tokens, [*choices, *hands], [*weights[:PLACE], *said, *weights[PLACE:]])
 
 
 def words_of(role: int, ids: Sequence[int], first: int = TALKING) -> Text:
@@ -277,6 +277,8 @@ class Lessons:
                 break
             repeats += 1
         weights = [1.0] * PLACE + [self.mix.gamma**repeats] * (_FIELDS - PLACE)
+        if silent and rng.random() < self.mix.fresh:
+            acted = acted[:0]
         words = mistyped(rng, instructions[int(corpus.episode[row])])
         return (
             Asked(words, split(before, "thought"), past=acted),

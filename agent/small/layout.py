@@ -1,8 +1,9 @@
 """The token ids of `small`: roles and marks, the place, the codec's action fields, and words, in one vocabulary.
 
-A decision reads `<act> thought... <say> speech... <go> column row turn look move hand`: thought and speech may be
-empty, and what comes after `<go>` has six tokens, always. Where the wanted thing is in the picture comes before what
-the hands do, for the same reason that people look before they act. The other roles write words, then `<end>`.
+A decision reads `<act> column row thought... <say> speech... <go> turn look move hand`; thought and speech may be
+empty. Where the wanted thing is in the picture comes first, for the same reason that people look before they think: a
+thought that comes first goes on as the last one did, whatever there is to see. The other roles write words, then
+`<end>`.
 """
 
 from __future__ import annotations

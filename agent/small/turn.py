@@ -13,6 +13,7 @@ from agent.small.layout import (
     FIRST_WORD,
     GO,
     JUDGE,
+    PLACE,
     PROPOSE,
     SAY,
     SCORE_IDS,
@@ -64,11 +65,13 @@ class Turn:
             return SCORING
         if self.role != ACT:
             return LAST_WORD if count >= MOST[self.role] else TALKING
+        if count < PLACE:
+            return FIELD + count
         if self._went >= 0:
-            return FIELD + count - self._went - 1
+            return FIELD + PLACE + count - self._went - 1
         if self._said >= 0:
             return SPEAKING if count - self._said <= SPOKEN else HUSHED
-        return THINKING if count < self.think else SILENT
+        return THINKING if count < PLACE + self.think else SILENT
 
     def add(self, token: int) -> None:
         """Write a token, which must be allowed. A role's `<end>` is not kept."""
@@ -80,18 +83,19 @@ class Turn:
         elif token == GO:
             self._went = len(self.tokens)
         self.tokens.append(token)
-        self.done = self._went >= 0 and len(self.tokens) == self._went + 1 + len(FIELDS)
+        self.done = self._went >= 0 and len(self.tokens) == self._went + 1 + len(FIELDS) - PLACE
 
     @property
     def fields(self) -> list[int]:
         """The six fields of a decision, each counted from 0."""
-        return [token - start for token, start in zip(self.tokens[-len(FIELDS) :], STARTS, strict=True)]
+        tokens = (*self.tokens[:PLACE], *self.tokens[self._went + 1 :])
+        return [token - start for token, start in zip(tokens, STARTS, strict=True)]
 
     @property
     def thought(self) -> list[int]:
         """Ids of the words that were thought."""
         end = self._said if self._said >= 0 else self._went
-        return self.tokens[:end]
+        return self.tokens[PLACE:end]
 
     @property
     def speech(self) -> list[int]:
