@@ -20,6 +20,7 @@ from tasks.scene import DOORWAY, Scene, Seen
 
 THING_PIXELS = 24  # of 160 x 120: below, a thing is not clear
 FIXTURE_PIXELS = 64
+EXIT_PIXELS = 20
 DOORWAY_PIXELS = 9000  # above, a doorway is all around the picture and can't be told
 AHEAD, ASIDE = 0.08, 0.14  # of the picture's width off its middle: ahead up to the first, left or right from the second
 APART = 0.06  # of the picture's width between two things of which one is left of the other
@@ -93,6 +94,13 @@ def caption(scene: Scene, *, held_out_pairs: bool = False) -> str:
         return ""
     in_order = sorted(named, key=lambda s: s.column)
     return " and ".join(f"{s.name} {side(s, exact=False)}" for s in in_order) or "nothing"
+
+
+def exits(scene: Scene) -> str:
+    """The exits in view, from left to right, each with where it is in twentieths of the picture's width: "door 4
+    doorway 13"; "nothing" where there is none. At most MOST_NAMED."""
+    found = [s for s in scene if s.kind in ("doorway", "door", "gate") and s.pixels >= EXIT_PIXELS]
+    return " ".join(f"{s.kind} {min(int(20 * s.column), 19)}" for s in found[:MOST_NAMED]) or "nothing"
 
 
 def side(seen: Seen, *, exact: bool = True) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,15 @@ def test_a_batch_decides_as_one_by_one(model: SmallModel) -> None:
     policy = SmallPolicy(model, device="cpu")
     contexts = played()
     assert policy.act(contexts) == [policy.act([c])[0] for c in contexts]
+
+
+def test_guidance_moves_actions_away_from_the_blind_ones(model: SmallModel) -> None:
+    plain, none = SmallPolicy(model, device="cpu"), SmallPolicy(model, device="cpu", guidance=1e-9)
+    assert plain.act(played()) == none.act(played())
+    blind = [replace(context, instruction="", picture=None) for context in played()]
+    strong = SmallPolicy(model, device="cpu", guidance=50.0)
+    assert strong.act(played()[:1]) != plain.act(played()[:1])
+    assert strong.act(blind) == plain.act(blind)  # there is nothing to be guided by
 
 
 def test_transformers_loads_it_and_writes_the_same(model: SmallModel, tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ from training.corpus import Corpus
 from training.phrases import PICTURED, PhraseBank, mistyped
 
 _FIELDS = len(STARTS)
+_EXITS = split("where are the exits?")
+_NO_EXITS = 0.05  # of the frames without an exit are asked for exits
 _LOOKS = 0.25  # of the proposals to look up or down that are taught
 _CUT = 8  # pixels around a thing that a picture of it shows
 _CUT_CELLS = 6  # cells that a thing has to cover for a picture of it
@@ -59,8 +61,10 @@ class Mix:
     goals: int = 4  # other goals of a frame
     questions: int = 2
     memory: float = 0.15  # of the questions are about a memory
+    exits: float = 1.0  # of the frames with exits are asked for them
     captions: float = 0.4
     proposals: float = 0.4
+    own: float = 1.0  # the weight of the own goal's text
     silent: float = 0.25  # of the own goals come without thoughts
     fresh: float = 0.2  # of the other goals, and of own ones without thoughts, come without a past
     pictures: float = 0.04  # of the other goals show the thing
@@ -74,6 +78,10 @@ class Text:
     tokens: list[int]
     choices: list[int]
     weights: list[float]
+
+    def times(self, weight: float) -> Text:
+        """The same, every token weighted so many times as much."""
+        return replace(self, weights=[weight * w for w in self.weights])
 
 
 @dataclass
@@ -244,6 +252,9 @@ class Lessons:
             if question is not None:
                 words = mistyped(rng, split(question.text))
                 add(Asked(words, memory=split(question.memory, "memory")), words_of(ANSWER, spell(question.answer)))
+        ways = questions.exits(scene)
+        if rng.random() < (mix.exits if ways != "nothing" else _NO_EXITS):
+            add(Asked(_EXITS), words_of(ANSWER, spell(ways)))
         if rng.random() < mix.captions and (caption := questions.caption(scene)):
             add(Asked(), words_of(CAPTION, spell(caption)))
         if rng.random() < mix.proposals:
@@ -282,7 +293,7 @@ class Lessons:
         words = mistyped(rng, instructions[int(corpus.episode[row])])
         return (
             Asked(words, split(before, "thought"), past=acted),
-            decision(fields, thought, speech, silent, weights),
+            decision(fields, thought, speech, silent, weights).times(self.mix.own),
         )
 
     def _goals(

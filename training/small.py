@@ -60,8 +60,10 @@ class MixSection(_Section):
     goals: pydantic.PositiveInt = 4
     questions: int = 2
     memory: float = 0.15
+    exits: float = 1.0
     captions: float = 0.4
     proposals: float = 0.4
+    own: float = 1.0
     silent: float = 0.25
     fresh: float = 0.2
     pictures: float = 0.04

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,8 @@ class SmallPolicy:
     """Plays, answers, describes, proposes and judges with a SmallModel.
 
     `think`: the most words of a thought before a decision. `temperature`: 0 takes the likeliest action tokens, above
-    it they are drawn with the context's seed, as they are where it `is_stuck`.
+    it they are drawn with the context's seed, as they are where it `is_stuck`. `guidance`: how far the actions are
+    moved away from those that it would take without the instruction (SIMA 1's lambda); twice the work where not 0.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class SmallPolicy:
         *,
         think: int = THINK,
         temperature: float = 0.0,
+        guidance: float = 0.0,
         device: str | None = None,
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -128,16 +131,20 @@ class SmallPolicy:
         self.writer = Writer(self.model)
         self.think = think
         self.temperature = temperature
+        self.guidance = guidance
         self.spec = PolicySpec(FRAME_SIZE, history=HISTORY + 1, chunk=codec.CHUNK, tick_hz=TICK_HZ, codec=codec.VERSION)
 
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
         """A decision of four ticks for each context. The thought ends with where the wanted thing is seen, as
         "(column, row)" of the picture's 80 columns and 24 rows."""
-        memory = self._memory([c.frames[-1] for c in contexts], [asked_of(c) for c in contexts])
+        frames, asked = [c.frames[-1] for c in contexts], [asked_of(c) for c in contexts]
+        if self.guidance:
+            frames, asked = frames * 2, [*asked, *(replace(one, asked=(), picture=None) for one in asked)]
+        memory = self._memory(frames, asked)
         turns = [Turn(ACT, self.think) for _ in contexts]
         warm = [STUCK_TEMPERATURE if is_stuck(c) else self.temperature for c in contexts]
         noise = chance([c.seed for c in contexts], _STEPS) if any(warm) else None
-        self.writer.write(memory, turns, warm, noise)
+        self.writer.write(memory, turns, warm, noise, guidance=self.guidance)
         return [decision_of(turn) for turn in turns]
 
     def answer(
@@ -241,7 +248,12 @@ def is_stuck(context: Context) -> bool:
 
 
 def load_small(
-    folder: str | Path = SHIPPED, *, think: Think = "auto", temperature: float = 0.0, threads: int = 1
+    folder: str | Path = SHIPPED,
+    *,
+    think: Think = "auto",
+    temperature: float = 0.0,
+    guidance: float = 0.0,
+    threads: int = 1,
 ) -> SmallPolicy:
     """The shipped policy, or the one in a checkpoint folder. Raises CheckpointError.
 
@@ -249,4 +261,6 @@ def load_small(
     passes are too small to be shared: a second thread would mostly spin, on the core that the game needs.
     """
     torch.set_num_threads(threads)
-    return SmallPolicy(load_model(Path(folder)), think=thought_budget(think, THINK), temperature=temperature)
+    return SmallPolicy(
+        load_model(Path(folder)), think=thought_budget(think, THINK), temperature=temperature, guidance=guidance
+    )

@@ -22,7 +22,7 @@ from agent.small.layout import (
 from agent.small.vocabulary import VOCABULARY
 
 SPOKEN = 12  # the most words of a speech
-MOST = {ANSWER: 6, CAPTION: 24, PROPOSE: 10, JUDGE: 10}  # words that the other roles may write
+MOST = {ANSWER: 10, CAPTION: 24, PROPOSE: 10, JUDGE: 10}  # words that the other roles may write
 Ranges = tuple[tuple[int, int], ...]  # of token ids, first and behind the last
 
 _SCORES = (SCORE_IDS[0], SCORE_IDS[-1] + 1)

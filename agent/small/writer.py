@@ -69,14 +69,17 @@ class Writer:
         temperature: Sequence[float] | None = None,
         noise: npt.NDArray[np.float32] | None = None,
         words: bool = False,
+        guidance: float = 0.0,
     ) -> list[list[float]]:
         """Write every turn to its end, one for each row of `memory`, with one prompt a row; returns the
         log-probability of each token among those that were allowed.
 
         `temperature`: 0 takes the likeliest token, above it one is drawn with `noise` (B, steps, SIZE), uniform random
-        numbers. Chance has no say in the place, and in words only where `words`.
+        numbers. Chance has no say in the place, and in words only where `words`. `guidance`: how far the actions are
+        moved away from what they would be without the instruction, l + guidance (l - l0) on log-probabilities (SIMA 1);
+        `memory` then has as many rows again, with the prompts that have none.
         """
-        rows = len(turns)
+        rows = memory.text.shape[0]
         image = self._model.image_norm(memory.image)
         looks = [
             (layer.text.memory(memory.text), layer.image.memory(image))  # type: ignore[union-attr,operator]
@@ -84,7 +87,7 @@ class Writer:
         ]
         mask = None if rows == 1 else (memory.pack == 0)[:, None, None, :]
         past: list[Tensor | None] = [None] * len(self._layers)
-        tokens = torch.tensor([[turn.role] for turn in turns], device=image.device)
+        tokens = torch.tensor([[turn.role] for turn in turns] * (rows // len(turns)), device=image.device)
         scores: list[list[float]] = [[] for _ in turns]
         step = 0
         while True:
@@ -92,29 +95,38 @@ class Writer:
             for number, (layer, (text, seen)) in enumerate(zip(self._layers, looks, strict=True)):
                 x, past[number] = self._layer(layer, x, past[number], text, seen, mask)
             hidden = self._model.norm(x)[:, 0]
-            chosen = [0] * rows
+            chosen = [0] * len(turns)
             for row, turn in enumerate(turns):
                 if turn.done:
                     continue
                 choice = turn.choice
                 heat = temperature[row] if temperature is not None and (words or choice >= _FIRST_ACTION) else 0.0
                 numbers = noise[row, step] if heat and noise is not None else None
-                chosen[row], score = self._choose(hidden[row], choice, heat, numbers)
+                blind = hidden[row + len(turns)] if guidance and choice >= _FIRST_ACTION else None
+                chosen[row], score = self._choose(hidden[row], choice, heat, numbers, blind, guidance)
                 turn.add(chosen[row])
                 scores[row].append(score)
             if all(turn.done for turn in turns):
                 return scores
-            tokens = torch.tensor(chosen, device=image.device)[:, None]
+            tokens = torch.tensor(chosen * (rows // len(turns)), device=image.device)[:, None]
             step += 1
 
     def _choose(
-        self, hidden: Tensor, choice: int, heat: float, noise: npt.NDArray[np.float32] | None
+        self,
+        hidden: Tensor,
+        choice: int,
+        heat: float,
+        noise: npt.NDArray[np.float32] | None,
+        blind: Tensor | None,
+        guidance: float,
     ) -> tuple[int, float]:
         """A token among those of a choice, and its log-probability."""
         ids, (weight, bias) = _IDS[choice], self._heads[choice]
         if len(ids) == 1:
             return ids[0], 0.0
         logp = torch.log_softmax(F.linear(hidden, weight, bias), -1)
+        if blind is not None:
+            logp = torch.log_softmax(logp + guidance * (logp - F.linear(blind, weight, bias).log_softmax(-1)), -1)
         drawn = logp
         if noise is not None:
             drawn = logp + heat * torch.from_numpy(-np.log(-np.log(noise[: len(ids)].clip(1e-9, 1 - 1e-6)))).to(logp)
