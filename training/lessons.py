@@ -65,6 +65,7 @@ class Mix:
     captions: float = 0.4
     proposals: float = 0.4
     own: float = 1.0  # the weight of the own goal's text
+    forgotten: float = 0.5  # of the own goals come once more, without the last thought
     silent: float = 0.25  # of the own goals come without thoughts
     fresh: float = 0.2  # of the other goals, and of own ones without thoughts, come without a past
     pictures: float = 0.04  # of the other goals show the thing
@@ -233,6 +234,8 @@ class Lessons:
 
         if not self.goals_only and len(corpus.advice):
             add(*self._own(rng, corpus, instructions, row, acted))
+            if rng.random() < mix.forgotten:
+                add(*self._own(rng, corpus, instructions, row, acted, forgotten=True))
         scenes = corpus.scene[first:row]
         wanted = []
         for query, place, tokens in self._goals(rng, corpus, row):
@@ -271,14 +274,17 @@ class Lessons:
         instructions: list[list[str]],
         row: int,
         acted: npt.NDArray[np.int64],
+        *,
+        forgotten: bool = False,
     ) -> tuple[Asked, Text]:
-        """The episode's own goal."""
-        silent = rng.random() < self.mix.silent
+        """The episode's own goal. `forgotten`: without the last thought, which is easily copied whatever is seen and
+        asked."""
+        silent = not forgotten and rng.random() < self.mix.silent
         thought: list[int] = []
         before = ""
         if not silent:
             thought = [int(t) for t in corpus.thought[row] if t]
-            if row > corpus.start[row]:
+            if row > corpus.start[row] and not forgotten:
                 before = say(corpus.acted_thought[row - 1].tolist())
         speech = [int(t) for t in corpus.speech[row] if t]
         fields = corpus.advice[row]
