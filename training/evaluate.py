@@ -64,9 +64,7 @@ class Tally:
     claims: list[int] = field(default_factory=lambda: [0, 0])  # false ones, of how many episodes
     signals: list[int] = field(default_factory=lambda: [0, 0])  # that it is done, of how many successes
 
-    def add(
-        self, verb: str, success: bool, why: str, claim: bool | None = None, signalled: bool | None = None
-    ) -> None:
+    def add(self, verb: str, success: bool, why: str, claim: bool | None = None, signalled: bool | None = None) -> None:
         counts = self.by_verb.setdefault(verb, [0, 0])
         counts[0] += success
         counts[1] += 1
