@@ -65,6 +65,7 @@ class Mix:
     captions: float = 0.4
     proposals: float = 0.4
     own: float = 1.0  # the weight of the own goal's text
+    starts: float = 0.12  # of the frames are the first of their episode: there nothing is left to copy
     forgotten: float = 0.5  # of the own goals come once more, without the last thought
     silent: float = 0.25  # of the own goals come without thoughts
     fresh: float = 0.2  # of the other goals, and of own ones without thoughts, come without a past
@@ -208,7 +209,10 @@ class Lessons:
         texts: list[list[Text]] = []
         goals: list[tuple[int, int, Query]] = []  # row, number of the prompt, what is wanted
         for number, (corpus, share) in enumerate(zip(self.corpora, self.shares, strict=True)):
-            for row in np.sort(rng.integers(len(corpus), size=share)):
+            rows = rng.integers(len(corpus), size=share)
+            starts = rng.random(share) < self.mix.starts
+            rows[starts] = corpus.start[rows[starts]]
+            for row in np.sort(rows):
                 prompts, answers, wanted = self._frame(rng, corpus, self._instructions[number], int(row))
                 goals += [(len(frames), at, query) for at, query in wanted]
                 frames.append(corpus.frames[row])

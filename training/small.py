@@ -64,6 +64,7 @@ class MixSection(_Section):
     captions: float = 0.4
     proposals: float = 0.4
     own: float = 1.0
+    starts: float = 0.12
     forgotten: float = 0.5
     silent: float = 0.25
     fresh: float = 0.2
