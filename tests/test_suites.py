@@ -28,6 +28,9 @@ def meant(task: Task) -> set[tuple[str | None, str | None]]:
     if question is not None:
         answer = task.answer.split()
         return {(question[1], answer[-1] if question[0] == "colour" else question[2])}
+    if task.picture:
+        kind, colour, _ = task.picture.removeprefix("portrait:").split("/")
+        return {(kind, colour or None)}
     meaning = read(task.instruction)
     assert meaning is not None, task.instruction
     asked = task.answer.split()
