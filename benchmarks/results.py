@@ -27,16 +27,17 @@ SUITES = {
     "doom-phrasings": False,
     "doom-synonyms": False,
     "doom-room": False,
+    "doom-pictures": False,
     "doom-rooms": False,
+    "doom-layouts": False,
     "doom-compounds": False,
     "doom-relations": False,
-    "doom-layouts": False,
     "doom-missing": False,
     "doom-which": False,
     "doom-ask": False,
-    "doom-pictures": False,
     "doom-vault": False,
 }
+LAST = ("doom-which", "doom-synonyms", "doom-relations", "doom-layouts", "doom-vault")  # what takes long or tells less
 ROLES = {"doom-answers": 1000, "doom-proposals": 500, "doom-judge": 1000}  # episodes or frames of each
 BUDGETS = ("off", "2", "4", "8", "auto")  # of thoughts, on these suites:
 THOUGHTFUL = ("doom-rooms", "doom-compounds")
@@ -47,6 +48,7 @@ def play(policy: str, episodes: int, seed: int) -> dict[str, Any]:
     """Run `agent eval` on everything; what was measured before is kept, so that a stopped run goes on."""
     found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     wanted: dict[str, list[str]] = {}
+    order = [*(suite for suite in SUITES if suite not in LAST), *ROLES, *LAST]
     for suite, baselines in SUITES.items():
         wanted[suite] = ["--suite", suite, "--episodes", str(episodes), *([] if baselines else ["--policy-only"])]
     for suite, count in ROLES.items():
@@ -56,7 +58,7 @@ def play(policy: str, episodes: int, seed: int) -> dict[str, Any]:
         for budget in BUDGETS[:-1]:
             key = f"{suite}, think {budget}"
             wanted[key] = ["--suite", suite, "--think", budget, "--episodes", str(episodes // 2), "--policy-only"]
-    for name, options in wanted.items():
+    for name, options in sorted(wanted.items(), key=lambda one: order.index(one[0]) if one[0] in order else len(order)):
         if name in found:
             continue
         command = [sys.executable, "-m", "agent", "eval", "--policy", policy, "--seed", str(seed), "--json", "-"]
@@ -76,13 +78,16 @@ def table(results: dict[str, Any]) -> str:
         "| suite | small | expert | random | no language | language control |",
         "|---|---|---|---|---|---|",
     ]
-    for suite in SUITES:
+    for suite in (s for s in SUITES if s in results):
         rows = {"policy": results[suite], **results[suite]["baselines"]}
         lines.append(f"| {suite} | " + " | ".join(cell(rows.get(column)) for column in COLUMNS) + " |")
-    for suite in ("doom-basic", "doom-rooms", "doom-compounds"):
+    for suite in (s for s in ("doom-basic", "doom-rooms", "doom-compounds") if s in results):
         verbs = results[suite]["by_verb"].items()
         lines += ["", f"By verb on {suite}: " + "; ".join(f"{verb} {cell(r)}" for verb, r in verbs) + "."]
-    return "\n".join([*lines, "", *_said(results), "", *_thoughts(results)])
+    lines += ["", *_said(results)]
+    if all(f"{suite}, think {budget}" in results for suite in THOUGHTFUL for budget in BUDGETS[:-1]):
+        lines += ["", *_thoughts(results)]
+    return "\n".join(lines)
 
 
 def _said(results: dict[str, Any]) -> list[str]:
