@@ -8,6 +8,7 @@ from agent.small.layout import (
     ACT,
     ANSWER,
     CAPTION,
+    COLUMNS,
     END,
     FIELDS,
     FIRST_WORD,
@@ -40,6 +41,11 @@ CHOICES: tuple[Ranges, ...] = (
     ((END, END + 1),),
     *(((start, start + n),) for start, n in zip(STARTS, FIELDS, strict=True)),
 )
+
+
+# "Not in view" is one token, a place is blurred over several: the likeliest token is no measure of which is likelier.
+UNSEEN = STARTS[0] + COLUMNS
+UNSEEN_CHANCE = 0.5
 
 
 @dataclass

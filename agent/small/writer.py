@@ -13,7 +13,7 @@ from torch import Tensor
 
 from agent.small.layout import PLACE, SIZE
 from agent.small.model import Memory, SmallModel
-from agent.small.turn import CHOICES, FIELD, Turn
+from agent.small.turn import CHOICES, FIELD, UNSEEN_CHANCE, Turn
 
 _FIRST_ACTION = FIELD + PLACE  # chance has no say in where a thing is seen, nor in words
 _IDS = tuple([i for first, end in ranges for i in range(first, end)] for ranges in CHOICES)
@@ -128,6 +128,8 @@ class Writer:
         if blind is not None:
             logp = torch.log_softmax(logp + guidance * (logp - F.linear(blind, weight, bias).log_softmax(-1)), -1)
         drawn = logp
+        if choice == FIELD and float(logp[-1].exp()) < UNSEEN_CHANCE:
+            drawn = logp[:-1]
         if noise is not None:
             drawn = logp + heat * torch.from_numpy(-np.log(-np.log(noise[: len(ids)].clip(1e-9, 1 - 1e-6)))).to(logp)
         index = int(drawn.argmax())
