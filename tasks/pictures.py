@@ -44,7 +44,7 @@ def load(name: str) -> Picture | None:
         with Image.open(Path(name).expanduser()) as image:
             return np.asarray(image.convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
-        raise ValueError(f"picture {name}: {error}") from error
+        raise ValueError(f"picture {name}: {error.strerror or error}") from error
 
 
 @functools.lru_cache(maxsize=1)

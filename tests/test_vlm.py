@@ -193,13 +193,13 @@ def test_marks_in_an_instruction_do_nothing(models: dict[tuple[str, str], Any], 
 
 @pytest.mark.parametrize(("think", "budget"), [("off", 0), ("auto", 64), (0, 0), (7, 7)])
 def test_a_budget_of_thought(think: Any, budget: int) -> None:
-    assert thought_budget(think) == budget
+    assert thought_budget(think, 64) == budget
 
 
 @pytest.mark.parametrize("think", ["on", -1, True, 2.5])
 def test_what_is_no_budget_is_refused(think: Any) -> None:
     with pytest.raises(ValueError, match="expected off, auto or a number"):
-        thought_budget(think)
+        thought_budget(think, 64)
 
 
 def test_a_checkpoint_comes_back(models: dict[tuple[str, str], Any], tmp_path: Path) -> None:
