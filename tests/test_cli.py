@@ -174,7 +174,7 @@ def test_ctrl_c_in_play_saves_the_episode(tmp_path: Path) -> None:
 
 
 def test_record_survives_a_killed_worker_and_goes_on_after_ctrl_c(tmp_path: Path) -> None:
-    command = ("record", "--episodes", "150", "--workers", "2", "--noise", "0.1", "--out", "data", "--json")
+    command = ("record", "--episodes", "300", "--workers", "2", "--noise", "0.1", "--out", "data", "--json")
 
     def finished() -> int:
         return sum(1 for _ in (tmp_path / "data").glob("doom-basic-*"))
@@ -195,14 +195,14 @@ def test_record_survives_a_killed_worker_and_goes_on_after_ctrl_c(tmp_path: Path
     assert process.returncode == 130, err
     before = json.loads(out)
     assert before["interrupted"]
-    assert 6 <= finished() < 150
+    assert 6 <= finished() < 300
 
     kept = finished()
     process = spawn(*command)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     after = json.loads(out)
-    assert (after["kept"], after["episodes"], finished()) == (kept, 150 - kept, 150)
+    assert (after["kept"], after["episodes"], finished()) == (kept, 300 - kept, 300)
     assert after["ticks_per_second"] > 0
     assert after["errors"] == []
 
