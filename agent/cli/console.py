@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from envs.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +35,15 @@ def console(machine: bool = False) -> Console:
 
 def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def save_json(screen: Console, path: Path, value: Any) -> None:
+    """Write a value to the file that --json names, and say so. Raises UserError."""
+    try:
+        path.write_text(json.dumps(value, indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"--json {path}: {error.strerror}") from error
+    screen.print(f"Results: {path}", markup=False)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_text
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -116,11 +115,7 @@ def evaluate(
     if claims["share"]:
         screen.print(f"said that what is there is not: {100 * claims['share']:.1f} % of {claims['episodes']}")
     if json is not None:
-        try:
-            json.write_text(json_text.dumps(report, indent=2) + "\n")
-        except OSError as error:
-            raise UserError(f"--json {json}: {error.strerror}") from error
-        screen.print(f"Results: {json}", markup=False)
+        console.save_json(screen, json, report)
 
 
 def _open_world(name: str, labels: bool = False) -> World:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_text
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +62,7 @@ def evaluate(
     if plot is not None:
         screen.print(f"Plot: {plot}", markup=False)
     if json is not None:
-        try:
-            json.write_text(json_text.dumps(report, indent=2) + "\n")
-        except OSError as error:
-            raise UserError(f"--json {json}: {error.strerror}") from error
-        screen.print(f"Results: {json}", markup=False)
+        console.save_json(screen, json, report)
 
 
 def _folder(policy: str) -> Path | None:

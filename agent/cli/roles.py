@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_text
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +56,7 @@ def evaluate(suite: str, policy: str, n: int, seed: int, workers: int, json: Pat
     for what, count in list((results.get("mistakes") or results.get("failures") or {}).items())[:5]:
         screen.print(f"  {count:4d} x {what}", style="dim", markup=False)
     if json is not None:
-        try:
-            json.write_text(json_text.dumps(report, indent=2) + "\n")
-        except OSError as error:
-            raise UserError(f"--json {json}: {error.strerror}") from error
-        screen.print(f"Results: {json}", markup=False)
+        console.save_json(screen, json, report)
 
 
 def _percent(share: float | None, ci: list[float] | None = None) -> str:

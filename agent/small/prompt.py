@@ -11,7 +11,7 @@ import torch
 
 from agent.small import words
 from agent.small.layout import FIELDS
-from agent.small.model import HISTORY, Prompt
+from agent.small.model import Prompt
 
 _FIRST = {part: words.first_place(part) for part in words.PARTS}
 _NO_PAST = np.zeros((0, len(FIELDS)), np.int64)
@@ -86,8 +86,3 @@ def _filled(rows: Sequence[Sequence[int]], empty: int) -> npt.NDArray[np.int64]:
     for i, row in enumerate(rows):
         array[i, : len(row)] = row
     return array
-
-
-def recent(fields: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The last HISTORY rows."""
-    return fields[-HISTORY:]
