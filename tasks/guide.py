@@ -237,7 +237,12 @@ def goal_words(state: DoomState, spec: VerifierSpec, verb: bool = True) -> str:
         name = verify.thing_name(thing.kind, thing.colour)
     else:
         name = ""
-    return f"{_PLAIN.get(spec.name, spec.name)} {name}".strip() if verb else name
+    return plain_goal(spec.name, name) if verb else name
+
+
+def plain_goal(verb: str, name: str) -> str:
+    """A goal in plain words, from a verb and a thing's name."""
+    return f"{_PLAIN.get(verb, verb)} {name}".strip()
 
 
 class GuidePolicy:

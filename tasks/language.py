@@ -1,7 +1,7 @@
 """How people say it: instructions from phrasings and words, and the way back.
 
-`phrase`, `compound`, `avoiding` and `related` make sentences from tasks.phrases; `read` turns a typed sentence,
-training or held out, back into what it means.
+`phrase`, `compound`, `avoiding`, `related` and `sentence` make sentences from tasks.phrases; `read` turns a typed
+sentence, training or held out, back into what it means.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tasks.phrases import (
 
 __all__ = [
     "COLOUR_WORDS", "HELD_OUT", "HELD_OUT_COLOUR_WORDS", "HELD_OUT_NOUNS", "NOUNS", "TRAINING", "Meaning", "Phrasing",
-    "avoiding", "compound", "noun_phrase", "phrase", "read", "read_thing", "related",
+    "avoiding", "compound", "noun_phrase", "phrase", "read", "read_thing", "related", "sentence",
 ]  # fmt: skip
 
 Phrasing = Literal["training", "held_out"]
@@ -109,6 +109,23 @@ class Meaning:
     other: Pair | None = None
     avoid: Pair | None = None
     then: tuple[Meaning, ...] = ()
+
+
+def sentence(rng: np.random.Generator, meaning: Meaning) -> str:
+    """An instruction, in training phrasings, that `read` takes to mean this."""
+    texts = [core(rng, step.verb, _noun(rng, step)) for step in (meaning, *meaning.then)]
+    if meaning.avoid is not None:
+        return avoiding(rng, texts[0], noun_phrase(rng, *meaning.avoid))
+    return compound(rng, texts) if meaning.then else _dressed(rng, texts[0])
+
+
+def _noun(rng: np.random.Generator, meaning: Meaning) -> str:
+    if meaning.kind is None:
+        return ""
+    noun = noun_phrase(rng, meaning.kind, meaning.colour)
+    if meaning.relation is None:
+        return noun
+    return related(rng, noun, meaning.relation, noun_phrase(rng, *meaning.other) if meaning.other else "")
 
 
 def _compile() -> list[tuple[str, re.Pattern[str]]]:

@@ -45,6 +45,7 @@ TRAINING: dict[str, tuple[str, ...]] = {
         "get rid of {x}", "take a shot at {x}",
         "go shoot {x}", "find and shoot {x}", "kill {x} with your gun", "fire your gun at {x}", "fire on {x}",
         "go and kill {x}", "turn to {x} and shoot it", "slay {x}", "shoot at {x} until it falls", "let {x} have it",
+        "terminate {x}", "execute {x}", "neutralize {x}", "find {x} and shoot it", "defeat {x}",
         "aim at {x} and shoot", "take {x} out", "use your gun on {x}", "blast {x}", "wipe out {x}",
     ),
     "look_up": (

@@ -228,7 +228,7 @@ class Search:
             tokens = _turning(state, -SEARCH_TURN)
         else:
             start = -2 * _LEFT if self._mode == "room" else 0.0
-            number, tokens = _turns(self._turned - start), _turning(state, SEARCH_TURN)
+            number, tokens = _turns(max(0.0, self._turned - start)), _turning(state, SEARCH_TURN)
         more = " door" if self._mode == "room" and self._other else ""
         return Move(tokens, f"{self._mode} {number}{more}")
 

@@ -13,12 +13,14 @@ from agent import codec
 from agent.inference import Scripted
 from agent.policy import Decision
 from agent.runtime import Outcome
+from agent.small.layout import spell
 from agent.small.vocabulary import VOCABULARY
 from envs.doom.things import CLASSES
 from envs.doom.world import DoomState, DoomWorld
 from tasks import dialogues, suites
 from tasks.guide import COLUMNS, NOWHERE, ROWS, Advice, Guide, GuidePolicy, in_picture
 from tasks.play import play_task
+from tasks.searching import Search
 from tasks.task import Task
 from training.disturb import NOISE, Disturbed
 
@@ -131,6 +133,20 @@ def test_a_search_counts_its_turns_in_its_thought(world: DoomWorld) -> None:
     assert all(0 <= b - a <= 1 for a, b in itertools.pairwise(first))
     assert sum(a.thought.startswith("walk") for a in heard) == 8
     assert all(a.place == NOWHERE for a in heard if a.thought.startswith(("look", "second")))
+
+
+def test_who_turns_too_far_back_is_not_counted_below_nothing(world: DoomWorld) -> None:
+    """Whoever plays may turn as he likes; the thought has to stay one that can be written."""
+    task = suites.evaluation("doom-rooms").task(27, 0)
+    _, info = world.reset(seed=task.seed, options=task.options)
+    state = info["state"]
+    search = Search()
+    search.watch(state)
+    search._turn("room")
+    for degrees in (120.0, 90.0, 45.0):
+        state = replace(state, angle=(state.angle + degrees) % 360.0)
+        search.watch(state)
+        spell(search.advise(state).thought)
 
 
 def test_a_step_of_a_compound_is_kept_in_mind(world: DoomWorld) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from envs.doom.things import ACTORS, KINDS
 from tasks import phrases
-from tasks.language import Meaning, avoiding, compound, core, noun_phrase, phrase, read, read_thing, related
+from tasks.language import Meaning, avoiding, compound, core, noun_phrase, phrase, read, read_thing, related, sentence
 
 QUICK = settings(max_examples=60, deadline=None)
 SEEDS = st.integers(0, 2**31).map(np.random.default_rng)
@@ -94,6 +94,19 @@ def test_compounds_are_read_back_in_their_order(rng, first, second, phrasing) ->
 def test_what_to_avoid_is_read_back(rng, target, shunned, phrasing) -> None:
     text = avoiding(rng, core(rng, "go_to", noun_phrase(rng, *target), phrasing), noun_phrase(rng, *shunned), phrasing)
     assert read(text) == Meaning("go_to", *target, avoid=shunned)
+
+
+@QUICK
+@given(SEEDS, PAIRS, PAIRS, st.sampled_from(["alone", "then", "avoid", "near", "press"]))
+def test_a_meaning_is_put_into_words_that_mean_it(rng, pair, other, how: str) -> None:
+    meaning = {
+        "alone": Meaning("go_to", *pair),
+        "then": Meaning("go_to", *pair, then=(Meaning("look_up"), Meaning("face", *other))),
+        "avoid": Meaning("go_to", *pair, avoid=other),
+        "near": Meaning("go_to", *pair, relation="next_to", other=other),
+        "press": Meaning("press", "panel", then=(Meaning("open", "door", "red"),)),
+    }[how]
+    assert read(sentence(rng, meaning)) == meaning
 
 
 def test_three_steps_are_read_in_order() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from hypothesis import strategies as st
 from agent import codec
 from agent.policy import Context
 from agent.small import CheckpointError, SmallPolicy, layout, load_small, words
-from agent.small.layout import ACT, CAPTION, spell
+from agent.small.layout import ACT, CAPTION, GO, spell
 from agent.small.model import Memory, SmallConfig, SmallModel
-from agent.small.policy import PATIENCE, asked_of, is_stuck, load_model, read_place, save_small, write_place
+from agent.small.policy import PATIENCE, _as_before, asked_of, is_stuck, load_model, read_place, save_small, write_place
 from agent.small.prompt import Asked
 from agent.small.turn import Turn
 from agent.small.vocabulary import VOCABULARY
+from agent.small.writer import chance
 from envs.action import Action
 from training.lessons import Text, assemble, decision, words_of
 from training.stage import ALLOWED
@@ -86,6 +88,30 @@ def test_a_batch_decides_as_one_by_one(model: SmallModel) -> None:
     policy = SmallPolicy(model, device="cpu")
     contexts = played()
     assert policy.act(contexts) == [policy.act([c])[0] for c in contexts]
+
+
+@pytest.mark.parametrize("guidance", [0.0, 0.5])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_guess_changes_nothing_but_the_time(model: SmallModel, temperature: float, guidance: float) -> None:
+    policy = SmallPolicy(model, device="cpu", think=4)
+    asked = asked_of(played()[1])
+    both = [asked, replace(asked, asked=())] if guidance else [asked]
+    memory = policy._memory([played()[1].frames[-1]] * len(both), both)
+    noise = chance([3], 32)
+
+    def written(guess: Sequence[int]) -> tuple[list[int], list[float]]:
+        turns = [Turn(ACT, 4)]
+        scores = policy.writer.write(memory, turns, [temperature], noise, guidance=guidance, guess=guess)
+        return turns[0].tokens, scores[0]
+
+    tokens, scores = written(())
+    last = _as_before(asked, 4)
+    assert last.count(GO) == 1
+    longer = [*tokens[:2], *spell("red key red key"), *tokens[tokens.index(GO) :]]
+    for guess in (tokens, last, longer, [*tokens[:2], *tokens[tokens.index(GO) :]]):
+        again, same = written(guess)
+        assert again == tokens
+        assert same == pytest.approx(scores, abs=1e-4)
 
 
 def test_guidance_moves_actions_away_from_the_blind_ones(model: SmallModel) -> None:

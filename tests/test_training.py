@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from agent.small import load_small
+from agent.small import layout, load_small
 from agent.small.layout import ACT, COLUMNS, END, FIRST_WORD, GO, say
-from agent.small.words import split
 from envs.doom.things import CLASSES
 from tasks import suites
+from training import lessons as lessons_module
 from training import stage
 from training.annotate import PAIR_OF, VERBS
 from training.corpus import Corpus, build
 from training.demonstrate import demonstrate
 from training.lessons import Lessons, Mix
+from training.phrases import COLOURED, PhraseBank
 from training.small import MODES, SmallRecipe, train_small
 from training.stage import ALLOWED
 
@@ -77,17 +79,64 @@ def test_one_frame_asks_for_different_things(corpus: Corpus) -> None:
 
 def test_a_decision_is_taught_with_what_was_before_it(corpus: Corpus) -> None:
     lessons = Lessons([corpus], [1], 0, 0, Mix(silent=0.0))
-    words = [split(text) for text in corpus.instructions]
     later = np.flatnonzero(np.arange(len(corpus)) - corpus.start >= 3)
     for row in later[:: len(later) // 20]:
         acted = corpus.acted[max(corpus.start[row], row - 16) : row].astype(np.int64)
-        asked, text = lessons._own(np.random.default_rng(0), corpus, words, int(row), acted)
+        asked, text = lessons._own(np.random.default_rng(0), 0, int(row), acted)
         assert (asked.past == acted).all()
         assert " ".join(asked.thought) == say(corpus.acted_thought[row - 1].tolist())
         assert text.tokens[0] == ACT
         go = text.tokens.index(GO)
         assert len(text.tokens) - go == 5  # turn, look, move, hand follow
         assert len(text.choices) == len(text.weights) == len(text.tokens) - 1
+
+
+def test_two_goals_make_one_instruction(corpus: Corpus) -> None:
+    lessons = Lessons([corpus], [1], 0, 0, Mix(steps=1.0))
+    rng, seen = np.random.default_rng(1), set()
+    for row in range(0, len(corpus), 5):
+        goals = lessons._goals(rng, corpus, row)
+        both = lessons_module._two_steps(rng, goals)
+        if both is None:
+            continue
+        asked, text = lessons._step(rng, both, corpus.acted[:0].astype(np.int64), corpus.scene[:0])
+        thought = say(text.tokens)
+        number = int(thought.split()[1])
+        assert thought.startswith(f"step {number} ")
+        assert text.tokens[1] - layout.STARTS[0] == both[number - 1][1][0] < COLUMNS
+        assert " ".join(asked.thought) in ("", thought)
+        seen.add((number, bool(asked.thought)))
+    assert seen == {(1, False), (1, True), (2, True)}
+
+
+def test_what_tells_most_is_shown_most(corpus: Corpus) -> None:
+    turns = lessons_module._turns(corpus)
+    advice = [say(row.tolist()) for row in corpus.thought]
+    assert all(advice[row].split()[:2] != advice[row - 1].split()[:2] for row in turns)
+    assert any(advice[row] == "done" for row in turns)
+    assert any(advice[row].startswith("step 2") for row in turns)
+    rows = np.concatenate(Lessons([corpus], [32], 0, 0, Mix(turns=1.0, starts=0.0))._rows(0))
+    assert all(np.abs(turns - row).min() <= 4 for row in rows)
+    rows = np.concatenate(Lessons([corpus], [32], 0, 0, Mix(turns=0.0, starts=1.0))._rows(0))
+    assert set(rows.tolist()) <= set(corpus.start.tolist())
+
+
+def test_what_was_only_walked_through_has_no_goal_of_its_own(corpus: Corpus) -> None:
+    counts = []
+    for advised in (True, False):
+        lessons = Lessons([replace(corpus, advised=advised)], [1], 0, 0, Mix(forgotten=1.0, steps=0.0))
+        frames = [lessons._frame(np.random.default_rng(0), 0, row)[1] for row in range(40)]
+        counts.append(np.mean([sum(text.tokens[0] == ACT for text in texts) for texts in frames]))
+    assert counts[0] > counts[1] + 1.5
+
+
+def test_a_thing_may_be_told_by_its_colour_alone(corpus: Corpus) -> None:
+    words = [PhraseBank(0).draw(np.random.default_rng(i), (0, COLOURED + 2, 0)) for i in range(20)]
+    assert sum("blue" in w for w in words) > 15  # the others have a typing error
+    lessons = Lessons([corpus], [1], 0, 0, Mix(colours=1.0, steps=0.0))
+    rng = np.random.default_rng(0)
+    asked = [" ".join(a.asked) for row in range(0, len(corpus), 3) for a in lessons._frame(rng, 0, row)[0]]
+    assert any(text.split()[-1] in ("thing", "object", "one") for text in asked)
 
 
 def test_who_succeeded_says_so_and_stops(corpus: Corpus) -> None:
@@ -114,9 +163,8 @@ def test_the_same_step_is_the_same_batch(corpus: Corpus) -> None:
 
 def test_a_repeated_action_counts_less(corpus: Corpus) -> None:
     lessons = Lessons([corpus], [1], 0, 0, Mix(gamma=0.5))
-    words = [split(text) for text in corpus.instructions]
     acted = np.repeat(corpus.advice[5:6].astype(np.int64), 3, 0)
-    _, text = lessons._own(np.random.default_rng(0), corpus, words, 5, acted)
+    _, text = lessons._own(np.random.default_rng(0), 0, 5, acted)
     assert text.weights[-4:] == [0.125] * 4
 
 

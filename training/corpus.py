@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Callable
@@ -33,7 +34,8 @@ class Corpus:
     `frames` uint8 (N, H, W, 3); `cells`, `scene`, `advice`, `thought`, `speech`, `queries`, `places`, `tokens` as
     training.annotate makes them, with N in front. `acted` uint8 (N, 6) and `acted_thought` uint16 (N, WORDS): the place
     and the actions of the decision that was carried out, and its thought. `start` int32 (N,): the first frame of the
-    same episode. `episode` int32 (N,): its row in `instructions`.
+    same episode. `episode` int32 (N,): its row in `instructions`. `advised`: whether advice, thoughts and speech are to
+    be learned; what was only walked through has none.
     """
 
     frames: npt.NDArray[np.uint8]
@@ -50,21 +52,41 @@ class Corpus:
     places: npt.NDArray[np.uint8]
     tokens: npt.NDArray[np.uint8]
     instructions: list[str]
+    advised: bool = True
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def fetch(self, rows: npt.NDArray[np.int64]) -> None:
+        """Have the frames of some rows read from disk in the background: they will be wanted soon."""
+        array = self.frames
+        if not isinstance(array, np.memmap) or not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        size = array.strides[0]
+        for row in rows.tolist():
+            first = array.offset % mmap.ALLOCATIONGRANULARITY + row * size
+            aligned = first // mmap.PAGESIZE * mmap.PAGESIZE
+            array._mmap.madvise(  # type: ignore[attr-defined]
+                mmap.MADV_WILLNEED, aligned, first + size - aligned
+            )
 
     @classmethod
     def open(cls, folder: Path) -> Corpus:
         """The corpus that `build` wrote."""
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in (*_MADE, *_NOTED)}
-        return cls(**arrays, instructions=json.loads((folder / "corpus.json").read_text())["instructions"])
+        summary = json.loads((folder / "corpus.json").read_text())
+        return cls(**arrays, instructions=summary["instructions"], advised=summary["advised"])
 
 
 def build(
-    episodes: Path, out: Path, *, workers: int = 2, told: Callable[[int, int], None] = lambda n, of: None
+    episodes: Path,
+    out: Path,
+    *,
+    advised: bool = True,
+    workers: int = 2,
+    told: Callable[[int, int], None] = lambda n, of: None,
 ) -> Corpus:
-    """Decode all annotated episodes under `episodes` into `out`, whole or not at all.
+    """Decode all annotated episodes under `episodes` into `out`, whole or not at all. `advised` as in Corpus.
 
     Damaged episodes are set aside with a message. `told(done, total)` hears of progress, in episodes.
     """
@@ -94,7 +116,9 @@ def build(
     if bad:
         _cut(part, bad)
     instructions = [meta["task"]["instruction"] for meta in metas]
-    summary = {"episodes": len(paths) - len(bad), "frames": total, "instructions": instructions}
+    summary = {
+        "episodes": len(paths) - len(bad), "frames": total, "instructions": instructions, "advised": advised,
+    }  # fmt: skip
     (part / "corpus.json").write_text(json.dumps(summary))
     os.rename(part, out)
     return Corpus.open(out)

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from agent import codec
 from agent.small.layout import (
     ACT,
     ANSWER,
@@ -33,6 +34,7 @@ from agent.small.layout import (
     SAY,
     SCORE_IDS,
     STARTS,
+    WORD_ID,
     say,
     spell,
 )
@@ -41,15 +43,23 @@ from agent.small.prompt import Asked, pack
 from agent.small.turn import FIELD, SCORING, SILENT, SPEAKING, TALKING, THINKING
 from agent.small.words import split
 from tasks import proposals, questions
+from tasks.guide import plain_goal
+from tasks.language import read, sentence
 from tasks.scene import unpack
-from training.annotate import CELL, PANEL_CLASS, Query
+from tasks.verify import thing_name
+from training.annotate import CELL, COLOUR_OF, PAIR_OF, PANEL_CLASS, VERBS, Query
 from training.corpus import Corpus
-from training.phrases import PICTURED, PhraseBank, mistyped
+from training.phrases import COLOURED, PICTURED, PhraseBank, mistyped
+
+Goal = tuple[Query, list[int], list[int]]  # what is wanted, its place, and what the expert does
 
 _FIELDS = len(STARTS)
 _EXITS = split("where are the exits?")
 _NO_EXITS = 0.05  # of the frames without an exit are asked for exits
 _LOOKS = 0.25  # of the proposals to look up or down that are taught
+_AHEAD = 4  # batches that frames are fetched ahead of
+_BEGINS = 0.5  # of the first steps of two are the first decision
+_BEFORE, _BEHIND = 4, 2  # decisions around a turn that belong to it
 _CUT = 8  # pixels around a thing that a picture of it shows
 _CUT_CELLS = 6  # cells that a thing has to cover for a picture of it
 
@@ -59,6 +69,8 @@ class Mix:
     """How often a frame carries what, and with which weight its tokens count."""
 
     goals: int = 4  # other goals of a frame
+    steps: float = 0.25  # of the frames carry two of them as steps of one instruction
+    colours: float = 0.1  # of the other goals tell the thing by its colour alone, where that is enough
     questions: int = 2
     memory: float = 0.15  # of the questions are about a memory
     exits: float = 1.0  # of the frames with exits are asked for them
@@ -66,6 +78,8 @@ class Mix:
     proposals: float = 0.4
     own: float = 1.0  # the weight of the own goal's text
     starts: float = 0.12  # of the frames are the first of their episode: there nothing is left to copy
+    turns: float = 0.15  # of the frames are about the end of a step, or of the task: few are, and all depends on them
+    reworded: float = 0.5  # of the own goals come in other words than they were recorded with
     forgotten: float = 0.5  # of the own goals come once more, without the last thought
     silent: float = 0.25  # of the own goals come without thoughts
     fresh: float = 0.2  # of the other goals, and of own ones without thoughts, come without a past
@@ -199,21 +213,22 @@ class Lessons:
     def __post_init__(self) -> None:
         self._bank = PhraseBank(self.seed)
         self._instructions = [[split(text) for text in corpus.instructions] for corpus in self.corpora]
+        self._meanings = [[read(text) for text in corpus.instructions] for corpus in self.corpora]
+        self._turns = [_turns(corpus) for corpus in self.corpora]
 
     def at(self, step: int) -> Batch:
         """Batch number `step`: it follows from the seed and the rank."""
+        for corpus, rows in zip(self.corpora, self._rows(step + _AHEAD), strict=True):
+            corpus.fetch(rows)
         rng = np.random.default_rng([self.seed, step, self.rank])
         frames: list[npt.NDArray[np.uint8]] = []
         cells: list[npt.NDArray[np.uint8]] = []
         asked: list[list[Asked]] = []
         texts: list[list[Text]] = []
         goals: list[tuple[int, int, Query]] = []  # row, number of the prompt, what is wanted
-        for number, (corpus, share) in enumerate(zip(self.corpora, self.shares, strict=True)):
-            rows = rng.integers(len(corpus), size=share)
-            starts = rng.random(share) < self.mix.starts
-            rows[starts] = corpus.start[rows[starts]]
-            for row in np.sort(rows):
-                prompts, answers, wanted = self._frame(rng, corpus, self._instructions[number], int(row))
+        for number, (corpus, rows) in enumerate(zip(self.corpora, self._rows(step), strict=True)):
+            for row in rows:
+                prompts, answers, wanted = self._frame(rng, number, int(row))
                 goals += [(len(frames), at, query) for at, query in wanted]
                 frames.append(corpus.frames[row])
                 cells.append(corpus.cells[row])
@@ -223,10 +238,24 @@ class Lessons:
             self._show(rng, frames, cells, asked, goals)
         return assemble(np.stack(frames), asked, texts, np.stack(cells))
 
+    def _rows(self, step: int) -> list[npt.NDArray[np.int64]]:
+        """The rows of every corpus that batch number `step` is about."""
+        rng = np.random.default_rng([self.seed, step, self.rank, 1])
+        chosen = []
+        for corpus, share, turns in zip(self.corpora, self.shares, self._turns, strict=True):
+            rows = rng.integers(len(corpus), size=share)
+            starts = rng.random(share) < self.mix.starts
+            rows[starts] = corpus.start[rows[starts]]
+            near = np.flatnonzero(rng.random(share) < self.mix.turns)
+            if len(turns):
+                rows[near] = _near(rng, corpus, rng.choice(turns, len(near)))
+            chosen.append(np.sort(rows))
+        return chosen
+
     def _frame(
-        self, rng: np.random.Generator, corpus: Corpus, instructions: list[list[str]], row: int
+        self, rng: np.random.Generator, number: int, row: int
     ) -> tuple[list[Asked], list[Text], list[tuple[int, Query]]]:
-        mix = self.mix
+        mix, corpus = self.mix, self.corpora[number]
         first = max(int(corpus.start[row]), row - HISTORY)
         acted = corpus.acted[first:row].astype(np.int64)
         asked: list[Asked] = []
@@ -236,23 +265,27 @@ class Lessons:
             asked.append(prompt)
             texts.append(text)
 
-        if not self.goals_only and len(corpus.advice):
-            add(*self._own(rng, corpus, instructions, row, acted))
+        if not self.goals_only and corpus.advised:
+            add(*self._own(rng, number, row, acted))
             if rng.random() < mix.forgotten:
-                add(*self._own(rng, corpus, instructions, row, acted, forgotten=True))
+                add(*self._own(rng, number, row, acted, forgotten=True))
         scenes = corpus.scene[first:row]
         wanted = []
-        for query, place, tokens in self._goals(rng, corpus, row):
-            past = acted
-            if rng.random() < mix.fresh:
-                past = acted[:0]
-            elif len(acted):
-                past = acted.copy()
-                past[:, :PLACE] = _places(scenes, query[1])
+        goals = self._goals(rng, corpus, row)
+        colours = COLOUR_OF[corpus.scene[row][:, 0]]
+        if not self.goals_only:
+            goals = [goal for goal in goals if not self._settled(goal[0], number, row)][: mix.goals]
+        for query, place, tokens in goals:
+            past = acted[:0] if rng.random() < mix.fresh else _looking_for(acted, scenes, query[1])
             wanted.append((len(asked), query))
-            add(Asked(self._bank.draw(rng, query), past=past), decision((*place, *tokens)))
+            named, colour = query, COLOUR_OF[query[1]] if query[1] in PAIR_OF else 0
+            if colour and place[0] < COLUMNS and (colours == colour).sum() == 1 and rng.random() < mix.colours:
+                named = (query[0], COLOURED + int(colour) - 1, 0)
+            add(Asked(self._bank.draw(rng, named), past=past), decision((*place, *tokens)))
         if self.goals_only:
             return asked, texts, wanted
+        if rng.random() < mix.steps and (both := _two_steps(rng, goals)) is not None:
+            add(*self._step(rng, both, acted, scenes))
         scene = unpack(corpus.scene[row])
         for _ in range(mix.questions):
             question = questions.ask(rng, scene, memory=mix.memory)
@@ -274,8 +307,7 @@ class Lessons:
     def _own(
         self,
         rng: np.random.Generator,
-        corpus: Corpus,
-        instructions: list[list[str]],
+        number: int,
         row: int,
         acted: npt.NDArray[np.int64],
         *,
@@ -283,6 +315,7 @@ class Lessons:
     ) -> tuple[Asked, Text]:
         """The episode's own goal. `forgotten`: without the last thought, which is easily copied whatever is seen and
         asked."""
+        corpus = self.corpora[number]
         silent = not forgotten and rng.random() < self.mix.silent
         thought: list[int] = []
         before = ""
@@ -300,24 +333,53 @@ class Lessons:
         weights = [1.0] * PLACE + [self.mix.gamma**repeats] * (_FIELDS - PLACE)
         if silent and rng.random() < self.mix.fresh:
             acted = acted[:0]
-        words = mistyped(rng, instructions[int(corpus.episode[row])])
+        meaning = self._meanings[number][int(corpus.episode[row])]
+        words = self._instructions[number][int(corpus.episode[row])]
+        if meaning is not None and rng.random() < self.mix.reworded:
+            words = split(sentence(rng, meaning))
+        words = mistyped(rng, words)
         return (
             Asked(words, split(before, "thought"), past=acted),
             decision(fields, thought, speech, silent, weights).times(self.mix.own),
         )
 
-    def _goals(
-        self, rng: np.random.Generator, corpus: Corpus, row: int
-    ) -> list[tuple[tuple[int, int, int], list[int], list[int]]]:
-        """Other goals, without those that are there twice."""
+    def _goals(self, rng: np.random.Generator, corpus: Corpus, row: int) -> list[Goal]:
+        """Other goals in a random order, without those that are there twice."""
         found = {}
-        count = corpus.queries.shape[1]
-        for i in rng.permutation(count):
+        for i in rng.permutation(corpus.queries.shape[1]):
             verb, thing, alone = corpus.queries[row, i].tolist()
             found[verb, thing, alone] = (corpus.places[row, i].tolist(), corpus.tokens[row, i].tolist())
-            if len(found) >= (count if self.goals_only else self.mix.goals):
-                break
         return [(query, place, tokens) for query, (place, tokens) in found.items()]
+
+    def _settled(self, query: Query, number: int, row: int) -> bool:
+        """Whether a goal may be what was just done: the expert goes on standing there, but one should say so."""
+        corpus = self.corpora[number]
+        if not corpus.advised or corpus.advice[row, -1] != codec.HANDS.index("done"):
+            return False
+        meaning = self._meanings[number][int(corpus.episode[row])]
+        kind = PAIR_OF[query[1]][0] if query[1] in PAIR_OF else "panel" if query[1] else None
+        return meaning is not None and kind in [step.kind for step in (meaning, *meaning.then)]
+
+    def _step(
+        self,
+        rng: np.random.Generator,
+        steps: Sequence[Goal],
+        acted: npt.NDArray[np.int64],
+        scenes: npt.NDArray[np.uint8],
+    ) -> tuple[Asked, Text]:
+        """Two goals as one instruction: which of them is to be followed now is in the last thought, or it has just
+        begun."""
+        visible = [i for i, (_, place, _) in enumerate(steps) if place[0] < COLUMNS]
+        now = int(rng.choice(visible))
+        query, place, tokens = steps[now]
+        thought = f"step {now + 1} {plain_goal(VERBS[query[0]], _plain_name(query[1]))}"
+        begins = now == 0 and rng.random() < _BEGINS
+        asked = Asked(
+            self._bank.steps(rng, [step[0] for step in steps]),
+            [] if begins else split(thought, "thought"),
+            past=acted[:0] if begins else _looking_for(acted, scenes, query[1]),
+        )
+        return asked, decision((*place, *tokens), spell(thought), silent=False)
 
     def _show(
         self,
@@ -349,6 +411,42 @@ def cut_out(frame: npt.NDArray[np.uint8], cells: npt.NDArray[np.bool_]) -> npt.N
     x0, x1 = max(0, columns.min() * CELL - _CUT), min(frame.shape[1], (columns.max() + 1) * CELL + _CUT)
     cut = Image.fromarray(frame[y0:y1, x0:x1])
     return np.asarray(cut.resize((frame.shape[1], frame.shape[0]), Image.Resampling.BILINEAR))
+
+
+def _two_steps(rng: np.random.Generator, goals: Sequence[Goal]) -> list[Goal] | None:
+    """Two goals with different things, in a random order; the thing of one of them at least is in view."""
+    chosen: list[Goal] = []
+    for goal in goals:
+        if goal[0][1] and goal[0][1] not in [other[0][1] for other in chosen]:
+            chosen.append(goal)
+    chosen = chosen[:2]
+    if len(chosen) < 2 or all(place[0] >= COLUMNS for _, place, _ in chosen):
+        return None
+    return chosen
+
+
+def _plain_name(thing: int) -> str:
+    return "switch" if thing == PANEL_CLASS else thing_name(*PAIR_OF[thing])
+
+
+def _turns(corpus: Corpus) -> npt.NDArray[np.int64]:
+    """The rows in which the advice is another step than in the row before, or "done"."""
+    first, second = np.asarray(corpus.thought[:, 0]), np.asarray(corpus.thought[:, 1])
+    phase = np.where(first == WORD_ID["step"], second, np.where(first == WORD_ID["done"], 1, 0))
+    return 1 + np.flatnonzero((np.diff(phase.astype(np.int64)) != 0) & (np.diff(corpus.start) == 0))
+
+
+def _near(rng: np.random.Generator, corpus: Corpus, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Rows around some rows, evenly: so it is not said more often than it should be, only decided more often."""
+    moved = np.clip(rows + rng.integers(-_BEFORE, _BEHIND + 1, len(rows)), 0, len(corpus) - 1)
+    return np.where(corpus.start[moved] == corpus.start[rows], moved, rows)
+
+
+def _looking_for(acted: npt.NDArray[np.int64], scenes: npt.NDArray[np.uint8], thing: int) -> npt.NDArray[np.int64]:
+    """What was done (h, 6), as if a thing had been wanted."""
+    past = acted.copy()
+    past[:, :PLACE] = _places(scenes, thing)
+    return past
 
 
 def _places(scenes: npt.NDArray[np.uint8], thing: int) -> npt.NDArray[np.int64]:

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from agent.small.words import split
+from envs.doom.things import COLOURS
 from tasks.dialogues import SHOWN
-from tasks.language import noun_phrase, phrase
+from tasks.language import compound, core, noun_phrase, phrase
+from tasks.phrases import COLOUR_WORDS
 from training.annotate import PAIR_OF, PANEL_CLASS, VERBS, Query
 
+COLOURED = 240  # from here on for a thing that is told by its colour alone
 PICTURED = 248  # stands for a thing that a picture shows, where a thing's class is expected
 TYPO = 0.04  # chance of a word to be mistyped
+_ANYTHING = ["thing", "one", "object"]
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -32,17 +36,27 @@ class PhraseBank:
         return mistyped(rng, texts[int(rng.random() * len(texts))])
 
     @staticmethod
+    def steps(rng: np.random.Generator, queries: Sequence[Query]) -> list[str]:
+        """The words of one instruction for several queries with things, one after the other."""
+        texts = [core(rng, VERBS[verb], _noun(rng, thing, alone)) for verb, thing, alone in queries]
+        return mistyped(rng, split(compound(rng, texts)))
+
+    @staticmethod
     def _phrase(rng: np.random.Generator, query: Query) -> list[str]:
         verb, thing, alone = query
-        noun = ""
-        if thing == PANEL_CLASS:
-            noun = noun_phrase(rng, "panel", None)
-        elif thing == PICTURED:
+        if thing == PICTURED:
             text = phrase(rng, VERBS[verb], "PICTURED")
             return split(text.replace("the PICTURED", str(rng.choice(SHOWN))))
-        elif thing:
-            noun = noun_phrase(rng, *PAIR_OF[thing], unique_kind=bool(alone))
-        return split(phrase(rng, VERBS[verb], noun))
+        return split(phrase(rng, VERBS[verb], _noun(rng, thing, alone)))
+
+
+def _noun(rng: np.random.Generator, thing: int, alone: int) -> str:
+    """Words for what a query wants."""
+    if thing == PANEL_CLASS:
+        return noun_phrase(rng, "panel", None)
+    if thing >= COLOURED:
+        return f"{rng.choice(list(COLOUR_WORDS[COLOURS[thing - COLOURED]]))} {rng.choice(_ANYTHING)}"
+    return noun_phrase(rng, *PAIR_OF[thing], unique_kind=bool(alone)) if thing else ""
 
 
 def mistyped(rng: np.random.Generator, words: Sequence[str]) -> list[str]:

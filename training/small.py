@@ -58,6 +58,8 @@ class MixSection(_Section):
     """Fields of training.lessons.Mix."""
 
     goals: pydantic.PositiveInt = 4
+    steps: float = 0.25
+    colours: float = 0.1
     questions: int = 2
     memory: float = 0.15
     exits: float = 1.0
@@ -65,6 +67,8 @@ class MixSection(_Section):
     proposals: float = 0.4
     own: float = 1.0
     starts: float = 0.12
+    turns: float = 0.15
+    reworded: float = 0.5
     forgotten: float = 0.5
     silent: float = 0.25
     fresh: float = 0.2
@@ -93,6 +97,7 @@ class SmallRecipe(_Section):
     cloning: StageSection
     talking: StageSection
     refining: StageSection
+    polishing: StageSection
 
     @classmethod
     def load(cls, path: Path) -> SmallRecipe:
@@ -106,9 +111,10 @@ class SmallRecipe(_Section):
             raise ValueError(f"{path}: {error}") from error
 
 
-Mode = Literal["vision", "grounding", "cloning", "talking", "refining"]
-MODES: tuple[Mode, ...] = ("vision", "grounding", "cloning", "talking", "refining")
-SHARES = {"demonstrations": 0.75, "views": 0.25, "corrections": 0.75}  # of a batch
+Mode = Literal["vision", "grounding", "cloning", "talking", "refining", "polishing"]
+MODES: tuple[Mode, ...] = ("vision", "grounding", "cloning", "talking", "refining", "polishing")
+SHARES = {"demonstrations": 0.75, "views": 0.25, "corrections": 0.75, "corrections-2": 0.75}  # of a batch
+ROUNDS = {"refining": "corrections", "polishing": "corrections-2"}  # of DAgger, before these stages
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,8 @@ class Progress:
     total: int
     figures: dict[str, float]
 
+
+_COLLECTED = ("demonstrations", "corrections", "views", "corrections-2")
 
 Told = Callable[[Progress], None]
 
@@ -134,12 +142,12 @@ def train_small(recipe: SmallRecipe, out: Path, told: Told = lambda progress: No
         if mode == "talking":
             _collect(recipe, out, "views", recipe.views, None, told)
             _collect_judged(recipe, out, told)
-        if mode == "refining":
+        if mode in ROUNDS:
             assert previous is not None
-            _collect(recipe, out, "corrections", recipe.corrections, previous, told)
+            _collect(recipe, out, ROUNDS[mode], recipe.corrections, previous, told)
         stage = out / mode
         if not stage.exists():
-            _run_stage(recipe, out, mode, previous, told)
+            run_stage(recipe, out, mode, previous, told)
         previous = stage
     assert previous is not None
     from agent.small.policy import load_model, save_small
@@ -161,7 +169,7 @@ def _collect(recipe: SmallRecipe, out: Path, name: str, counts: Counts, policy: 
     """Record annotated episodes and decode them into a corpus, unless that is done."""
     if (out / name / "corpus").exists():
         return
-    seed = 3 * recipe.seed + ("demonstrations", "corrections", "views").index(name)  # levels of their own
+    seed = len(_COLLECTED) * recipe.seed + _COLLECTED.index(name)  # levels of their own
     total = sum(counts.values())
     successes = done = decisions = 0
     start = time.monotonic()
@@ -181,6 +189,7 @@ def _collect(recipe: SmallRecipe, out: Path, name: str, counts: Counts, policy: 
     build(
         out / name / "episodes",
         out / name / "corpus",
+        advised=name != "views",
         workers=recipe.workers,
         told=lambda n, of: told(Progress(f"{name}: decode", n, of, {})),
     )
@@ -195,7 +204,7 @@ def _collect_judged(recipe: SmallRecipe, out: Path, told: Told) -> None:
         )  # fmt: skip
 
 
-def _run_stage(recipe: SmallRecipe, out: Path, mode: Mode, parent: Path | None, told: Told) -> None:
+def run_stage(recipe: SmallRecipe, out: Path, mode: Mode, parent: Path | None, told: Told) -> None:
     """Train one stage in processes of their own; `parent` is the checkpoint to start from."""
     import torch
 
@@ -247,10 +256,9 @@ def _trainer(
     recipe = SmallRecipe.model_validate(raw)
     section: StageSection = getattr(recipe, mode)
     names = ["demonstrations"]
-    if mode in ("talking", "refining"):
+    if MODES.index(mode) >= MODES.index("talking"):
         names.append("views")
-    if mode == "refining":
-        names.append("corrections")
+    names += [ROUNDS[earlier] for earlier in MODES[: MODES.index(mode) + 1] if earlier in ROUNDS]
     run(
         rank=rank,
         workers=workers,

@@ -26,14 +26,15 @@ CLIP = 8  # frames that the judge sees
 
 @dataclass(frozen=True)
 class SmallConfig:
-    """Sizes. `width`: of a token. `layers`: of the decoder. `text_layers`: of the text encoder. `kinds`, `colours`:
-    classes of the segmentation head, with "none"."""
+    """Sizes. `width`: of a token. `layers`: of the decoder. `text_layers`: of the text encoder. `channels`, `blocks`:
+    of the image encoder. `kinds`, `colours`: classes of the segmentation head, with "none"."""
 
     width: int = 128
     heads: int = 4
     layers: int = 4
     text_layers: int = 2
     channels: tuple[int, int] = (48, 96)
+    blocks: int = 1
     kinds: int = 23
     colours: int = 5
 
@@ -101,6 +102,20 @@ class _Layer(nn.Module):
         self.feed = _Feed(width)
 
 
+class _Block(nn.Module):
+    """A residual block of two convolutions, which changes nothing at first."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2)])
+        self.norm = nn.GroupNorm(8, channels)
+        for parameter in self.convs[1].parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.convs[1](F.gelu(self.norm(self.convs[0](x)), approximate="tanh"))
+
+
 class _Vision(nn.Module):
     """Frames (N, 3, 120, 160) to tokens (N, 80, width)."""
 
@@ -110,6 +125,7 @@ class _Vision(nn.Module):
         width = config.width
         self.stem = nn.Conv2d(3, a, 8, 4, padding=2)
         self.down = nn.Conv2d(a, b, 3, 2, padding=1)
+        self.blocks = nn.Sequential(*[_Block(b) for _ in range(config.blocks)])
         self.tokens = nn.Conv2d(b, width, 3, 2, padding=1)
         self.norms = nn.ModuleList([nn.GroupNorm(8, a), nn.GroupNorm(8, b), nn.GroupNorm(8, width)])
         self.mix = nn.Conv2d(width, width, 3, padding=1)
@@ -119,7 +135,7 @@ class _Vision(nn.Module):
         x = frames.float().div(127.5).sub(1.0).contiguous(memory_format=torch.channels_last)
         x = F.gelu(self.norms[0](self.stem(x)), approximate="tanh")
         x = F.gelu(self.norms[1](self.down(x)), approximate="tanh")
-        x = self.tokens(x)
+        x = self.tokens(self.blocks(x))
         x = x + self.mix(F.gelu(self.norms[2](x), approximate="tanh"))
         return x.flatten(2).transpose(1, 2) + self.place
 

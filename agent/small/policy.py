@@ -19,7 +19,22 @@ from safetensors.torch import load_file, save_file
 from agent import codec
 from agent.policy import Context, Decision, PolicySpec, Think, thought_budget
 from agent.runtime import fit
-from agent.small.layout import ACT, ANSWER, CAPTION, COLUMNS, JUDGE, NOWHERE, PLACE, PROPOSE, ROWS, SCORE_IDS, say
+from agent.small.layout import (
+    ACT,
+    ANSWER,
+    CAPTION,
+    COLUMNS,
+    GO,
+    JUDGE,
+    NOWHERE,
+    PLACE,
+    PROPOSE,
+    ROWS,
+    SCORE_IDS,
+    STARTS,
+    WORD_ID,
+    say,
+)  # fmt: skip
 from agent.small.model import HISTORY, Memory, SmallConfig, SmallModel
 from agent.small.prompt import Asked, pack
 from agent.small.turn import Turn
@@ -104,6 +119,8 @@ def load_model(folder: Path) -> SmallModel:
 
 _PLACE = re.compile(r"\((\d+), (\d+)\)$")
 _STEPS = 32  # of a draw
+DRAWS = 4  # proposals for a frame, of which one is taken
+SURE = 0.8  # from so likely a yes on, the thing of a proposal is taken to be there
 THINK = 12  # words of a thought, at most, where the user sets no other budget
 
 Frames = npt.NDArray[np.uint8]
@@ -144,7 +161,8 @@ class SmallPolicy:
         turns = [Turn(ACT, self.think) for _ in contexts]
         warm = [STUCK_TEMPERATURE if is_stuck(c) else self.temperature for c in contexts]
         noise = chance([c.seed for c in contexts], _STEPS) if any(warm) else None
-        self.writer.write(memory, turns, warm, noise, guidance=self.guidance)
+        guess = _as_before(asked[0], self.think) if len(contexts) == 1 else ()
+        self.writer.write(memory, turns, warm, noise, guidance=self.guidance, guess=guess)
         return [decision_of(turn) for turn in turns]
 
     def answer(
@@ -159,13 +177,33 @@ class SmallPolicy:
         """What is in each frame, from left to right."""
         return [say(turn.tokens) for turn in self._write(CAPTION, frames, [Asked()] * len(frames))]
 
-    def propose(self, frames: Sequence[Frames], seed: int = 0, *, temperature: float = 0.7) -> list[str]:
-        """An instruction that can be carried out in each frame."""
-        memory = self._memory(frames, [Asked()] * len(frames))
-        turns = [Turn(PROPOSE) for _ in frames]
-        heat = [temperature] * len(turns)
-        self.writer.write(memory, turns, heat, chance(range(seed, seed + len(turns)), _STEPS), words=True)
-        return [say(turn.tokens) for turn in turns]
+    def propose(
+        self, frames: Sequence[Frames], seed: int = 0, *, temperature: float = 0.7, draws: int = DRAWS
+    ) -> list[str]:
+        """An instruction that can be carried out in each frame.
+
+        Of some `draws` it takes the first whose thing it sees when it is asked whether it is there; where it is sure of
+        none, one that needs no thing, or the one that it is surest of.
+        """
+        image = self._see(np.stack(frames)).repeat_interleave(draws, 0)
+        turns = [Turn(PROPOSE) for _ in range(len(image))]
+        noise = chance(range(draws * seed, draws * seed + len(turns)), _STEPS)
+        self.writer.write(
+            Memory(image, *self._read([Asked()] * len(turns))), turns, [temperature] * len(turns), noise, words=True
+        )
+        texts = [say(turn.tokens) for turn in turns]
+        if draws == 1:
+            return texts
+        things = [text.partition(" the ")[2] for text in texts]
+        asked = [Asked(split(f"is there a {thing}?")) for thing in things]
+        yes = self._first(Memory(image, *self._read(asked)), ANSWER, [WORD_ID["yes"], WORD_ID["no"]])[:, 0].tolist()
+        chosen = []
+        for start in range(0, len(texts), draws):
+            mine = range(start, start + draws)
+            sure = (i for i in mine if things[i] and yes[i] >= SURE)
+            bare = (i for i in mine if not things[i])
+            chosen.append(texts[next(sure, next(bare, max(mine, key=yes.__getitem__)))])
+        return chosen
 
     def judge(self, instructions: Sequence[str], frames: Frames) -> list[tuple[float, str]]:
         """How well each episode did what it was told, 0 to 100, and why. `frames` (B, CLIP, 120, 160, 3)."""
@@ -176,15 +214,17 @@ class SmallPolicy:
         self.writer.write(memory, turns)
         return [(value, say(turn.tokens[1:])) for value, turn in zip(self._values(memory), turns, strict=True)]
 
-    @torch.inference_mode()
     def _values(self, memory: Memory) -> list[float]:
         """The expected score of each row: finer than the likeliest one."""
-        rows = memory.text.shape[0]
-        start = torch.full((rows, 1), JUDGE, device=self.device)
-        nought = torch.zeros_like(start)
-        logits = self.model.logits(self.model.write(memory, start, nought, nought))[:, 0, list(SCORE_IDS)]
         steps = torch.linspace(0.0, 100.0, len(SCORE_IDS), device=self.device)
-        return (logits.softmax(-1) * steps).sum(-1).tolist()
+        return (self._first(memory, JUDGE, SCORE_IDS) * steps).sum(-1).tolist()
+
+    @torch.inference_mode()
+    def _first(self, memory: Memory, role: int, ids: Sequence[int]) -> torch.Tensor:
+        """How likely each of some tokens is to be the first that a role writes, (B, len(ids)), if it is one of them."""
+        start = torch.full((memory.text.shape[0], 1), role, device=self.device)
+        nought = torch.zeros_like(start)
+        return self.model.logits(self.model.write(memory, start, nought, nought))[:, 0, list(ids)].softmax(-1)
 
     def _write(self, role: int, frames: Sequence[Frames], asked: Sequence[Asked]) -> list[Turn]:
         turns = [Turn(role) for _ in asked]
@@ -213,6 +253,15 @@ def asked_of(context: Context) -> Asked:
     last = read_place(context.thoughts[-1])[0] if context.thoughts else ""
     picture = None if context.picture is None else fit(context.picture, FRAME_SIZE)
     return Asked(split(context.instruction), split(last, "thought"), split(context.memory, "memory"), past, picture)
+
+
+def _as_before(asked: Asked, think: int) -> list[int]:
+    """The tokens of the last decision, which the next one is often much like; none where there is no last one."""
+    if not len(asked.past):
+        return []
+    fields = [start + int(value) for start, value in zip(STARTS, asked.past[-1], strict=True)]
+    words = [WORD_ID[word] for word in asked.thought if word in WORD_ID]
+    return [*fields[:PLACE], *words[:think], GO, *fields[PLACE:]]
 
 
 def read_place(thought: str) -> tuple[str, tuple[int, int]]:

@@ -60,8 +60,8 @@ class Turn:
     think: int = 0
     tokens: list[int] = field(default_factory=list)
     done: bool = False
-    _said: int = -1  # how many tokens there were at <say>
-    _went: int = -1  # and at <go>
+    said: int = -1  # how many tokens there were at <say>
+    went: int = -1  # and at <go>
 
     @property
     def choice(self) -> int:
@@ -73,10 +73,10 @@ class Turn:
             return LAST_WORD if count >= MOST[self.role] else TALKING
         if count < PLACE:
             return FIELD + count
-        if self._went >= 0:
-            return FIELD + PLACE + count - self._went - 1
-        if self._said >= 0:
-            return SPEAKING if count - self._said <= SPOKEN else HUSHED
+        if self.went >= 0:
+            return FIELD + PLACE + count - self.went - 1
+        if self.said >= 0:
+            return SPEAKING if count - self.said <= SPOKEN else HUSHED
         return THINKING if count < PLACE + self.think else SILENT
 
     def add(self, token: int) -> None:
@@ -85,25 +85,25 @@ class Turn:
             self.done = True
             return
         if token == SAY:
-            self._said = len(self.tokens)
+            self.said = len(self.tokens)
         elif token == GO:
-            self._went = len(self.tokens)
+            self.went = len(self.tokens)
         self.tokens.append(token)
-        self.done = self._went >= 0 and len(self.tokens) == self._went + 1 + len(FIELDS) - PLACE
+        self.done = self.went >= 0 and len(self.tokens) == self.went + 1 + len(FIELDS) - PLACE
 
     @property
     def fields(self) -> list[int]:
         """The six fields of a decision, each counted from 0."""
-        tokens = (*self.tokens[:PLACE], *self.tokens[self._went + 1 :])
+        tokens = (*self.tokens[:PLACE], *self.tokens[self.went + 1 :])
         return [token - start for token, start in zip(tokens, STARTS, strict=True)]
 
     @property
     def thought(self) -> list[int]:
         """Ids of the words that were thought."""
-        end = self._said if self._said >= 0 else self._went
+        end = self.said if self.said >= 0 else self.went
         return self.tokens[PLACE:end]
 
     @property
     def speech(self) -> list[int]:
         """Ids of the words that were said."""
-        return self.tokens[self._said + 1 : self._went] if self._said >= 0 else []
+        return self.tokens[self.said + 1 : self.went] if self.said >= 0 else []

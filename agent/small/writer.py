@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agent.small.layout import PLACE, SIZE
+from agent.small.layout import GO, PLACE, SIZE
 from agent.small.model import Memory, SmallModel
 from agent.small.turn import CHOICES, FIELD, UNSEEN_CHANCE, Turn
 
@@ -70,6 +70,7 @@ class Writer:
         noise: npt.NDArray[np.float32] | None = None,
         words: bool = False,
         guidance: float = 0.0,
+        guess: Sequence[int] = (),
     ) -> list[list[float]]:
         """Write every turn to its end, one for each row of `memory`, with one prompt a row; returns the
         log-probability of each token among those that were allowed.
@@ -77,7 +78,9 @@ class Writer:
         `temperature`: 0 takes the likeliest token, above it one is drawn with `noise` (B, steps, SIZE), uniform random
         numbers. Chance has no say in the place, and in words only where `words`. `guidance`: how far the actions are
         moved away from what they would be without the instruction, l + guidance (l - l0) on log-probabilities (SIMA 1);
-        `memory` then has as many rows again, with the prompts that have none.
+        `memory` then has as many rows again, with the prompts that have none. `guess`: what a single turn is likely to
+        write. It is checked in one pass instead of being written token by token, and what turns out wrong is written
+        anew (speculative decoding): the output is the same, sooner.
         """
         rows = memory.text.shape[0]
         image = self._model.image_norm(memory.image)
@@ -87,29 +90,34 @@ class Writer:
         ]
         mask = None if rows == 1 else (memory.pack == 0)[:, None, None, :]
         past: list[Tensor | None] = [None] * len(self._layers)
-        tokens = torch.tensor([[turn.role] for turn in turns] * (rows // len(turns)), device=image.device)
+        copies = rows // len(turns)
+        chosen = [turn.role for turn in turns]
         scores: list[list[float]] = [[] for _ in turns]
         step = 0
         while True:
-            x = self._model.token(tokens, torch.tensor([step], device=image.device))
+            ahead = _ahead(turns[0], guess) if guess and len(turns) == 1 else []
+            tokens = torch.tensor([[token, *ahead] for token in chosen * copies], device=image.device)
+            x = self._model.token(tokens, torch.arange(step, step + tokens.shape[1], device=image.device))
             for number, (layer, (text, seen)) in enumerate(zip(self._layers, looks, strict=True)):
                 x, past[number] = self._layer(layer, x, past[number], text, seen, mask)
-            hidden = self._model.norm(x)[:, 0]
-            chosen = [0] * len(turns)
-            for row, turn in enumerate(turns):
-                if turn.done:
-                    continue
-                choice = turn.choice
-                heat = temperature[row] if temperature is not None and (words or choice >= _FIRST_ACTION) else 0.0
-                numbers = noise[row, step] if heat and noise is not None else None
-                blind = hidden[row + len(turns)] if guidance and choice >= _FIRST_ACTION else None
-                chosen[row], score = self._choose(hidden[row], choice, heat, numbers, blind, guidance)
-                turn.add(chosen[row])
-                scores[row].append(score)
+            hidden = self._model.norm(x)
+            for at in range(tokens.shape[1]):
+                for row, turn in enumerate(turns):
+                    if turn.done:
+                        continue
+                    choice = turn.choice
+                    heat = temperature[row] if temperature is not None and (words or choice >= _FIRST_ACTION) else 0.0
+                    numbers = noise[row, step] if heat and noise is not None else None
+                    blind = hidden[row + len(turns), at] if guidance and choice >= _FIRST_ACTION else None
+                    chosen[row], score = self._choose(hidden[row, at], choice, heat, numbers, blind, guidance)
+                    turn.add(chosen[row])
+                    scores[row].append(score)
+                step += 1
+                if at < len(ahead) and chosen[0] != ahead[at]:
+                    past = [kept[:, :, :, :step] for kept in past if kept is not None]
+                    break
             if all(turn.done for turn in turns):
                 return scores
-            tokens = torch.tensor(chosen * (rows // len(turns)), device=image.device)[:, None]
-            step += 1
 
     def _choose(
         self,
@@ -144,21 +152,33 @@ class Writer:
         image: tuple[Tensor, Tensor],
         mask: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """One layer for the newest token x (B, 1, width); `past` (2, B, heads, before, size) grows by it."""
+        """One layer for the newest tokens x (B, L, width); `past` (2, B, heads, before, size) grows by them."""
         shape, heads, width = x.shape, self._split, (self._width,)
-        qkv = F.linear(F.layer_norm(x, width, *w.own_norm), *w.own_qkv).view(shape[0], 1, 3, heads, -1)
+        size = (*shape[:2], heads, -1)
+        qkv = F.linear(F.layer_norm(x, width, *w.own_norm), *w.own_qkv).view(*shape[:2], 3, heads, -1)
         q, kv = qkv[:, :, 0].transpose(1, 2), qkv[:, :, 1:].permute(2, 0, 3, 1, 4)
         past = kv if past is None else torch.cat([past, kv], 3)
-        y = F.scaled_dot_product_attention(q, past[0], past[1])
+        earlier = None
+        if shape[1] > 1:
+            before = past.shape[3] - shape[1]
+            earlier = torch.ones(shape[1], past.shape[3], dtype=torch.bool, device=x.device).tril(before)
+        y = F.scaled_dot_product_attention(q, past[0], past[1], attn_mask=earlier)
         x = x + F.linear(y.transpose(1, 2).reshape(shape), *w.own_out)
-        q = F.linear(F.layer_norm(x, width, *w.text_norm), *w.text_q).view(shape[0], 1, heads, -1).transpose(1, 2)
+        q = F.linear(F.layer_norm(x, width, *w.text_norm), *w.text_q).view(size).transpose(1, 2)
         y = F.scaled_dot_product_attention(q, *text, attn_mask=mask)
         x = x + F.linear(y.transpose(1, 2).reshape(shape), *w.text_out)
-        q = F.linear(F.layer_norm(x, width, *w.image_norm), *w.image_q).view(shape[0], 1, heads, -1).transpose(1, 2)
+        q = F.linear(F.layer_norm(x, width, *w.image_norm), *w.image_q).view(size).transpose(1, 2)
         y = F.scaled_dot_product_attention(q, *image)
         x = x + F.linear(y.transpose(1, 2).reshape(shape), *w.image_out)
         h = F.gelu(F.linear(F.layer_norm(x, width, *w.feed_norm), *w.feed_in), approximate="tanh")
         return x + F.linear(h, *w.feed_out), past
+
+
+def _ahead(turn: Turn, guess: Sequence[int]) -> list[int]:
+    """What comes next in a turn if it goes on as the guess, without its last token, which nothing follows."""
+    go = guess.index(GO)
+    at = min(len(turn.tokens), go) if turn.went < 0 else go + len(turn.tokens) - turn.went
+    return list(guess[at:-1])
 
 
 def chance(seeds: Sequence[int], steps: int) -> npt.NDArray[np.float32]:
