@@ -39,8 +39,8 @@ SUITES = {
 }
 # In this order: what tells most comes first, what takes long or tells less last.
 ORDER = (
-    "doom-basic", "doom-pairs", "doom-phrasings", "doom-themes", "doom-answers", "doom-judge", "doom-missing",
-    "doom-proposals", "doom-compounds", "doom-rooms", "doom-ask", "doom-pictures", "doom-which", "doom-room",
+    "doom-basic", "doom-rooms", "doom-compounds", "doom-pairs", "doom-phrasings", "doom-themes", "doom-answers",
+    "doom-judge", "doom-missing", "doom-ask", "doom-proposals", "doom-pictures", "doom-which", "doom-room",
     "doom-relations", "doom-synonyms", "doom-layouts", "doom-vault",
 )  # fmt: skip
 ROLES = {"doom-answers": 1000, "doom-proposals": 500, "doom-judge": 1000}  # episodes or frames of each
