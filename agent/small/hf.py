@@ -30,7 +30,7 @@ from agent.small.layout import ACT, END, PAD, SIZE
 from agent.small.model import Memory, Prompt, SmallConfig, SmallModel
 from agent.small.policy import SHIPPED, THINK, SmallPolicy, asked_of, decision_of, is_stuck
 from agent.small.prompt import pack
-from agent.small.turn import CHOICES, FIELD, UNSEEN, UNSEEN_CHANCE, Turn
+from agent.small.turn import CHOICES, Turn
 
 MODEL_TYPE = "ludens-small"
 _INPUTS = ("pixel_values", "table", "ids", "places", "pack", "past", "ages", "pictures", "holders")
@@ -158,8 +158,11 @@ class TurnRules(LogitsProcessor):
                 turn.add(int(input_ids[row, -1]))
             for first, end in ((END, END + 1),) if turn.done else CHOICES[turn.choice]:
                 masked[row, first:end] = scores[row, first:end]
-            if not turn.done and turn.choice == FIELD and masked[row].softmax(-1)[UNSEEN] < UNSEEN_CHANCE:
-                masked[row, UNSEEN] = -torch.inf
+            if not turn.done and (lone := turn.lone) is not None:
+                token, rivals, least = lone
+                chances = masked[row].softmax(-1)
+                if chances[token] < least * (chances[token] + chances[rivals.start : rivals.stop].sum()):
+                    masked[row, token] = -torch.inf
         return masked  # type: ignore[return-value]
 
 

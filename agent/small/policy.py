@@ -119,8 +119,8 @@ def load_model(folder: Path) -> SmallModel:
 
 _PLACE = re.compile(r"\((\d+), (\d+)\)$")
 _STEPS = 32  # of a draw
-DRAWS = 4  # proposals for a frame, of which one is taken
-SURE = 0.8  # from so likely a yes on, the thing of a proposal is taken to be there
+DRAWS = 6  # proposals for a frame, of which one is taken
+SURE = 0.95  # from so likely a yes on, the thing of a proposal is taken to be there
 THINK = 12  # words of a thought, at most, where the user sets no other budget
 
 Frames = npt.NDArray[np.uint8]
@@ -178,7 +178,7 @@ class SmallPolicy:
         return [say(turn.tokens) for turn in self._write(CAPTION, frames, [Asked()] * len(frames))]
 
     def propose(
-        self, frames: Sequence[Frames], seed: int = 0, *, temperature: float = 0.7, draws: int = DRAWS
+        self, frames: Sequence[Frames], seed: int = 0, *, temperature: float = 0.5, draws: int = DRAWS
     ) -> list[str]:
         """An instruction that can be carried out in each frame.
 

@@ -19,8 +19,9 @@ from agent.small.layout import (
     SAY,
     SCORE_IDS,
     STARTS,
+    WORD_ID,
 )
-from agent.small.vocabulary import VOCABULARY
+from agent.small.vocabulary import NUMBERS, VOCABULARY
 
 SPOKEN = 12  # the most words of a speech
 MOST = {ANSWER: 10, CAPTION: 24, PROPOSE: 10, JUDGE: 10}  # words that the other roles may write
@@ -44,8 +45,12 @@ CHOICES: tuple[Ranges, ...] = (
 
 
 # "Not in view" is one token, a place is blurred over several: the likeliest token is no measure of which is likelier.
-UNSEEN = STARTS[0] + COLUMNS
-UNSEEN_CHANCE = 0.5
+# So it is with "door" alone and "door" with where it is seen.
+UNSEEN_CHANCE, NO_EXIT_CHANCE = 0.5, 0.8  # the latter from training levels: who passes an exit by is lost
+_PLACES = range(STARTS[0], STARTS[0] + COLUMNS)
+_NUMBERS = range(WORD_ID[NUMBERS[0]], WORD_ID[NUMBERS[-1]] + 1)
+_DOOR = WORD_ID["door"]
+Lone = tuple[int, range, float]  # a token, its rivals, and how likely it has to be beside them to be written
 
 
 @dataclass
@@ -78,6 +83,16 @@ class Turn:
         if self.said >= 0:
             return SPEAKING if count - self.said <= SPOKEN else HUSHED
         return THINKING if count < PLACE + self.think else SILENT
+
+    @property
+    def lone(self) -> Lone | None:
+        """A token that stands against many that share what they say."""
+        choice = self.choice
+        if choice == FIELD:
+            return _PLACES.stop, _PLACES, UNSEEN_CHANCE
+        if choice == THINKING and self.tokens[-1] == _DOOR:
+            return GO, _NUMBERS, NO_EXIT_CHANCE
+        return None
 
     def add(self, token: int) -> None:
         """Write a token, which must be allowed. A role's `<end>` is not kept."""

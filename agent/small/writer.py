@@ -13,7 +13,7 @@ from torch import Tensor
 
 from agent.small.layout import GO, PLACE, SIZE
 from agent.small.model import Memory, SmallModel
-from agent.small.turn import CHOICES, FIELD, UNSEEN_CHANCE, Turn
+from agent.small.turn import CHOICES, FIELD, Turn
 
 _FIRST_ACTION = FIELD + PLACE  # chance has no say in where a thing is seen, nor in words
 _IDS = tuple([i for first, end in ranges for i in range(first, end)] for ranges in CHOICES)
@@ -109,7 +109,7 @@ class Writer:
                     heat = temperature[row] if temperature is not None and (words or choice >= _FIRST_ACTION) else 0.0
                     numbers = noise[row, step] if heat and noise is not None else None
                     blind = hidden[row + len(turns), at] if guidance and choice >= _FIRST_ACTION else None
-                    chosen[row], score = self._choose(hidden[row, at], choice, heat, numbers, blind, guidance)
+                    chosen[row], score = self._choose(hidden[row, at], turn, heat, numbers, blind, guidance)
                     turn.add(chosen[row])
                     scores[row].append(score)
                 step += 1
@@ -122,13 +122,14 @@ class Writer:
     def _choose(
         self,
         hidden: Tensor,
-        choice: int,
+        turn: Turn,
         heat: float,
         noise: npt.NDArray[np.float32] | None,
         blind: Tensor | None,
         guidance: float,
     ) -> tuple[int, float]:
-        """A token among those of a choice, and its log-probability."""
+        """A token among those that may come next in a turn, and its log-probability."""
+        choice = turn.choice
         ids, (weight, bias) = _IDS[choice], self._heads[choice]
         if len(ids) == 1:
             return ids[0], 0.0
@@ -136,10 +137,15 @@ class Writer:
         if blind is not None:
             logp = torch.log_softmax(logp + guidance * (logp - F.linear(blind, weight, bias).log_softmax(-1)), -1)
         drawn = logp
-        if choice == FIELD and float(logp[-1].exp()) < UNSEEN_CHANCE:
-            drawn = logp[:-1]
+        if (lone := turn.lone) is not None:
+            token, rivals, least = lone
+            others = slice(ids.index(rivals.start), ids.index(rivals.start) + len(rivals))
+            at = ids.index(token)
+            if float(logp[at].exp()) < least * float(logp[at].exp() + logp[others].exp().sum()):
+                drawn = logp.clone()
+                drawn[at] = -torch.inf
         if noise is not None:
-            drawn = logp + heat * torch.from_numpy(-np.log(-np.log(noise[: len(ids)].clip(1e-9, 1 - 1e-6)))).to(logp)
+            drawn = drawn + heat * torch.from_numpy(-np.log(-np.log(noise[: len(ids)].clip(1e-9, 1 - 1e-6)))).to(logp)
         index = int(drawn.argmax())
         return ids[index], float(logp[index])
 
