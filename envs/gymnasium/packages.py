@@ -1,0 +1,83 @@
+"""What well-known packages of environments need before they run without a screen, several in one process.
+
+An environment of another package needs nothing of this: name it `package:ID`, as Gymnasium does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+from typing import Any
+
+import gymnasium
+
+from envs.reaper import guarded, sweep_shared_memory
+
+# Gymnasium knows an id when the package that registers it has been imported.
+_HOMES = {
+    "MiniWorld-": "miniworld",
+    "ALE/": "ale_py",
+    "Vizdoom": "vizdoom.gymnasium_wrapper",
+    "MiniGrid-": "minigrid",
+    "BabyAI-": "minigrid",
+}
+_drawn: Any = None  # the MiniWorld whose static scene is in the display list that all of them share
+
+
+def import_home(env_id: str) -> None:
+    """Import the package that registers `env_id`, where it is one that we know. Raises ImportError."""
+    if sys.platform.startswith("linux"):  # nothing is ever shown: draw without an X server
+        os.environ.setdefault("MUJOCO_GL", "egl")
+        os.environ.setdefault("PYOPENGL_PLATFORM", os.environ["MUJOCO_GL"])
+    home = next((module for prefix, module in _HOMES.items() if env_id.startswith(prefix)), None)
+    if ":" in env_id:
+        home = env_id.partition(":")[0]
+    if home == "miniworld" and sys.platform.startswith("linux"):
+        import pyglet
+
+        pyglet.options["headless"] = True
+    if home is not None:
+        importlib.import_module(home)
+
+
+def settle(env: gymnasium.Env[Any, Any]) -> None:
+    """Before the first reset: a game in a process of its own dies with us and leaves no file where we run."""
+    if not _is_from(env, "vizdoom"):
+        return
+    import vizdoom
+
+    bare: Any = env.unwrapped
+    sweep_shared_memory("ViZDoom")
+    bare.scratch = tempfile.TemporaryDirectory(prefix="ludens-gymnasium-")
+    bare.game.set_vizdoom_path(guarded(os.path.join(os.path.dirname(vizdoom.__file__), "vizdoom")))
+    bare.game.set_doom_config_path(os.path.join(bare.scratch.name, "vizdoom.ini"))
+
+
+def enter(env: gymnasium.Env[Any, Any]) -> None:
+    """Before every call: MiniWorlds of one process share OpenGL's display list 1, so each puts back its own scene."""
+    global _drawn
+    bare: Any = env.unwrapped
+    if _drawn is bare or not _is_from(env, "miniworld"):
+        return
+    if _drawn is not None:
+        bare.shadow_window.switch_to()
+        bare._render_static()
+    _drawn = bare
+
+
+def leave(env: gymnasium.Env[Any, Any]) -> None:
+    """Close the environment, and what it leaves open."""
+    global _drawn
+    bare: Any = env.unwrapped
+    env.close()
+    if _is_from(env, "miniworld"):
+        bare.shadow_window.close()
+        _drawn = None if _drawn is bare else _drawn
+    if _is_from(env, "vizdoom"):
+        bare.scratch.cleanup()
+
+
+def _is_from(env: gymnasium.Env[Any, Any], package: str) -> bool:
+    return type(env.unwrapped).__module__.partition(".")[0] == package
