@@ -117,7 +117,26 @@ class KeyMap:
 
     def to_yaml(self) -> str:
         """The map as a person would write it."""
-        return yaml.safe_dump(self.data, sort_keys=False, default_flow_style=None, width=110)
+        return dump(self.data)
+
+
+class _Rows(yaml.SafeDumper):
+    """Writes a map that holds nothing but names and numbers on one line."""
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        node = super().represent_mapping(tag, mapping, flow_style=False)
+        values = [item for _, value in node.value for item in _inside(value)]
+        node.flow_style = len(node.value) > 1 and all(isinstance(value, yaml.ScalarNode) for value in values)
+        return node
+
+
+def _inside(node: yaml.Node) -> list[yaml.Node]:
+    return node.value if isinstance(node, yaml.SequenceNode) else [node]
+
+
+def dump(data: Any) -> str:
+    """`data` as YAML that is pleasant to edit: a row of a key map on a line."""
+    return yaml.dump(data, Dumper=_Rows, sort_keys=False, default_flow_style=None, width=110)
 
 
 class _Part(ABC):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import tempfile
 from typing import Any
 
 import gymnasium
@@ -50,9 +49,8 @@ def settle(env: gymnasium.Env[Any, Any]) -> None:
 
     bare: Any = env.unwrapped
     sweep_shared_memory("ViZDoom")
-    bare.scratch = tempfile.TemporaryDirectory(prefix="ludens-gymnasium-")
     bare.game.set_vizdoom_path(guarded(os.path.join(os.path.dirname(vizdoom.__file__), "vizdoom")))
-    bare.game.set_doom_config_path(os.path.join(bare.scratch.name, "vizdoom.ini"))
+    bare.game.set_doom_config_path(os.devnull)
 
 
 def enter(env: gymnasium.Env[Any, Any]) -> None:
@@ -75,8 +73,6 @@ def leave(env: gymnasium.Env[Any, Any]) -> None:
     if _is_from(env, "miniworld"):
         bare.shadow_window.close()
         _drawn = None if _drawn is bare else _drawn
-    if _is_from(env, "vizdoom"):
-        bare.scratch.cleanup()
 
 
 def _is_from(env: gymnasium.Env[Any, Any], package: str) -> bool:

@@ -76,7 +76,7 @@ class GymnasiumWorld(World):
         try:
             keys = default_keys(self._env) if file.keys is None else file.keys
             self.keymap = KeyMap(self._env.action_space, keys, f"{where}keys")
-            shape = _on_stage(lambda: self._begin(None, None)).shape
+            shape = _on_stage(lambda: self._begin(0, None)).shape
         except BaseException:
             self.close()
             raise
@@ -94,7 +94,8 @@ class GymnasiumWorld(World):
         super().reset(seed=seed)
         if self._env is None:
             raise gymnasium.error.ClosedEnvironmentError(f"{self._name} is closed")
-        self._frame = _on_stage(lambda: self._begin(seed, options))
+        chosen = int(self.np_random.integers(2**31)) if seed is None else seed
+        self._frame = _on_stage(lambda: self._begin(chosen, options))
         self.keymap.reset()
         self._held, self._over = NEUTRAL, False
         return self._observation(), {"state": dict(self._state)}
@@ -142,7 +143,7 @@ class GymnasiumWorld(World):
             self._over, self._held = True, NEUTRAL
         return reward, terminated, truncated
 
-    def _begin(self, seed: int | None, options: dict[str, Any] | None) -> Frame:
+    def _begin(self, seed: int, options: dict[str, Any] | None) -> Frame:
         assert self._env is not None
         packages.enter(self._env)
         observation, info = self._env.reset(seed=seed, options=options or None)
