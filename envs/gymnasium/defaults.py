@@ -51,14 +51,16 @@ def default_keys(env: gymnasium.Env[Any, Any]) -> Any:
     Its own action names decide where it has some (ALE, MiniWorld, MiniGrid, ViZDoom); else digits choose among actions
     and pairs of keys move the numbers of a Box.
     """
+    names, axes = _names(env)
     degrees = _TURN_DEGREES.get(type(env.unwrapped).__module__.partition(".")[0], 15.0)
-    return _Maker(degrees).keys(env.action_space, *_names(env))
+    taken = any("look" in _DELTAS.get(axis, ()) for axis in axes)  # the mouse turns a number already
+    return _Maker(None if taken else degrees).keys(env.action_space, names, axes)
 
 
 class _Maker:
-    """Gives out keys, none of them twice."""
+    """Gives out keys, none of them twice. `degrees`: of mouse movement for one turn; None leaves the mouse alone."""
 
-    def __init__(self, degrees: float) -> None:
+    def __init__(self, degrees: float | None) -> None:
         self._degrees = degrees
         self._used: set[tuple[str, ...]] = set()
 
@@ -108,7 +110,7 @@ class _Maker:
                 continue
             self._used.add(hold)
             rows.append({**label, "hold": _short(hold), "do": do})
-            if look:
+            if look and self._degrees is not None:
                 rows.append({**label, "look": look, "degrees": self._degrees, "do": do})
         for do, name in late:
             free = self._free(f"Digit{do}")
@@ -173,7 +175,7 @@ def _names(env: gymnasium.Env[Any, Any]) -> tuple[list[str], list[str]]:
         return [by_value.get(value, "") for value in range(max(by_value, default=-1) + 1)], []
     if callable(getattr(getattr(bare, "game", None), "get_available_buttons", None)):  # ViZDoom
         return _doom_names(bare)
-    model = getattr(bare, "model", None)
+    model: Any = getattr(bare, "model", None)
     if hasattr(model, "actuator") and hasattr(model, "nu"):  # MuJoCo
         return [], [model.actuator(i).name for i in range(model.nu)]
     return [], []

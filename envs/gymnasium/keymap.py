@@ -95,17 +95,14 @@ class Axis(Strict):
 class KeyMap:
     """Keyboard and mouse for the action space `space`, as `data` says; `where` begins the place in error messages.
 
-    `keys`, `buttons`: the names that it listens to. `looks`: whether it listens to the mouse. `data` is kept for
-    printing. It holds the part of a mouse movement that was no full step yet: `reset` before every episode.
-    Raises KeyMapError.
+    `keys`, `buttons`: the names that it listens to. It keeps the part of a mouse movement that was no full step yet:
+    `reset` it before every episode. Raises KeyMapError.
     """
 
     def __init__(self, space: gymnasium.Space[Any], data: Any, where: str = "keys") -> None:
-        self.data = data
         self._root = _build(space, data, where)
         names = frozenset(self._root.names())
         self.keys, self.buttons = names & frozenset(KEYS), names & frozenset(BUTTONS)
-        self.looks = self._root.looks()
 
     def reset(self) -> None:
         """Forget what is left of the mouse's movement."""
@@ -114,10 +111,6 @@ class KeyMap:
     def read(self, action: Action) -> Any:
         """The environment's action for one tick; None where the map says to wait."""
         return self._root.read(action.keys | action.buttons, action.look)
-
-    def to_yaml(self) -> str:
-        """The map as a person would write it."""
-        return dump(self.data)
 
 
 class _Rows(yaml.SafeDumper):
@@ -147,9 +140,6 @@ class _Part(ABC):
     def names(self) -> Iterator[str]: ...
 
     @abstractmethod
-    def looks(self) -> bool: ...
-
-    @abstractmethod
     def reset(self) -> None: ...
 
 
@@ -158,15 +148,12 @@ class _Presses(_Part):
 
     def __init__(self, rows: Sequence[Press]) -> None:
         self.rows = tuple(rows)
-        self._look = self.looks()
+        self._look = any(row.look for row in self.rows)
         self._carry = [0.0, 0.0]
 
     def names(self) -> Iterator[str]:
         for row in self.rows:
             yield from row.hold
-
-    def looks(self) -> bool:
-        return any(row.look for row in self.rows)
 
     def reset(self) -> None:
         self._carry = [0.0, 0.0]
@@ -233,9 +220,6 @@ class _Axes(_Part):
         for axis in self._axes:
             yield from axis.more + axis.less
 
-    def looks(self) -> bool:
-        return any(axis.look for axis in self._axes)
-
     def reset(self) -> None:
         """An axis keeps nothing from one tick to the next."""
 
@@ -270,9 +254,6 @@ class _Many(_Part):
     def names(self) -> Iterator[str]:
         for part in self._parts.values():
             yield from part.names()
-
-    def looks(self) -> bool:
-        return any(part.looks() for part in self._parts.values())
 
     def reset(self) -> None:
         for part in self._parts.values():

@@ -22,6 +22,7 @@ _HOMES = {
     "MiniGrid-": "minigrid",
     "BabyAI-": "minigrid",
 }
+IN_EXTRA = ("miniworld", "pyglet", "ale_py", "imageio")  # modules that pip install 'ludens[gymnasium]' brings
 _drawn: Any = None  # the MiniWorld whose static scene is in the display list that all of them share
 
 

@@ -21,7 +21,7 @@ from envs.action import BUTTONS, KEYS, NEUTRAL, Action, KeyboardMouse
 from envs.errors import UserError
 from envs.gymnasium import packages
 from envs.gymnasium.defaults import default_keys
-from envs.gymnasium.keymap import KeyMap, Strict, hands, validated
+from envs.gymnasium.keymap import KeyMap, Strict, dump, hands, validated
 from envs.gymnasium.pixels import Frame, Picture, find_picture, from_render
 from envs.world import Observation, World
 
@@ -86,7 +86,7 @@ class GymnasiumWorld(World):
         self.action_space = KeyboardMouse(names & set(KEYS), names & set(BUTTONS), max_look=MAX_LOOK)
         self.tick_hz = float(file.tick_hz or self._env.metadata.get("render_fps") or DEFAULT_TICK_HZ)
         self.deterministic = self._env.spec is not None and not self._env.spec.nondeterministic
-        self.world_file = file.model_copy(update={"tick_hz": self.tick_hz, "keys": keys})
+        self._file = file.model_copy(update={"tick_hz": self.tick_hz, "keys": keys})
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -128,6 +128,12 @@ class GymnasiumWorld(World):
         if env is not None:
             _on_stage(lambda: packages.leave(env))
 
+    def to_yaml(self) -> str:
+        """This world as a world file: a default key map becomes one to edit."""
+        data = self._file.model_dump(exclude_defaults=True)
+        fields = {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
+        return "".join(dump({key: value}) for key, value in fields.items())
+
     def _observation(self) -> Observation:
         assert self._frame is not None
         return {"pixels": self._frame.copy()}
@@ -156,8 +162,8 @@ class GymnasiumWorld(World):
         packages.enter(self._env)
         state, reward, terminated, truncated = self._state, 0.0, False, False
         if native is not None:
-            state["observation"], reward, terminated, truncated, state["info"] = self._env.step(native)
-        reward, terminated, truncated = float(reward), bool(terminated), bool(truncated)
+            state["observation"], given, terminated, truncated, state["info"] = self._env.step(native)
+            reward, terminated, truncated = float(given), bool(terminated), bool(truncated)
         state.update({"reward": reward, "return": state["return"] + reward, "tick": state["tick"] + 1})
         if draw or terminated or truncated:
             frame = self._look()
@@ -240,7 +246,5 @@ def _open(file: WorldFile, name: str) -> tuple[gymnasium.Env[Any, Any], Picture 
         raise
     except Exception as error:  # whatever a stranger's package raises, the person who named it must hear why
         said = " ".join(str(error).split())
-        hint = ""
-        if isinstance(error, ImportError | gymnasium.error.DependencyNotInstalled):
-            hint = " (pip install 'ludens[gymnasium]' brings MiniWorld, Atari and MuJoCo)"
+        hint = " (pip install 'ludens[gymnasium]')" if getattr(error, "name", "") in packages.IN_EXTRA else ""
         raise UserError(f"{name} can't be made: {type(error).__name__}: {said}{hint}") from error
