@@ -92,8 +92,6 @@ class GymnasiumWorld(World):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         super().reset(seed=seed)
-        if self._env is None:
-            raise gymnasium.error.ClosedEnvironmentError(f"{self._name} is closed")
         chosen = int(self.np_random.integers(2**31)) if seed is None else seed
         self._frame = _on_stage(lambda: self._begin(chosen, options))
         self.keymap.reset()
@@ -117,6 +115,13 @@ class GymnasiumWorld(World):
 
     def render(self) -> Frame | None:
         return None if self._frame is None else self._frame.copy()
+
+    @property
+    def environment(self) -> gymnasium.Env[Any, Any]:
+        """The environment itself, for experts and tests. Raises `gymnasium.error.ClosedEnvironmentError`."""
+        if self._env is None:
+            raise gymnasium.error.ClosedEnvironmentError(f"{self._name} is closed")
+        return self._env
 
     @property
     def held(self) -> tuple[frozenset[str], frozenset[str]]:
@@ -150,19 +155,19 @@ class GymnasiumWorld(World):
         return reward, terminated, truncated
 
     def _begin(self, seed: int, options: dict[str, Any] | None) -> Frame:
-        assert self._env is not None
-        packages.enter(self._env)
-        observation, info = self._env.reset(seed=seed, options=options or None)
+        env = self.environment
+        packages.enter(env)
+        observation, info = env.reset(seed=seed, options=options or None)
         self._state = {"info": info, "observation": observation, "reward": 0.0, "return": 0.0, "tick": 0}
         return self._look()
 
     def _advance(self, native: Any, draw: bool) -> tuple[float, bool, bool]:
         """One tick; the picture is taken where `draw` says so, and at the end of the episode."""
-        assert self._env is not None
-        packages.enter(self._env)
+        env = self.environment
+        packages.enter(env)
         state, reward, terminated, truncated = self._state, 0.0, False, False
         if native is not None:
-            state["observation"], given, terminated, truncated, state["info"] = self._env.step(native)
+            state["observation"], given, terminated, truncated, state["info"] = env.step(native)
             reward, terminated, truncated = float(given), bool(terminated), bool(truncated)
         state.update({"reward": reward, "return": state["return"] + reward, "tick": state["tick"] + 1})
         if draw or terminated or truncated:
@@ -173,12 +178,11 @@ class GymnasiumWorld(World):
 
     def _look(self) -> Frame:
         """The picture of now, of the size that is wanted."""
-        assert self._env is not None
         if self._picture is not None:
             frame = self._picture(self._state["observation"])
         else:
             try:
-                frame = from_render(self._env.render())
+                frame = from_render(self.environment.render())
             except ValueError as error:
                 raise UserError(f"{self._name}: {error}") from error
         if self._size is None or self._size == (frame.shape[1], frame.shape[0]):
