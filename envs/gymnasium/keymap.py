@@ -35,14 +35,16 @@ class Strict(BaseModel):
 
 def hands(value: Any) -> tuple[str, ...]:
     """One name, or a list of names, of keys and mouse buttons. Raises ValueError for an unknown one."""
-    names = (value,) if isinstance(value, str) else tuple(value or ())
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple):
+        raise ValueError(f"expected a name or a list of names, got {value!r}")
     for name in names:
-        if name not in _HANDS:
+        if not isinstance(name, str) or name not in _HANDS:
             raise ValueError(
                 f"unknown key {name!r}; expected a KeyboardEvent.code name such as KeyW, ArrowUp or Space, or a "
                 f"mouse button ({', '.join(BUTTONS)})"
             )
-    return names
+    return tuple(names)
 
 
 class Press(Strict):
