@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -28,8 +31,8 @@ from tasks.files import TasksFileError, load_tasks
 from tasks.play import play_task
 from tasks.reward import Reward
 
-for _module in ("miniworld", "ale_py", "imageio"):
-    pytest.importorskip(_module if _module != "miniworld" else "pyglet", reason="pip install 'ludens[gymnasium]'")
+for _module in ("pyglet", "ale_py", "imageio"):
+    pytest.importorskip(_module, reason="pip install 'ludens[gymnasium]'")
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples" / "gymnasium"
@@ -150,6 +153,21 @@ def test_a_wrong_world_file_is_refused_with_the_place(tmp_path: Path, fields: di
     with pytest.raises(UserError, match=said) as caught:
         GymnasiumWorld(write(tmp_path / "w.yaml", **fields))
     assert "\n" not in str(caught.value)
+
+
+def test_what_draws_leaves_the_compiler_of_torch_alone() -> None:
+    """Importing triton after Mesa has loaded its own LLVM ends the process, unless triton's library came first."""
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("torch has no triton here")
+    code = f"""
+from envs.gymnasium.world import GymnasiumWorld
+world = GymnasiumWorld({ROOM!r})
+assert world.reset(seed=0)[0]["pixels"].std() > 5
+import triton
+world.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 # What the hands do

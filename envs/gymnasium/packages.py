@@ -12,6 +12,7 @@ from typing import Any
 
 import gymnasium
 
+from envs.llvm import load_triton_first
 from envs.reaper import guarded, sweep_shared_memory
 
 # Gymnasium knows an id when the package that registers it has been imported.
@@ -28,6 +29,7 @@ _drawn: Any = None  # the MiniWorld whose static scene is in the display list th
 
 def import_home(env_id: str) -> None:
     """Import the package that registers `env_id`, where it is one that we know. Raises ImportError."""
+    load_triton_first()
     if sys.platform.startswith("linux"):  # nothing is ever shown: draw without an X server
         os.environ.setdefault("MUJOCO_GL", "egl")
         os.environ.setdefault("PYOPENGL_PLATFORM", os.environ["MUJOCO_GL"])
@@ -64,6 +66,11 @@ def enter(env: gymnasium.Env[Any, Any]) -> None:
         bare.shadow_window.switch_to()
         bare._render_static()
     _drawn = bare
+
+
+def in_any_thread(env: gymnasium.Env[Any, Any]) -> bool:
+    """Whether the environment is known to run in whichever thread calls it: it draws without OpenGL."""
+    return _is_from(env, "vizdoom") or _is_from(env, "ale_py")
 
 
 def leave(env: gymnasium.Env[Any, Any]) -> None:

@@ -93,7 +93,7 @@ class GymnasiumWorld(World):
     ) -> tuple[Observation, dict[str, Any]]:
         super().reset(seed=seed)
         chosen = int(self.np_random.integers(2**31)) if seed is None else seed
-        self._frame = _on_stage(lambda: self._begin(chosen, options))
+        self._frame = self._run(lambda: self._begin(chosen, options))
         self.keymap.reset()
         self._held, self._over = NEUTRAL, False
         return self._observation(), {"state": dict(self._state)}
@@ -141,7 +141,7 @@ class GymnasiumWorld(World):
 
     def _observation(self) -> Observation:
         assert self._frame is not None
-        return {"pixels": self._frame.copy()}
+        return {"pixels": self._frame}  # fresh at every look
 
     def _play(self, action: Action, draw: bool) -> tuple[float, bool, bool]:
         if self._over:
@@ -149,10 +149,13 @@ class GymnasiumWorld(World):
         if not self.action_space.contains(action):
             raise ValueError(f"{self._name}: {action!r} is not in {self.action_space!r}")
         self._held = action
-        reward, terminated, truncated = _on_stage(lambda: self._advance(self.keymap.read(action), draw))
+        reward, terminated, truncated = self._run(lambda: self._advance(self.keymap.read(action), draw))
         if terminated or truncated:
             self._over, self._held = True, NEUTRAL
         return reward, terminated, truncated
+
+    def _run(self, call: Callable[[], _Result]) -> _Result:
+        return call() if packages.in_any_thread(self.environment) else _on_stage(call)
 
     def _begin(self, seed: int, options: dict[str, Any] | None) -> Frame:
         env = self.environment
@@ -172,8 +175,9 @@ class GymnasiumWorld(World):
         state.update({"reward": reward, "return": state["return"] + reward, "tick": state["tick"] + 1})
         if draw or terminated or truncated:
             frame = self._look()
-            if frame.any() or not (terminated or truncated):  # ViZDoom has no picture after the end, only a black one
-                self._frame = frame
+            if (terminated or truncated) and not frame.any():  # ViZDoom has no picture after the end, only a black one
+                frame = frame if self._frame is None else self._frame.copy()
+            self._frame = frame
         return reward, terminated, truncated
 
     def _look(self) -> Frame:
