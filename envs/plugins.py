@@ -1,12 +1,14 @@
 """The only registry: worlds, policies and the other parts, found by name through entry points.
 
 The built-in parts register through the same groups as anybody else's. Only what is asked for is imported, and
-`package.module:Name` works wherever a name does.
+`package.module:Name` works wherever a name does. So does `NAME:ARGUMENT`, such as gymnasium:CartPole-v1: the part that
+is called NAME, with ARGUMENT as its first argument.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
@@ -52,10 +54,14 @@ def names(kind: Kind) -> list[str]:
 
 
 def load(kind: Kind, name: str) -> Any:
-    """The object called `name`, or the one at `package.module:Name`.
+    """The object called `name`, the one at `package.module:Name`, or for `NAME:ARGUMENT` with a NAME that is known that
+    object with ARGUMENT as its first argument; a known NAME goes before a module that is called the same.
 
     Raises UnknownNameError (a LookupError) with the nearest name, and BrokenPluginError with the cause.
     """
+    before, _, argument = name.partition(":")
+    if argument and before in entries(kind):
+        return functools.partial(load(kind, before), argument)
     if _REFERENCE.fullmatch(name):
         return _load(kind, EntryPoint(name, name, GROUPS[kind]))
     known = entries(kind)

@@ -28,6 +28,7 @@ class TasksFileError(UserError, ValueError):
 
 
 _THINGS = ("targets", "avoid", "allowed")  # arguments that name things
+_REWARD = "reward"  # the verifier of worlds that know nothing else about success
 _GENERATOR = frozenset(inspect.signature(generate).parameters) - {"seed"}
 
 
@@ -57,7 +58,8 @@ class _Entry(_Strict):
     instruction: str | list[str]
     id: str = ""
     verb: str = ""
-    options: _World = Field(default_factory=_World)
+    world: str = "doom"
+    options: dict[str, Any] = Field(default_factory=dict)
     verifier: _Verifier | None = None
     seeds: list[int] | None = None
     seed: int = 0
@@ -124,6 +126,13 @@ class _Maker:
     def __init__(self, path: Path, number: int, entry: _Entry) -> None:
         self.path, self.at, self.entry = path, f"tasks[{number}]", entry
         self.key = entry.id or f"{path.stem}/{number}"
+        self.world = _World()
+        if entry.world == "doom":
+            try:
+                self.world = _World.model_validate(entry.options)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                raise self._wrong(f".{_place(('options', *first['loc']))}", _said(first)) from error
 
     def _wrong(self, place: str, message: str) -> TasksFileError:
         return TasksFileError(f"{self.path}: {self.at}{place}: {message}")
@@ -133,15 +142,34 @@ class _Maker:
         texts = [entry.instruction] if isinstance(entry.instruction, str) else entry.instruction
         for i, text in enumerate(texts):
             for seed in entry.all_seeds():
+                task_id = f"{self.key}/{i}/{seed}" if len(texts) > 1 else f"{self.key}/{seed}"
+                if entry.world != "doom":
+                    yield self._elsewhere(task_id, text, seed)
+                    continue
                 rng = np.random.default_rng([zlib.crc32(self.key.encode()), i, seed % 2**32])
                 level_seed = EVALUATION_SEEDS + int(rng.integers(EVALUATION_SEEDS))
                 level, spec, verb = self._made(rng, text, level_seed)
-                task_id = f"{self.key}/{i}/{seed}" if len(texts) > 1 else f"{self.key}/{seed}"
                 options = {"level": level.to_json()}
                 yield Task(task_id, text, "doom", level_seed, options, entry.time_limit, spec, entry.verb or verb)
 
+    def _elsewhere(self, task_id: str, text: str, seed: int) -> Task:
+        """A task in another world: its options go to the world's `reset`; without a verifier nobody judges it."""
+        entry, spec = self.entry, None
+        if entry.verifier is not None:
+            spec = VerifierSpec(entry.verifier.name, entry.verifier.args)
+            if spec.name != _REWARD and entry.world.startswith("gymnasium:"):
+                raise self._wrong(
+                    ".verifier.name", f"a Gymnasium environment knows {_REWARD!r} alone, not {spec.name!r}"
+                )
+            try:
+                verify.make(spec)
+            except ValueError as error:
+                raise self._wrong(".verifier", str(error)) from error
+        verb = entry.verb or (spec.name if spec else "")
+        return Task(task_id, text, entry.world, seed, entry.options, entry.time_limit, spec, verb)
+
     def _made(self, rng: np.random.Generator, text: str, level_seed: int) -> tuple[Level, VerifierSpec, str]:
-        entry, world = self.entry, self.entry.options
+        entry, world = self.entry, self.world
         if entry.verifier is None:
             return self._understood(rng, text, level_seed)
         named = self._named(entry.verifier)
@@ -180,7 +208,7 @@ class _Maker:
 
     def _understood(self, rng: np.random.Generator, text: str, level_seed: int) -> tuple[Level, VerifierSpec, str]:
         """The verifier that the sentence itself asks for."""
-        if {"generator", "level"} & self.entry.options.model_fields_set:
+        if self.world.model_fields_set:
             raise self._wrong(".verifier", "is missing: options say what the level is, so say what counts as success")
         meaning = read(text)
         made = level_for(rng, meaning, level_seed, TRAINING_THEMES) if meaning is not None else None
@@ -200,6 +228,8 @@ class _Maker:
         if verifier.name not in verify.FAMILIES:
             known = ", ".join(sorted(verify.FAMILIES))
             raise self._wrong(".verifier.name", f"unknown {verifier.name!r}; known: {known}")
+        if verifier.name == _REWARD:
+            raise self._wrong(".verifier.name", f"{_REWARD!r} is for worlds that give a reward, which doom does not")
         names = [n for key in _THINGS for n in verifier.args.get(key, []) if isinstance(n, str)]
         pairs = []
         for name in names:

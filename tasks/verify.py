@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from envs.doom.things import KINDS
 from envs.doom.world import DoomObject, DoomState
+from tasks.reward import Reward
 from tasks.task import VerifierSpec
+from tasks.verdict import Verdict, Verifier
 
 REACH = 84.0  # map units within which one is "at" a thing
 REACH_ANGLE = 30.0  # degrees off the view's centre
@@ -30,25 +31,6 @@ LOOK_TICKS = 8
 STILL_TICKS = 70
 ROOM_MARGIN = 24.0  # map units from its walls at which one is in a room
 DOOR_OPEN = 56.0  # map units: the player fits through
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How a task ended. `success`, and `why` in one short sentence."""
-
-    success: bool
-    why: str
-
-
-class Verifier(Protocol):
-    """Watches one episode. It keeps state between updates: make a new one for each episode."""
-
-    def update(self, state: Any) -> Verdict | None:
-        """Look at the world's ground truth (`info["state"]`); a Verdict once the task is decided, else None.
-
-        Call it with the state after `reset` and then after every step or chunk; durations are counted in the
-        state's own ticks, so that it may be called at any cadence.
-        """
 
 
 def bearing(state: DoomState, x: float, y: float) -> float:
@@ -355,6 +337,7 @@ FAMILIES: dict[str, Callable[..., Verifier]] = {
     "enter": Enter,
     "open": Open,
     "sequence": Steps,
+    "reward": Reward,
 }
 
 

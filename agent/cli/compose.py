@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -55,19 +56,15 @@ def load_policy(name: str, think: str = "auto") -> Any:
     something with `start(task)` that sees ground truth.
     """
     try:
-        registered, _, argument = name.partition(":")
-        given: list[str | Path] = []
         if is_path(name):
-            load, given = plugins.load("policy", "small"), [Path(name).expanduser()]
-        elif argument and registered in plugins.entries("policy"):
-            load, given = plugins.load("policy", registered), [argument]
+            load = partial(plugins.load("policy", "small"), Path(name).expanduser())
         else:
             load = plugins.load("policy", name)
         if think == "auto":
-            return load(*given)
+            return load()
         if "think" not in inspect.signature(load).parameters:
             raise UserError(f"policy {name!r} does not think; leave --think out")
-        return load(*given, think=int(think) if think.isdigit() else think)
+        return load(think=int(think) if think.isdigit() else think)
     except (ValueError, OSError) as error:
         raise UserError(f"policy {name!r}: {error}") from error
 

@@ -84,6 +84,31 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command()
+def keymap(
+    name: Annotated[str, typer.Argument(help="gymnasium:ENV_ID, or gymnasium:FILE.yaml.")],
+) -> None:
+    """Print what keyboard and mouse mean in a Gymnasium environment, as a world file to edit and play with.
+
+    \b
+    Examples:
+      agent env keymap gymnasium:ALE/Pong-v5
+      agent env keymap gymnasium:MiniWorld-OneRoom-v0 > room.yaml
+      agent env check gymnasium:room.yaml
+    """
+    from agent.cli.compose import world_factory
+    from envs.errors import UserError
+
+    world = world_factory(name)()
+    try:
+        if not hasattr(world, "to_yaml"):
+            known = ", ".join(sorted(world.action_space.keys | world.action_space.buttons))
+            raise UserError(f"world {name!r} has no key map that could be changed; it listens to {known}")
+        typer.echo(world.to_yaml(), nl=False)
+    finally:
+        world.close()
+
+
 def _measure(world: World, seed: int, path: Path) -> dict[str, Any]:
     """Play random actions for a while: frames a second, and a contact sheet of what was seen."""
     from envs.errors import UserError

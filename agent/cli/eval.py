@@ -80,6 +80,8 @@ def evaluate(
         labels = getattr(loaded, "labels", False)  # a script may see the labels, too
         scripted = hasattr(loaded, "start")  # it does not read, so controls say nothing of it
         others = evaluation.BASELINES if scripted else (*evaluation.BASELINES, *evaluation.CONTROLS)
+        if env != "doom":
+            others = tuple(row for row in others if row != "expert")  # it knows doom alone
         rows = ["policy", *(row for row in others if baselines and row != policy)]
     with console.progress(screen) as bars:
         bar = bars.add_task("starting", total=None, note="")

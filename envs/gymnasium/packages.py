@@ -1,0 +1,113 @@
+"""What well-known packages of environments need before they run without a screen, several in one process.
+
+An environment of another package needs nothing of this: name it `package:ID`, as Gymnasium does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import gymnasium
+
+from envs.llvm import load_triton_first
+from envs.reaper import guarded, sweep_shared_memory
+
+# Gymnasium knows an id when the package that registers it has been imported.
+_HOMES = {
+    "MiniWorld-": "miniworld",
+    "ALE/": "ale_py",
+    "Vizdoom": "vizdoom.gymnasium_wrapper",
+    "MiniGrid-": "minigrid",
+    "BabyAI-": "minigrid",
+}
+IN_EXTRA = ("miniworld", "pyglet", "ale_py", "imageio")  # modules that pip install 'ludens[gymnasium]' brings
+_drawn: Any = None  # the MiniWorld whose static scene is in the display list that all of them share
+
+
+def import_home(env_id: str) -> None:
+    """Import the package that registers `env_id`, where it is one that we know. Raises ImportError."""
+    load_triton_first()
+    if sys.platform.startswith("linux"):  # nothing is ever shown: draw without an X server
+        os.environ.setdefault("MUJOCO_GL", "egl")
+        os.environ.setdefault("PYOPENGL_PLATFORM", os.environ["MUJOCO_GL"])
+    home = next((module for prefix, module in _HOMES.items() if env_id.startswith(prefix)), None)
+    if ":" in env_id:
+        home = env_id.partition(":")[0]
+    if home == "miniworld" and sys.platform.startswith("linux"):
+        import pyglet
+
+        pyglet.options["headless"] = True
+    if home is not None:
+        importlib.import_module(home)
+
+
+def settle(env: gymnasium.Env[Any, Any]) -> None:
+    """Before the first reset: a game in a process of its own dies with us and leaves no file where we run."""
+    if not _is_from(env, "vizdoom"):
+        return
+    import vizdoom
+
+    bare: Any = env.unwrapped
+    sweep_shared_memory("ViZDoom")
+    bare.game.set_vizdoom_path(guarded(os.path.join(os.path.dirname(vizdoom.__file__), "vizdoom")))
+    bare.game.set_doom_config_path(os.devnull)
+
+
+def enter(env: gymnasium.Env[Any, Any]) -> None:
+    """Before every call: MiniWorlds of one process share OpenGL's display list 1, so each puts back its own scene."""
+    global _drawn
+    bare: Any = env.unwrapped
+    if _drawn is bare or not _is_from(env, "miniworld"):
+        return
+    if _drawn is not None:
+        bare.shadow_window.switch_to()
+        bare._render_static()
+    _drawn = bare
+
+
+def in_any_thread(env: gymnasium.Env[Any, Any]) -> bool:
+    """Whether the environment is known to run in whichever thread calls it: it draws without OpenGL."""
+    return _is_from(env, "vizdoom") or _is_from(env, "ale_py")
+
+
+def leave(env: gymnasium.Env[Any, Any]) -> None:
+    """Close the environment, and what it leaves open."""
+    global _drawn
+    bare: Any = env.unwrapped
+    env.close()
+    if _is_from(env, "miniworld"):
+        _free_miniworld(bare)
+        _drawn = None if _drawn is bare else _drawn
+
+
+def _free_miniworld(bare: Any) -> None:
+    """Free the buffers that a MiniWorld drew into, 29 MB, which outlive it in the context that all of them share."""
+    from ctypes import byref
+
+    from pyglet import gl
+
+    delete = {gl.GL_TEXTURE: gl.glDeleteTextures, gl.GL_RENDERBUFFER: gl.glDeleteRenderbuffers}
+    bare.shadow_window.switch_to()
+    for buffer in (bare.obs_fb, bare.vis_fb):
+        for fbo in (buffer.multi_fbo, buffer.final_fbo):
+            gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, fbo)
+            for attachment in (gl.GL_COLOR_ATTACHMENT0, gl.GL_DEPTH_ATTACHMENT):
+                free = delete.get(_attached(gl, attachment, gl.GL_FRAMEBUFFER_ATTACHMENT_OBJECT_TYPE))
+                if free is not None:
+                    name = _attached(gl, attachment, gl.GL_FRAMEBUFFER_ATTACHMENT_OBJECT_NAME)
+                    free(1, byref(gl.GLuint(name)))
+            gl.glDeleteFramebuffers(1, byref(fbo))
+    bare.shadow_window.close()
+
+
+def _attached(gl: Any, attachment: int, parameter: int) -> int:
+    value = gl.GLint(0)
+    gl.glGetFramebufferAttachmentParameteriv(gl.GL_FRAMEBUFFER, attachment, parameter, value)
+    return int(value.value)
+
+
+def _is_from(env: gymnasium.Env[Any, Any], package: str) -> bool:
+    return type(env.unwrapped).__module__.partition(".")[0] == package

@@ -1,0 +1,258 @@
+"""`GymnasiumWorld`: any Gymnasium environment as a world, seen as pixels and played with keyboard and mouse."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+import gymnasium
+import numpy as np
+import yaml
+from PIL import Image
+from pydantic import Field, field_validator
+
+from envs.action import BUTTONS, KEYS, NEUTRAL, Action, KeyboardMouse
+from envs.errors import UserError
+from envs.gymnasium import packages
+from envs.gymnasium.defaults import default_keys
+from envs.gymnasium.keymap import KeyMap, Strict, dump, hands, validated
+from envs.gymnasium.pixels import Frame, Picture, find_picture, from_render
+from envs.world import Observation, World
+
+# A hand that is used to many games rests on these: they may be held anywhere, and do nothing where no map names them.
+USUAL = ("KeyW", "KeyA", "KeyS", "KeyD", "KeyE", "Space", "ShiftLeft", "left")
+MAX_LOOK = 180.0  # degrees in one tick
+DEFAULT_TICK_HZ = 30.0
+
+_Result = TypeVar("_Result")
+
+
+class WorldFile(Strict):
+    """An environment, and what its defaults don't get right (docs/gymnasium.md has the keys)."""
+
+    env: str
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    pixels: str = "auto"
+    resolution: str | None = None
+    tick_hz: float | None = Field(default=None, gt=0.0)
+    ignore: tuple[str, ...] = USUAL
+    keys: Any = None
+
+    _names = field_validator("ignore", mode="before")(hands)
+
+
+class GymnasiumWorld(World):
+    """A Gymnasium environment.
+
+    `env`: an id, `package:ID` where a package must be imported to know it, or the path of a world file (.yaml).
+    `resolution`: WIDTHxHEIGHT of the frames, else the environment's own.
+
+    `info["state"]` is a dict: `info` and `observation` as the environment gave them, the `reward` of the tick, the
+    `return` of the episode so far, the number of its `tick`. `keymap` is what keyboard and mouse mean. What
+    `reset(options=...)` gets goes to the environment. Where the map says to wait, the environment is not stepped: the
+    picture stays and the reward is 0. Raises UserError where the environment or the world file is wrong.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}  # type: ignore[misc]
+
+    def __init__(
+        self, env: str, resolution: str | None = None, *, render_mode: Literal["rgb_array"] | None = "rgb_array"
+    ) -> None:
+        file, where = _read(env)
+        self._size = _parsed(resolution or file.resolution)
+        self.render_mode = render_mode
+        self._name = f"gymnasium:{env}"
+        self._frame: Frame | None = None
+        self._state: dict[str, Any] = {}
+        self._held, self._over = NEUTRAL, True
+        self._env: gymnasium.Env[Any, Any] | None = None
+        self._env, self._picture = _on_stage(lambda: _open(file, self._name))
+        try:
+            keys = default_keys(self._env) if file.keys is None else file.keys
+            self.keymap = KeyMap(self._env.action_space, keys, f"{where}keys")
+            shape = _on_stage(lambda: self._begin(0, None)).shape
+        except BaseException:
+            self.close()
+            raise
+        self._frame = None
+        self.observation_space = gymnasium.spaces.Dict({"pixels": gymnasium.spaces.Box(0, 255, shape, np.uint8)})
+        names = {*self.keymap.keys, *self.keymap.buttons, *file.ignore}
+        self.action_space = KeyboardMouse(names & set(KEYS), names & set(BUTTONS), max_look=MAX_LOOK)
+        self.tick_hz = float(file.tick_hz or self._env.metadata.get("render_fps") or DEFAULT_TICK_HZ)
+        self.deterministic = self._env.spec is not None and not self._env.spec.nondeterministic
+        self._file = file.model_copy(update={"tick_hz": self.tick_hz, "keys": keys})
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        super().reset(seed=seed)
+        chosen = int(self.np_random.integers(2**31)) if seed is None else seed
+        self._frame = self._run(lambda: self._begin(chosen, options))
+        self.keymap.reset()
+        self._held, self._over = NEUTRAL, False
+        return self._observation(), {"state": dict(self._state)}
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        reward, terminated, truncated = self._play(action, draw=True)
+        return self._observation(), reward, terminated, truncated, {"state": dict(self._state)}
+
+    def step_chunk(self, actions: Sequence[Action]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        if not actions:
+            raise ValueError("step_chunk needs at least one action")
+        total, ticks = 0.0, 0
+        for action in actions:
+            reward, terminated, truncated = self._play(action, draw=ticks + 1 == len(actions))
+            total, ticks = total + reward, ticks + 1
+            if self._over:
+                break
+        return self._observation(), total, terminated, truncated, {"state": dict(self._state), "ticks": ticks}
+
+    def render(self) -> Frame | None:
+        return None if self._frame is None else self._frame.copy()
+
+    @property
+    def environment(self) -> gymnasium.Env[Any, Any]:
+        """The environment itself, for experts and tests. Raises `gymnasium.error.ClosedEnvironmentError`."""
+        if self._env is None:
+            raise gymnasium.error.ClosedEnvironmentError(f"{self._name} is closed")
+        return self._env
+
+    @property
+    def held(self) -> tuple[frozenset[str], frozenset[str]]:
+        return self._held.keys, self._held.buttons
+
+    def close(self) -> None:
+        env, self._env = self._env, None
+        self._held, self._over = NEUTRAL, True
+        if env is not None:
+            _on_stage(lambda: packages.leave(env))
+
+    def to_yaml(self) -> str:
+        """This world as a world file: a default key map becomes one to edit."""
+        data = self._file.model_dump(exclude_defaults=True)
+        fields = {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
+        return "".join(dump({key: value}) for key, value in fields.items())
+
+    def _observation(self) -> Observation:
+        assert self._frame is not None
+        return {"pixels": self._frame}  # fresh at every look
+
+    def _play(self, action: Action, draw: bool) -> tuple[float, bool, bool]:
+        if self._over:
+            raise gymnasium.error.ResetNeeded(f"{self._name}: step() before reset() or after the end; call reset()")
+        if not self.action_space.contains(action):
+            raise ValueError(f"{self._name}: {action!r} is not in {self.action_space!r}")
+        self._held = action
+        reward, terminated, truncated = self._run(lambda: self._advance(self.keymap.read(action), draw))
+        if terminated or truncated:
+            self._over, self._held = True, NEUTRAL
+        return reward, terminated, truncated
+
+    def _run(self, call: Callable[[], _Result]) -> _Result:
+        return call() if packages.in_any_thread(self.environment) else _on_stage(call)
+
+    def _begin(self, seed: int, options: dict[str, Any] | None) -> Frame:
+        env = self.environment
+        packages.enter(env)
+        observation, info = env.reset(seed=seed, options=options or None)
+        self._state = {"info": info, "observation": observation, "reward": 0.0, "return": 0.0, "tick": 0}
+        return self._look()
+
+    def _advance(self, native: Any, draw: bool) -> tuple[float, bool, bool]:
+        """One tick; the picture is taken where `draw` says so, and at the end of the episode."""
+        env = self.environment
+        packages.enter(env)
+        state, reward, terminated, truncated = self._state, 0.0, False, False
+        if native is not None:
+            state["observation"], given, terminated, truncated, state["info"] = env.step(native)
+            reward, terminated, truncated = float(given), bool(terminated), bool(truncated)
+        state.update({"reward": reward, "return": state["return"] + reward, "tick": state["tick"] + 1})
+        if draw or terminated or truncated:
+            frame = self._look()
+            if (terminated or truncated) and not frame.any():  # ViZDoom has no picture after the end, only a black one
+                frame = frame if self._frame is None else self._frame.copy()
+            self._frame = frame
+        return reward, terminated, truncated
+
+    def _look(self) -> Frame:
+        """The picture of now, of the size that is wanted."""
+        if self._picture is not None:
+            frame = self._picture(self._state["observation"])
+        else:
+            try:
+                frame = from_render(self.environment.render())
+            except ValueError as error:
+                raise UserError(f"{self._name}: {error}") from error
+        if self._size is None or self._size == (frame.shape[1], frame.shape[0]):
+            return frame
+        return np.array(Image.fromarray(frame).resize(self._size, Image.Resampling.BILINEAR))
+
+
+_stages: dict[int, ThreadPoolExecutor] = {}
+
+
+def _on_stage(call: Callable[[], _Result]) -> _Result:
+    """Run `call` in the one thread of this process in which all environments live.
+
+    Environments that draw with OpenGL can't change threads, and a world is used from many.
+    """
+    if os.getpid() not in _stages:  # by process: a fork has the dictionary but not the thread
+        _stages[os.getpid()] = ThreadPoolExecutor(1, thread_name_prefix="gymnasium")
+    return _stages[os.getpid()].submit(call).result()
+
+
+def _read(env: str) -> tuple[WorldFile, str]:
+    """The settings that a name stands for, and what begins the place in messages about them."""
+    if not env.endswith((".yaml", ".yml")):
+        return WorldFile(env=env), ""
+    try:
+        data = yaml.safe_load(Path(env).expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{env}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{env}: not YAML: {getattr(error, 'problem', None) or 'not text'}") from error
+    return validated(WorldFile, data, f"{env}: "), f"{env}: "
+
+
+def _parsed(resolution: str | None) -> tuple[int, int] | None:
+    if resolution is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", resolution)
+    if found is None:
+        raise UserError(f"resolution: expected WIDTHxHEIGHT such as 160x120, got {resolution!r}")
+    return int(found[1]), int(found[2])
+
+
+def _open(file: WorldFile, name: str) -> tuple[gymnasium.Env[Any, Any], Picture | None]:
+    """Make the environment; where its observation holds no picture, so that it renders one."""
+
+    def make(**options: Any) -> gymnasium.Env[Any, Any]:
+        with contextlib.redirect_stdout(io.StringIO()):  # MiniWorld talks; standard output is for results
+            made: gymnasium.Env[Any, Any] = gymnasium.make(file.env, disable_env_checker=True, **options, **file.kwargs)
+        packages.settle(made)
+        return made
+
+    try:
+        packages.import_home(file.env)
+        if file.pixels != "render":
+            env = make()
+            picture = find_picture(env.observation_space, None if file.pixels == "auto" else file.pixels)
+            if picture is not None:
+                return env, picture
+            space = env.observation_space
+            packages.leave(env)
+            if file.pixels != "auto":
+                raise UserError(f"{name}: pixels: {file.pixels!r} is no picture of the observation {space}")
+        return make(render_mode="rgb_array"), None
+    except UserError:
+        raise
+    except Exception as error:  # whatever a stranger's package raises, the person who named it must hear why
+        said = " ".join(str(error).split())
+        hint = " (pip install 'ludens[gymnasium]')" if getattr(error, "name", "") in packages.IN_EXTRA else ""
+        raise UserError(f"{name} can't be made: {type(error).__name__}: {said}{hint}") from error
