@@ -89,9 +89,8 @@ def gone(pid: int, within: float = 5.0) -> bool:
 
 
 def leftovers() -> list[str]:
-    return [
-        str(path) for folder in ("/dev/shm", "/tmp") for path in Path(folder).glob(f"ludens-bridge-{os.getpid()}-*")
-    ]
+    places = (Path("/dev/shm"), Path(tempfile.gettempdir()))
+    return [str(path) for place in places for path in place.glob(f"ludens-bridge-{os.getpid()}-*")]
 
 
 # What is served

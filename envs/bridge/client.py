@@ -135,7 +135,7 @@ class Remote:
             self._description = made
 
     def call(self, method: str, *arguments: Any, timeout: float | None = None) -> Any:
-        """What a method of `envs.bridge.server.Guest` gives: reset, step, step_chunk, get, call.
+        """What a method of `envs.bridge.server.Guest` gives: reset, step, step_chunk, get, call, look.
 
         Raises RemoteError where it raised there, GuestError where the guest is lost.
         """

@@ -181,11 +181,7 @@ class Guest:
         `path`: folders to import from, before all others.
         """
         sys.path[:0] = path
-        module, _, name = reference.partition(":")
-        factory: Any = importlib.import_module(module)
-        for part in name.split("."):
-            factory = getattr(factory, part)
-        self._world = factory(**arguments)
+        self._world = self.look(reference)(**arguments)
         return {
             "observation_space": describe_space(getattr(self._world, "observation_space", None)),
             "action_space": describe_space(getattr(self._world, "action_space", None)),
@@ -234,6 +230,14 @@ class Guest:
             if terminated or truncated:
                 break
         return observation, total, terminated, truncated, info, ticks
+
+    def look(self, reference: str) -> Any:
+        """What `module:name` is in the guest: a constant, a table."""
+        module, _, name = reference.partition(":")
+        value: Any = importlib.import_module(module)
+        for part in name.split("."):
+            value = getattr(value, part)
+        return value
 
     def get(self, name: str) -> Any:
         """An attribute of the world; dots lead inwards."""
