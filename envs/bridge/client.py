@@ -53,6 +53,7 @@ class RemoteError(BridgeError):
     def __init__(self, kind: str, message: str, trace: str) -> None:
         super().__init__(f"{kind}: {message}")
         self.kind, self.said, self.trace = kind, message, trace
+        self.add_note(f"in the guest:\n{trace}")
 
 
 class Remote:

@@ -16,6 +16,17 @@ _SLOTS = {"slot.weapon.mainhand": 0, **{f"slot.hotbar.{n}": n for n in range(1, 
 _SLOTS.update({f"slot.inventory.{n}": n + 9 for n in range(27)})
 
 
+def no_statistics():
+    """All that Minecraft counts, at zero."""
+    counted = {}
+    for *path, last in mc.ALL_STAT_KEYS:
+        inner = counted
+        for name in path:
+            inner = inner.setdefault(name, {})
+        inner[last] = 0
+    return counted
+
+
 class Game:
     items = ()
     length = 10**9
@@ -24,11 +35,14 @@ class Game:
         self.rng = np.random.default_rng(seed)
         self.is_terminated = True
         self.commands = []
+        self.statistics = no_statistics()
 
     def reset(self, episode, missions):
         mission = missions[0]
         find = etree.XPath("//*[local-name() = $name]/text()")
         self.width, self.height = (int(find(mission, name=name)[0]) for name in ("Width", "Height"))
+        corners = [corner.attrib for corner in etree.XPath("//*[local-name() = 'Grid']/*")(mission)]
+        self.grid = [(int(low), int(high)) for low, high in zip(*(corner.values() for corner in corners))]
         self.is_terminated, self.tick, self.digs = False, 0, 0
         self.place, self.yaw, self.pitch = np.zeros(2), 0.0, 0.0
         self.pillars = self.rng.uniform(0, 360, 6)
@@ -78,7 +92,7 @@ class Game:
                 for name, quantity in recipe["ingredients"].items():
                     for _ in range(int(quantity)):
                         self.take(self.find(name))
-                self.add(did[verb], int(recipe.get("quantity", 1)))
+                self.add(did[verb], int(recipe["outputCount"]))
         if did.get("chat", "").startswith("/replaceitem"):
             _, _, _, slot, name, *_ = did["chat"].split()
             self.slots[_SLOTS[slot]] = ["air", 0] if name.endswith(":air") else [name.split(":")[1], 1]
@@ -98,7 +112,15 @@ class Game:
     def observe(self):
         slot = {"inventory": "inventory", "variant": 0, "max_durability": -1, "cur_durability": -1}
         names = [name for name, _ in self.slots]
+        voxels = []
+        if self.grid:
+            (x, xx), (y, yy), (z, zz) = self.grid
+            for height in [h for _ in range(z, zz + 1) for h in range(y, yy + 1) for _ in range(x, xx + 1)]:
+                solid = height < 0
+                voxels += ["grass" if solid else "air", 0, solid, True, solid, False, solid, False, solid, 0.0]
         return {
+            **self.statistics,
+            "voxels": voxels,
             "pov": self.picture()[::-1].tobytes(),  # the game sends the lowest row first
             "inventory": [{**slot, "name": name, "quantity": quantity} for name, quantity in self.slots],
             "nearby_crafting_table": "crafting_table" in names,
