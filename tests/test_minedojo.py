@@ -283,3 +283,13 @@ def test_setting_up_tells_each_step_and_what_failed(tmp_path: Path, monkeypatch:
         setup.install("broken", tell=steps.append)
     with pytest.raises(UserError, match="no environment yet"):
         setup.guest_python("broken")
+
+
+def test_the_command_sets_up_and_says_what_is_wrong(guest: Remote, capsys: pytest.CaptureFixture[str]) -> None:
+    del guest  # that MineDojo is set up
+    from agent import cli
+
+    assert cli.run(["env", "setup", "minedojo"]) == 0
+    assert "minedojo is set up: 3131 tasks" in capsys.readouterr().out
+    assert cli.run(["env", "setup", "quake"]) == 2
+    assert capsys.readouterr().err == "agent: there is no guest 'quake' to set up; known: minedojo\n"

@@ -42,7 +42,7 @@ class Game:
         find = etree.XPath("//*[local-name() = $name]/text()")
         self.width, self.height = (int(find(mission, name=name)[0]) for name in ("Width", "Height"))
         corners = [corner.attrib for corner in etree.XPath("//*[local-name() = 'Grid']/*")(mission)]
-        self.grid = [(int(low), int(high)) for low, high in zip(*(corner.values() for corner in corners))]
+        self.grid = [[int(corner[axis]) for corner in corners] for axis in "xyz"] if corners else []
         self.is_terminated, self.tick, self.digs = False, 0, 0
         self.place, self.yaw, self.pitch = np.zeros(2), 0.0, 0.0
         self.pillars = self.rng.uniform(0, 360, 6)
