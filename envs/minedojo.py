@@ -59,6 +59,8 @@ class MineDojoWorld(BridgeWorld):
         connect: Callable[[str], Remote] | None = None,
         **options: Any,
     ) -> None:
+        if cam_interval <= 0 or 180 % cam_interval:  # else none of the game's steps is "do not turn"
+            raise ValueError(f"minedojo: cam_interval is {cam_interval}; expected a divisor of 180 degrees")
         height, width = image_size
         make = {"image_size": [height, width], "cam_interval": cam_interval, **options}
         self._connect = connect or (lambda task: serve("minedojo:make", {"task_id": task, **make}))

@@ -47,6 +47,7 @@ def pythons(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 
     def get(version: str) -> str:
         if version not in made:
+            pytest.importorskip("uv", reason="uv makes the guests' environments: pip install uv")
             made[version] = environment(version, FOUND[version], tmp_path_factory.mktemp("guest") / version)
         return made[version]
 
@@ -340,6 +341,33 @@ def test_nothing_is_left_when_the_client_is_killed(tmp_path: Path, second: str) 
     assert len(pids) == 2
     assert all(gone(pid) for pid in pids)
     assert not list(Path("/dev/shm").glob(f"ludens-bridge-{client.pid}-*"))
+
+
+def test_a_guest_clears_up_when_it_is_closed(echo: Callable[..., Remote], tmp_path: Path) -> None:
+    remote = echo()
+    call(remote, "leave_a_note", str(tmp_path / "note"))
+    child, litter = call(remote, "child"), Path(call(remote, "litter"))
+    assert litter.is_dir()
+    pid = remote.facts["pid"]
+    remote.close()
+    assert not litter.exists()
+    assert (tmp_path / "note").read_text() == "bye"
+    assert gone(pid)
+    assert gone(child)
+    remote.close()
+
+
+def test_folders_of_killed_clients_are_swept_after_a_day(
+    echo: Callable[..., Remote], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, young, ours = (tmp_path / f"ludens-bridge-{pid}-abc" for pid in (2**22 + 1, 2**22 + 2, os.getpid()))
+    for folder in (old, young, ours):
+        (folder / "run").mkdir(parents=True)
+    for folder in (old, ours):
+        os.utime(folder, (0, 0))
+    echo().start()
+    assert (old.exists(), young.exists(), ours.exists()) == (False, True, True)
 
 
 def test_an_interrupted_call_is_not_answered_later(echo: Callable[..., Remote]) -> None:

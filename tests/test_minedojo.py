@@ -259,6 +259,8 @@ def test_what_is_not_set_up_says_the_command(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     with pytest.raises(UserError, match="minedojo has no environment yet: agent env setup minedojo"):
         MineDojoWorld()
+    with pytest.raises(ValueError, match="cam_interval is 7; expected a divisor of 180"):
+        MineDojoWorld(cam_interval=7)
     with pytest.raises(UserError, match="there is no guest 'quake' to set up; known: minedojo"):
         setup.install("quake")
     with pytest.raises(UserError, match=r"needs Python 3.11 or 3.10 or 3.9, and /bin/sh is not; name one"):
@@ -267,20 +269,16 @@ def test_what_is_not_set_up_says_the_command(tmp_path: Path, monkeypatch: pytest
 
 def test_setting_up_tells_each_step_and_what_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    version = f"3.{sys.version_info.minor}"
     steps: list[str] = []
-    fine = setup.Recipe((version,), (("nothing much", "--help"),), "print('it works')")
-    monkeypatch.setitem(setup.RECIPES, "fine", fine)
-    assert setup.install("fine", tell=steps.append) == "it works"
-    assert steps[-2:] == ["1 of 1: nothing much", "a first try"]
-    assert setup.guest_python("fine").exists()
-    steps.clear()
-    assert setup.install("fine", tell=steps.append) == "it works"
-    assert steps == []
-    broken = setup.Recipe((version,), (("a package", f"--no-index {tmp_path}/missing.whl"),), "")
-    monkeypatch.setitem(setup.RECIPES, "broken", broken)
+    recipe = setup.Recipe(
+        pythons=(f"3.{sys.version_info.minor}",),
+        steps=(("nothing much", "--help"), ("a package", f"--no-index {tmp_path}/missing.whl"), ("more", "--help")),
+        check="print('it works')",
+    )
+    monkeypatch.setitem(setup.RECIPES, "broken", recipe)
     with pytest.raises(UserError, match=r"a package failed: .*missing.whl.*\(all of it: .*setup.log\)"):
         setup.install("broken", tell=steps.append)
+    assert steps[1:] == ["1 of 3: nothing much", "2 of 3: a package"]
     with pytest.raises(UserError, match="no environment yet"):
         setup.guest_python("broken")
 

@@ -33,6 +33,7 @@ _GRACE = 5.0  # seconds that a guest has to close its world
 _TAIL = 3000  # bytes of the log in an error
 _LOG_LIMIT = 16 << 20  # bytes of the log on disk
 _GREETING_LIMIT = 4096  # bytes from somebody who has not shown the token
+_DAY = 24 * 3600.0
 _PREFIX = "ludens-bridge-"
 
 
@@ -150,6 +151,8 @@ class Remote:
             if self._guest is not None:
                 with contextlib.suppress(BridgeError):
                     self._request("close", [], _GRACE)
+            if self._guest is not None:
+                self._guest.wait(_GRACE)  # it clears up behind itself as Python does at its end
             self._end()
 
     def __enter__(self) -> Remote:
@@ -229,11 +232,13 @@ class _Guest:
         self._log: IO[bytes] = tempfile.TemporaryFile("a+b")  # noqa: SIM115  # open as long as the guest
         self._process: subprocess.Popen[bytes] | None = None
         self._python, self._env = python, env
+        _sweep()
+        # where the guest has its temporary files, so that what it leaves there goes with it
+        self._scratch = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True)
 
     def connect(self, transport: Literal["unix", "tcp"], memory: int, deadline: float) -> None:
         """Start the process and exchange greetings. Raises as `Channel` does."""
         token = secrets.token_hex(32)
-        _sweep()
         with (
             tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=_memory_folder()) as folder,
             socket.socket(socket.AF_UNIX if transport == "unix" else socket.AF_INET) as listener,
@@ -256,7 +261,7 @@ class _Guest:
     def _spawn(self, address: str, token: str) -> None:
         # what steers our Python, or our environment, would lead the guest's astray
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON") and k != "VIRTUAL_ENV"}
-        kept.update({"PYTHONUNBUFFERED": "1", **self._env, "LUDENS_BRIDGE_TOKEN": token})
+        kept.update({"PYTHONUNBUFFERED": "1", "TMPDIR": self._scratch.name, **self._env, "LUDENS_BRIDGE_TOKEN": token})
         command = [*self._python, os.path.abspath(server.__file__), address]
         try:
             self._process = spawn(
@@ -296,15 +301,23 @@ class _Guest:
                     return channel
             channel.close()
 
+    def wait(self, seconds: float) -> None:
+        """Wait for the end of a guest that was asked to close."""
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+
     def kill(self) -> None:
         """End every process of the guest. May be called twice."""
         if self.channel is not None:
             self.channel.close()
             self.channel = None
         if self._process is not None and self._process.returncode is None:
+            # not waited for yet, so that the group's number is still ours
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        self._scratch.cleanup()
 
     def tail(self) -> str:
         """What the guest last wrote."""
@@ -334,8 +347,14 @@ def _memory_folder() -> str | None:
 
 
 def _sweep() -> None:
-    """Remove the folders of clients that were killed while a guest started."""
-    for folder in Path(_memory_folder() or tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+    """Remove the folders of clients that were killed a day ago or earlier.
+
+    A process that we do not see may live in another container that shares our folders: hence the day.
+    """
+    horizon = time.time() - _DAY
+    places = (Path(place) for place in {_memory_folder(), tempfile.gettempdir()} if place)
+    for folder in (folder for place in places for folder in place.glob(f"{_PREFIX}*-*")):
         pid = folder.name[len(_PREFIX) :].split("-")[0]
-        if pid.isdigit() and not os.path.exists(f"/proc/{pid}") and os.path.isdir("/proc/self"):
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # somebody else swept it
+            if not os.path.exists(f"/proc/{pid}") and folder.stat().st_mtime < horizon:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,10 @@
 """Worlds that run in a guest interpreter of the bridge's tests: numpy and Python 3.9 are all they need."""
 
+import atexit
 import os
+import pathlib
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -101,12 +104,20 @@ class Echo:
     def back(self, value):
         return value
 
+    def leave_a_note(self, path):
+        """Write to a file, as late as a Python can."""
+        atexit.register(pathlib.Path(path).write_text, "bye")
+
     def fail(self):
         raise KeyError("no such thing")
 
     def leave(self):
         print("I go now")
         os._exit(3)
+
+    def litter(self):
+        """Leave a temporary folder behind, as games do; its path."""
+        return tempfile.mkdtemp()
 
     def child(self):
         """Start a process of our own, as Minecraft starts Java; its id."""
