@@ -109,6 +109,29 @@ def keymap(
         world.close()
 
 
+@app.command()
+def setup(
+    name: Annotated[str, typer.Argument(help="A world that runs in a Python of its own: minedojo.")],
+    python: Annotated[str | None, typer.Option(help="The Python to make it of [default: one that fits].")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Make it anew if it is there.")] = False,
+) -> None:
+    """Install what a world needs in an environment of its own, in your data folder.
+
+    \b
+    Examples:
+      agent env setup minedojo
+      agent env setup minedojo --python /usr/bin/python3.11
+    """
+    from envs.bridge import setup as guests
+
+    out = console.console()
+    found = guests.install(name, python=python, again=again, tell=lambda step: out.print(step, markup=False))
+    out.print(f"[green]{name} is set up[/green]: {found}, in {guests.folder(name)}")
+    beside = guests.RECIPES[name].beside
+    if beside:
+        out.print(f"To play it, this machine also needs {beside}.", markup=False)
+
+
 def _measure(world: World, seed: int, path: Path) -> dict[str, Any]:
     """Play random actions for a while: frames a second, and a contact sheet of what was seen."""
     from envs.errors import UserError
