@@ -47,7 +47,8 @@ mujoco = _import()
 class Drawer:
     """Draws what a camera of a model sees. One GL context serves one model after another.
 
-    `load(model, camera)`, then `frame(data)` and `segments()`. Raises UserError where nothing is there to draw with.
+    `load(model, camera)`, then `frame(data)` and `segments()`. Geoms of group 0 are drawn.
+    Raises UserError where nothing is there to draw with.
     """
 
     def __init__(self, width: int, height: int, *, shadows: bool = False) -> None:
@@ -55,6 +56,7 @@ class Drawer:
         self._pixels = np.empty((height, width, 3), np.uint8)
         self._shadows = shadows
         self._options, self._camera = mujoco.MjvOption(), mujoco.MjvCamera()
+        self._options.geomgroup[1:] = 0
         self._scene: Any = None
         self._context: Any = None
         self._gl: Any = None

@@ -24,8 +24,8 @@ WALL = 0.03  # thickness of what furniture is made of
 
 # Collision bits: the avatar touches furniture, walls and things, but not the floor, on which it does not stand.
 _TOUCHES_ALL, _TOUCHES_THINGS, _AVATAR = 3, 1, 2
-# Groups: MuJoCo draws 0 to 2, rays of the crosshair ask for 0 alone.
-_SHOWN, _DECOR, _HIDDEN = 0, 1, 3
+# Groups: what is drawn and can be aimed at, what can only be aimed at, and what is neither.
+SHOWN, AIM, _HIDDEN = 0, 1, 3
 
 NOTHING, FLOOR = -2, -1
 
@@ -114,7 +114,7 @@ def _xml(room: Room, assets: dict[str, bytes], width: int, height: int, shadows:
   </asset>
   <default>
     <geom condim="4" friction="0.8 0.01 0.001" solref="0.02 1" density="110"/>
-    <default class="wall"><geom type="plane" material="wall" condim="1" group="{_DECOR}"
+    <default class="wall"><geom type="plane" material="wall" condim="1" group="{SHOWN}"
       contype="1" conaffinity="{_TOUCHES_ALL}"/></default>
   </default>
   <worldbody>
@@ -122,13 +122,13 @@ def _xml(room: Room, assets: dict[str, bytes], width: int, height: int, shadows:
       castshadow="{str(shadows).lower()}"/>
     <light directional="true" pos="-1 1 3" dir="-0.6 -0.25 -0.5" diffuse="{_v(*[0.2 * light] * 3)}" specular="0 0 0"
       castshadow="false"/>
-    <geom name="floor" type="plane" size="{_v(half_x, half_y, 1)}" material="floor" group="{_DECOR}"
+    <geom name="floor" type="plane" size="{_v(half_x, half_y, 1)}" material="floor" group="{SHOWN}"
       contype="1" conaffinity="{_TOUCHES_THINGS}"/>
     {_wall(-half_x, 0, half_y, top, "0 1 0 0 0 1")}
     {_wall(half_x, 0, half_y, top, "0 -1 0 0 0 1")}
     {_wall(0, -half_y, half_x, top, "-1 0 0 0 0 1")}
     {_wall(0, half_y, half_x, top, "1 0 0 0 0 1")}
-    <geom type="plane" size="{_v(half_x, half_y, 1)}" pos="0 0 {top:.6g}" euler="180 0 0" group="{_DECOR}"
+    <geom type="plane" size="{_v(half_x, half_y, 1)}" pos="0 0 {top:.6g}" euler="180 0 0" group="{SHOWN}"
       rgba="{_v(*theme.ceiling, 1)}" contype="1" conaffinity="{_TOUCHES_THINGS}"/>
     {"".join(_furniture(index, piece) for index, piece in enumerate(room.furniture))}
     <body name="avatar" pos="{_v(x, y, 0)}">
@@ -142,8 +142,8 @@ def _xml(room: Room, assets: dict[str, bytes], width: int, height: int, shadows:
     {"".join(_thing(index, thing) for index, thing in enumerate(room.things))}
   </worldbody>
   <actuator>
-    <velocity joint="east" kv="400" forcelimited="true" forcerange="-250 250"/>
-    <velocity joint="north" kv="400" forcelimited="true" forcerange="-250 250"/>
+    <velocity joint="east" kv="120" forcelimited="true" forcerange="-250 250"/>
+    <velocity joint="north" kv="120" forcelimited="true" forcerange="-250 250"/>
   </actuator>
   <equality>
     {"".join(_grasp(index) for index in range(len(room.things)))}
@@ -221,7 +221,7 @@ def _furniture(index: int, piece: Furniture) -> str:
         )
         out.append(
             f'<geom name="furniture/{index}/{number}" type="box" size="{_v(*half)}" pos="{_v(*at)}" '
-            f'euler="0 0 {90 * piece.turn}" material="{material}" group="{_SHOWN}" {touch}/>'
+            f'euler="0 0 {90 * piece.turn}" material="{material}" group="{SHOWN}" {touch}/>'
         )
     return "".join(out)
 
@@ -243,7 +243,7 @@ def _part(name: str, thing: Thing, part: Part) -> str:
     else:
         form = f'type="{part.shape}" size="{_v(*(scale * number for number in part.size))}"'
     touch = f'contype="1" conaffinity="{_TOUCHES_ALL}"' if part.solid else 'contype="0" conaffinity="0" mass="0"'
-    group = _SHOWN if part.shown else _HIDDEN
+    group = SHOWN if part.shown else _HIDDEN if part.solid else AIM
     return (
         f'<geom name="{name}" {form} pos="{_v(x, y, z - thing.height / 2)}" euler="{_v(*part.turn)}" '
         f'rgba="{_v(*part.rgb(thing.colour), 1)}" group="{group}" {touch}/>'

@@ -120,7 +120,9 @@ class Room:
         try:
             theme = data["theme"]
             room = cls(
-                *(_number(data[name], name, 0.5, MAX_SIDE) for name in ("width", "depth", "height")),
+                _number(data["width"], "width", 0.5, MAX_SIDE),
+                _number(data["depth"], "depth", 0.5, MAX_SIDE),
+                _number(data["height"], "height", 0.5, MAX_SIDE),
                 theme=Theme(
                     str(theme["name"]),
                     _surface(theme["wall"]),
@@ -181,12 +183,19 @@ def _angle(value: Any) -> float:
 
 
 def _furniture(data: Mapping[str, Any]) -> Furniture:
-    sides = [_number(data[name], name, 0.05) for name in ("width", "depth", "height")]
     turn = data["turn"]
     if turn not in (0, 1, 2, 3):
         raise ValueError(f"room: turn: expected 0 to 3, got {turn!r}")
     kind = _known(data["kind"], "furniture", FURNITURE_KINDS)
-    return Furniture(kind, _number(data["x"], "x"), _number(data["y"], "y"), int(turn), *sides)
+    return Furniture(
+        kind,
+        _number(data["x"], "x"),
+        _number(data["y"], "y"),
+        int(turn),
+        _number(data["width"], "width", 0.3),
+        _number(data["depth"], "depth", 0.3),
+        _number(data["height"], "height", 0.05),
+    )
 
 
 def _thing(data: Mapping[str, Any]) -> Thing:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from envs.playroom.room import MAX_THINGS, Furniture, Room, Surface, Theme, Thing
+from envs.playroom.textures import Rgb
 from envs.playroom.things import COLOURS, FURNITURE_KINDS, KINDS, SIZES
 
 BODY_RADIUS = 0.2  # of the avatar, metres
@@ -26,7 +27,9 @@ _GREY = Surface("plain", (0.55, 0.56, 0.58), (0.4, 0.4, 0.4), 1.0)
 _CREAM, _SKY, _SNOW = (0.93, 0.91, 0.86), (0.78, 0.85, 0.92), (0.96, 0.96, 0.97)
 
 
-def _theme(name: str, wall: Surface, floor: Surface, furniture: Surface, cloth: Surface, ceiling=_CREAM) -> Theme:
+def _theme(
+    name: str, wall: Surface, floor: Surface, furniture: Surface, cloth: Surface, ceiling: Rgb = _CREAM
+) -> Theme:
     return Theme(name, wall, floor, ceiling, furniture, cloth)
 
 

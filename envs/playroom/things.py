@@ -37,7 +37,8 @@ class Part:
 
     `size`: as MuJoCo has it: half sides of a box, radius and half height of a cylinder or capsule, radius of a sphere,
     half axes of an ellipsoid; nothing for a mesh, whose name is `mesh`. `turn`: degrees about x, y, z. `tint`: "main"
-    is the thing's colour. `shown`: whether it is drawn. `solid`: whether it has mass and touches.
+    is the thing's colour. `shown`: whether it is drawn. `solid`: whether it has mass and touches. A part that
+    is neither fills a gap in which the crosshair would miss the thing.
     """
 
     shape: Shape
@@ -155,11 +156,16 @@ def _hidden(part: Part) -> Part:
     return Part(part.shape, part.size, part.at, turn=part.turn, shown=False)
 
 
+def _aim(part: Part) -> Part:
+    return Part(part.shape, part.size, part.at, shown=False, solid=False)
+
+
 def _ring() -> tuple[Part, ...]:
     count, radius, thick = 10, 0.38, 0.11
     half = radius * math.sin(math.pi / count)
     spots = [2 * math.pi * i / count for i in range(count)]
-    return tuple(
+    hole = _aim(_tube(radius, 0.03, thick))
+    return hole, *(
         Part(
             "capsule",
             (thick, half),
@@ -226,7 +232,12 @@ KINDS: dict[str, Kind] = {
             _hidden(_box((0.46, 0.14, 0.09), (0, 0, 0.56))),
             _hidden(_box((0.1, 0.14, 0.14), (0, 0, 0.8))),
         ),
-        "lamp": (_tube(0.28, 0.05, 0.05), _tube(0.05, 0.27, 0.37, "dark"), _tube(0.34, 0.16, 0.8)),
+        "lamp": (
+            _tube(0.28, 0.05, 0.05),
+            _tube(0.05, 0.27, 0.37, "dark"),
+            _tube(0.34, 0.16, 0.8),
+            _aim(_tube(0.2, 0.27, 0.37)),
+        ),
         "duck": (
             Part("ellipsoid", (0.4, 0.28, 0.27), (0, 0, 0.28)),
             _hidden(_box((0.25, 0.18, 0.06), (0, 0, 0.06))),
@@ -247,6 +258,7 @@ KINDS: dict[str, Kind] = {
             Part("cylinder", (0.22, 0.11), (0.34, 0, 0.11)),
             _tube(0.03, 0.36, 0.56, "wood"),
             _mesh("sail", 0.3, "light"),
+            _aim(_box((0.25, 0.1, 0.3), (0, 0, 0.5))),
         ),
         "house": (
             _box((0.4, 0.34, 0.27), (0, 0, 0.27)),
@@ -319,6 +331,7 @@ KINDS: dict[str, Kind] = {
             _box((0.12, 0.16, 0.3), (0.34, 0, 0.3)),
             _box((0.12, 0.16, 0.3), (-0.34, 0, 0.3)),
             _box((0.46, 0.16, 0.12), (0, 0, 0.72)),
+            _aim(_box((0.25, 0.05, 0.3), (0, 0, 0.3))),
         ),
         "stairs": (
             _box((0.15, 0.3, 0.12), (0.3, 0, 0.12)),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from envs.action import Action, KeyboardMouse
 from envs.errors import UserError
 from envs.playroom.drawing import Drawer, mujoco
-from envs.playroom.mjcf import EYE, FLOOR, NOTHING, SUBSTEPS, TICK_HZ, Scene, compile_room, let_avatar_touch
+from envs.playroom.mjcf import AIM, EYE, FLOOR, NOTHING, SHOWN, SUBSTEPS, TICK_HZ, Scene, compile_room, let_avatar_touch
 from envs.playroom.room import Room
 from envs.playroom.rooms import BODY_RADIUS, generate
 from envs.playroom.state import PlayroomState
@@ -38,7 +38,7 @@ _PUSH_SPEED = 2.2  # metres a second that a push adds
 _SETTLE_SUBSTEPS = 40
 _WALK = {"KeyW": (1.0, 0.0), "KeyS": (-1.0, 0.0), "KeyA": (0.0, 1.0), "KeyD": (0.0, -1.0)}  # ahead, to the left
 _CROUCH = frozenset({"KeyC", "ControlLeft"})
-_SIGHT = np.array([1, 1, 0, 0, 0, 0], np.uint8)  # the geom groups that are drawn: what one sees is what one aims at
+_SIGHT = np.array([group in (SHOWN, AIM) for group in range(6)], np.uint8)  # what the crosshair can be on
 
 
 class Playroom(World):
