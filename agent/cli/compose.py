@@ -83,6 +83,10 @@ def instructed(text: str, world: str, seed: int) -> Task:
         from tasks.parse import task_from_instruction
 
         return task_from_instruction(text, seed)
+    if world == "playroom":
+        from tasks.playroom import suites
+
+        return suites.task_from_instruction(text, seed)
     return Task(id=f"{world}/{slug(text)}/{seed}", instruction=text, world=world, seed=seed)
 
 
