@@ -15,7 +15,7 @@ from envs.errors import UserError
 from envs.playroom.room import Furniture, Room
 from envs.playroom.rooms import BODY_RADIUS
 from envs.playroom.state import PlayroomState
-from tasks.playroom.verify import NEAR, look_tolerance
+from tasks.playroom.verify import NEAR, REST_SPEED, look_tolerance
 from tasks.task import VerifierSpec
 
 SEARCH_TURN = 32.0  # degrees a decision while the target is out of view; always the same way, so that it can be learned
@@ -82,19 +82,34 @@ def _look_at(state: PlayroomState, thing: int) -> Tokens:
 
 def _take(state: PlayroomState, thing: int) -> Tokens:
     if state.held == thing:
-        return codec.tokens_of(look=4.0 if state.pitch < -20.0 else 0.0)
+        rests = any(above == thing for above, _ in state.on)
+        return codec.tokens_of(look=12.0 if rests else 4.0 if state.pitch < -20.0 else 0.0)
     if state.held is not None or state.aimed == thing:
         return _click(state)
     right, up = state.bearing(thing)
-    aims = abs(right) < 2.0 and abs(up) < 3.0
-    if state.distance(thing) > (CLOSE if aims else ARM):  # it is aimed at and not seen: something is in between
-        return walk_to(state, state.positions[thing][:2], CLOSE if aims else ARM, {thing}, fine=aims)
+    if state.distance(thing) > ARM:
+        return walk_to(state, state.positions[thing][:2], ARM, {thing})
+    if abs(right) < 2.0 and abs(up) < 3.0:
+        return _probe(state, thing)
     return codec.tokens_of(turn=_turn_to(right), look=up if abs(right) <= VIEW else 0.0)
+
+
+def _probe(state: PlayroomState, thing: int) -> Tokens:
+    """What is aimed at is hidden, or has a hole there: go nearer, look a little beside, step aside, in turn."""
+    phase = state.tick // codec.CHUNK % 16
+    if phase < 4 and state.distance(thing) > CLOSE:
+        return walk_to(state, state.positions[thing][:2], CLOSE, {thing}, fine=True)
+    if phase < 12:
+        turn, look = ((0.0, -4.0), (0.0, 4.0), (4.0, 0.0), (-4.0, 0.0))[phase % 4]
+        return codec.tokens_of(turn=turn, look=look)
+    return codec.tokens_of(side=1 if state.tick // codec.CHUNK % 64 < 32 else -1)
 
 
 def _put(state: PlayroomState, thing: int, piece: Furniture) -> Tokens:
     if state.held != thing:
-        return codec.NOOP if state.lies_on(thing, piece.kind) or _over(state, thing, piece) else _take(state, thing)
+        there = state.is_in(thing) if piece.kind == "bin" else state.lies_on(thing, piece.kind)
+        falls = float(np.linalg.norm(state.velocities[thing][:3])) > REST_SPEED
+        return codec.NOOP if there or falls else _take(state, thing)
     half_x, half_y = piece.half
     inner = 0.15 if piece.kind == "bin" else 0.22
     # the nearest place on it, a little inwards from its edge
@@ -103,29 +118,39 @@ def _put(state: PlayroomState, thing: int, piece: Furniture) -> Tokens:
         min(max(state.y, piece.y - half_y + inner), piece.y + half_y - inner),
     )
     dist = math.hypot(spot[0] - state.x, spot[1] - state.y)
-    if dist > inner + BODY_RADIUS + 0.2:
-        return walk_to(state, spot, inner + BODY_RADIUS + 0.15, {thing})
     if _over(state, thing, piece):
         return _click(state)
+    half = state.room.things[thing].height / 2
+    if state.positions[thing][2] - half < piece.height - 0.02 and dist < 1.3:  # it would be caught below the edge
+        return codec.tokens_of(look=12.0 if state.pitch < 10.0 else 0.0, forth=-1)
+    if dist > inner + BODY_RADIUS + 0.2:
+        return walk_to(state, spot, inner + BODY_RADIUS + 0.15, {thing}, pitch=0.0)
     right = _bearing(state, spot)
-    height = piece.height + state.room.things[thing].height / 2
-    up = math.degrees(math.atan2(height - state.eye, dist + 0.1)) + HAND_BELOW - state.pitch
+    up = math.degrees(math.atan2(piece.height + half - state.eye, dist + 0.1)) + HAND_BELOW - state.pitch
     return codec.tokens_of(turn=_turn_to(right), look=up if abs(right) <= VIEW else 0.0)
 
 
 def _over(state: PlayroomState, thing: int, piece: Furniture) -> bool:
-    """Whether a thing would fall onto a piece of furniture."""
+    """Whether a thing would fall onto a piece of furniture, well inside of its edge."""
     x, y, z = state.positions[thing].tolist()
-    return piece.covers(x, y, -0.08) and z > piece.height * (0.3 if piece.kind == "bin" else 1.0)
+    edge = min(0.12, state.room.things[thing].radius) + (0.03 if piece.kind == "bin" else 0.0)
+    return piece.covers(x, y, -edge) and z > piece.height * (0.3 if piece.kind == "bin" else 1.0)
 
 
 def walk_to(
-    state: PlayroomState, goal: Iterable[float], stop: float, leave_out: set[int], *, fine: bool = False
+    state: PlayroomState,
+    goal: Iterable[float],
+    stop: float,
+    leave_out: set[int],
+    *,
+    pitch: float = -15.0,
+    fine: bool = False,
 ) -> Tokens:
-    """Walk to within `stop` metres of a point, around furniture and things. `fine`: keep looking as one does."""
+    """Walk to within `stop` metres of a point, around furniture and things, looking up or down by `pitch`, or, where
+    it is `fine`, as one does."""
     x, y = (float(number) for number in goal)
     off, dist = _bearing(state, (x, y)), math.hypot(x - state.x, y - state.y)
-    level = 0.0 if fine or abs(state.pitch + 15.0) < 4.0 else -15.0 - state.pitch
+    level = 0.0 if fine or abs(state.pitch - pitch) < 4.0 else pitch - state.pitch
     if dist <= stop:
         return codec.tokens_of(turn=_turn_to(off), look=level)
     way = _Grid(state, leave_out).next_point(state, (x, y), stop)
