@@ -183,7 +183,7 @@ def test_a_thing_goes_where_the_eyes_go_and_falls_when_it_is_dropped(world: Play
     assert abs(state.bearing(0)[0]) < 3.0
     play(world, keys("KeyW"), 20)
     assert play(world).distance(0) < 1.0
-    play(world, LEFT)
+    play(world, keys("KeyE"))
     state = play(world, NEUTRAL, 40)
     assert state.held is None
     assert state.lies_on(0, "floor")

@@ -41,6 +41,10 @@ _CROUCH = frozenset({"KeyC", "ControlLeft"})
 _SIGHT = np.array([group in (SHOWN, AIM) for group in range(6)], np.uint8)  # what the crosshair can be on
 
 
+def _grabs(action: Action) -> bool:
+    return "left" in action.buttons or "KeyE" in action.keys
+
+
 class Playroom(World):
     """A generated room, seen with one's own eyes.
 
@@ -49,8 +53,8 @@ class Playroom(World):
 
     `reset(options={"room": ROOM_JSON})` plays that room; `options={"generator": {...}}` gives the arguments of
     `envs.playroom.rooms.generate`; without options the seed alone makes a room.
-    Keys: W A S D walk, C or the left Control crouches; the mouse looks. The left button picks up what the crosshair is
-    on within reach, and drops it when it is pressed again; the right button pushes what the crosshair is on.
+    Keys: W A S D walk, C or the left Control crouches; the mouse looks. The left button or E picks up what the
+    crosshair is on within reach, and drops it when pressed again; the right button pushes what the crosshair is on.
     Raises UserError at the first reset where MuJoCo has nothing to draw with.
     """
 
@@ -78,7 +82,7 @@ class Playroom(World):
         self.observation_space = gymnasium.spaces.Dict(
             {"pixels": gymnasium.spaces.Box(0, 255, (self._height, self._width, 3), np.uint8)}
         )
-        self.action_space = KeyboardMouse((*_WALK, *_CROUCH), ("left", "right"), max_look=MAX_LOOK)
+        self.action_space = KeyboardMouse((*_WALK, *_CROUCH, "KeyE"), ("left", "right"), max_look=MAX_LOOK)
         self.render_mode = render_mode
         self._labels, self._state, self._shadows, self._crosshair = labels, state, shadows, crosshair
         self._drawer: Drawer | None = None
@@ -155,7 +159,9 @@ class Playroom(World):
             raise gymnasium.error.ResetNeeded("playroom: step() before reset() or after close(); call reset() first")
         if not self.action_space.contains(action):
             raise ValueError(f"playroom: {action!r} is not in {self.action_space!r}")
-        before = self._last.buttons if self._last is not None else frozenset()
+        grabs, pushes = _grabs(action), "right" in action.buttons
+        if self._last is not None:  # a press is an edge
+            grabs, pushes = grabs and not _grabs(self._last), pushes and "right" not in self._last.buttons
         self._last = action
         self._yaw = (self._yaw - action.look[0]) % 360.0
         self._pitch = min(MAX_PITCH, max(-MAX_PITCH, self._pitch + action.look[1]))
@@ -163,10 +169,9 @@ class Playroom(World):
         self._eye += min(_EYE_STEP, max(-_EYE_STEP, target - self._eye))
         self._look()
         self._walk(action.keys)
-        pressed = action.buttons - before
-        if "left" in pressed:
+        if grabs:
             self._grab_or_drop()
-        if "right" in pressed:
+        if pushes:
             self._push()
         model, data = self._scene.model, self._data
         if self._held is None:
