@@ -12,6 +12,7 @@ from scipy import ndimage
 from agent import codec
 from agent.policy import Decision
 from envs.errors import UserError
+from envs.playroom.mjcf import EYE
 from envs.playroom.room import Furniture, Room
 from envs.playroom.rooms import BODY_RADIUS
 from envs.playroom.state import PlayroomState
@@ -24,6 +25,7 @@ WALK_ANGLE = 20.0  # walk while the way ahead is within this
 ARM = 1.15  # metres along the floor from which one picks up
 CLOSE = 0.7  # metres: as near as one goes where something hides it
 HAND_BELOW = 14.0  # degrees: what is held hovers so far under the crosshair
+SWING = 0.25  # metres a second: what is let go of faster rolls or slides off
 CELL = 0.1  # metres, of the grid on which ways are looked for
 
 KNOWN = ("playroom.look_at", "playroom.go_to", "playroom.lift", "playroom.put_on", "playroom.put_in")
@@ -88,7 +90,7 @@ def _take(state: PlayroomState, thing: int) -> Tokens:
         return _click(state)
     right, up = state.bearing(thing)
     if state.distance(thing) > ARM:
-        return walk_to(state, state.positions[thing][:2], ARM, {thing})
+        return walk_to(state, state.positions[thing][:2], ARM, {thing}, height=float(state.positions[thing][2]))
     if abs(right) < 2.0 and abs(up) < 3.0:
         return _probe(state, thing)
     return codec.tokens_of(turn=_turn_to(right), look=up if abs(right) <= VIEW else 0.0)
@@ -119,8 +121,11 @@ def _put(state: PlayroomState, thing: int, piece: Furniture) -> Tokens:
     )
     dist = math.hypot(spot[0] - state.x, spot[1] - state.y)
     if _over(state, thing, piece):
-        return _click(state)
+        swings = float(np.linalg.norm(state.velocities[thing][:3])) > SWING
+        return codec.NOOP if swings else _click(state)
     half = state.room.things[thing].height / 2
+    if state.tick // codec.CHUNK % 40 >= 36 and dist < 1.0:  # it is caught somewhere: get it free
+        return codec.tokens_of(look=12.0 if state.pitch < 10.0 else 0.0, forth=-1)
     if state.positions[thing][2] - half < piece.height - 0.02 and dist < 1.3:  # it would be caught below the edge
         return codec.tokens_of(look=12.0 if state.pitch < 10.0 else 0.0, forth=-1)
     if dist > inner + BODY_RADIUS + 0.2:
@@ -133,7 +138,7 @@ def _put(state: PlayroomState, thing: int, piece: Furniture) -> Tokens:
 def _over(state: PlayroomState, thing: int, piece: Furniture) -> bool:
     """Whether a thing would fall onto a piece of furniture, well inside of its edge."""
     x, y, z = state.positions[thing].tolist()
-    edge = min(0.12, state.room.things[thing].radius) + (0.03 if piece.kind == "bin" else 0.0)
+    edge = min(0.13, 0.45 * min(piece.half))
     return piece.covers(x, y, -edge) and z > piece.height * (0.3 if piece.kind == "bin" else 1.0)
 
 
@@ -145,15 +150,16 @@ def walk_to(
     *,
     pitch: float = -15.0,
     fine: bool = False,
+    height: float | None = None,
 ) -> Tokens:
     """Walk to within `stop` metres of a point, around furniture and things, looking up or down by `pitch`, or, where
-    it is `fine`, as one does."""
+    it is `fine`, as one does. `height`: of what has to be seen in the end, metres."""
     x, y = (float(number) for number in goal)
     off, dist = _bearing(state, (x, y)), math.hypot(x - state.x, y - state.y)
     level = 0.0 if fine or abs(state.pitch - pitch) < 4.0 else pitch - state.pitch
-    if dist <= stop:
+    if dist <= stop and (height is None or fine):
         return codec.tokens_of(turn=_turn_to(off), look=level)
-    way = _Grid(state, leave_out).next_point(state, (x, y), stop)
+    way = _Grid(state, leave_out).next_point(state, (x, y), stop, height)
     if way is not None:
         around = _bearing(state, way)
         # look for the target first: who has not seen it cannot know the way
@@ -188,10 +194,12 @@ class _Grid:
         i = int((x - self._corner[0]) / CELL), int((y - self._corner[1]) / CELL)
         return min(max(i[0], 0), self._shape[0] - 1), min(max(i[1], 0), self._shape[1] - 1)
 
-    def next_point(self, state: PlayroomState, goal: Point, stop: float) -> Point | None:
-        """A place ahead on the way to within `stop` of the goal, in a straight line from here; None without a way."""
+    def next_point(self, state: PlayroomState, goal: Point, stop: float, height: float | None) -> Point | None:
+        """A place ahead on the way to within `stop` of the goal, in a straight line from here; None without a way.
+
+        `height`: of what has to be seen there over the furniture, where it has to be."""
         for free in (self.free, self.furniture_free):  # where things bar the way, one shoves them along
-            steps = self._steps(free, goal, stop, state)
+            steps = self._steps(free, goal, stop, height, state)
             here = self._cell(state.x, state.y)
             if steps[here] < 0:
                 continue
@@ -209,7 +217,7 @@ class _Grid:
         return None
 
     def _steps(
-        self, free: npt.NDArray[np.bool_], goal: Point, stop: float, state: PlayroomState
+        self, free: npt.NDArray[np.bool_], goal: Point, stop: float, height: float | None, state: PlayroomState
     ) -> npt.NDArray[np.int64]:
         """For every cell, the steps from it to the nearest one within `stop` of the goal; -1 where there is no way."""
         passable = free.copy()
@@ -217,6 +225,8 @@ class _Grid:
         passable = ndimage.binary_dilation(passable & ~free, iterations=3) & self.furniture_free | passable
         reach = np.hypot(self.x - goal[0], self.y - goal[1])
         front = free & (reach < stop - 0.05)
+        if height is not None and (seen := front & self._sees(state, goal, height)).any():
+            front = seen
         if not front.any():
             front = free & (reach <= reach[free].min() + 0.05)
         steps = np.where(front, 0, -1)
@@ -226,6 +236,17 @@ class _Grid:
             front = ndimage.binary_dilation(front, cross) & passable & (steps < 0)
             steps[front] = count
         return steps
+
+    def _sees(self, state: PlayroomState, goal: Point, height: float) -> npt.NDArray[np.bool_]:
+        """From which cells nothing of the furniture hides what is at the goal, at that height."""
+        seen = np.ones(self._shape, bool)
+        for t in np.linspace(0.05, 0.95, 12):
+            x, y = self.x + t * (goal[0] - self.x), self.y + t * (goal[1] - self.y)
+            for piece in state.room.furniture:
+                half_x, half_y = piece.half
+                if EYE + t * (height - EYE) < piece.height and piece.kind != "rug":
+                    seen &= (abs(x - piece.x) > half_x) | (abs(y - piece.y) > half_y)
+        return seen
 
     @staticmethod
     def _downhill(steps: npt.NDArray[np.int64], here: tuple[int, int]) -> tuple[int, int]:
