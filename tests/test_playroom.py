@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -337,3 +338,19 @@ def test_without_a_driver_the_error_names_the_package() -> None:
     assert "libosmesa6" in done.stdout
     assert len(done.stdout.strip().splitlines()) == 1
     assert issubclass(UserError, Exception)
+
+
+def test_torch_can_be_imported_after_the_first_frame() -> None:
+    """Mesa and Triton bring an LLVM each, and in the wrong order the process ends."""
+    script = (
+        "from envs.playroom.world import Playroom\nworld = Playroom('64x48')\nworld.reset(seed=0)\n"
+        "import torch, torchvision\nprint(world.render().shape)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.strip() == "(48, 64, 3)", done.stderr[-500:]

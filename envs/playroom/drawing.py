@@ -5,7 +5,9 @@ Import `mujoco` from here: it reads MUJOCO_GL when it is first imported and neve
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib
 import os
 import sys
 from typing import Any
@@ -66,6 +68,9 @@ class Drawer:
         """Make ready for `model`, seen through its camera of that name."""
         try:
             if self._gl is None:
+                # Triton, which torch imports late, and Mesa bring an LLVM each: loaded second, Triton crashes
+                with contextlib.suppress(ImportError):
+                    importlib.import_module("triton")
                 self._gl = mujoco.GLContext(self._rect.width, self._rect.height)
             self._gl.make_current()
             if self._context is not None:
