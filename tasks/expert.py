@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from agent import codec
 from agent.policy import Context, Decision, PolicySpec
@@ -240,11 +241,15 @@ class ExpertPolicy:
 
     spec = PolicySpec(chunk=codec.CHUNK, codec=codec.VERSION)
 
-    def start(self, task: Task) -> Callable[[DoomState], Decision]:
+    def start(self, task: Task) -> Callable[[Any], Decision]:
         """Raises ValueError for a task without a verifier: the expert needs to know what is meant."""
         spec = task.verifier
         if spec is None:
             raise ValueError(f"the expert cannot play {task.instruction!r}: nothing verifies it")
+        if task.world == "playroom":
+            from tasks.playroom import expert  # its state, of another world
+
+            return expert.start(spec)
         sequence = Steps(**spec.args) if spec.name == "sequence" else None
 
         def decide(state: DoomState) -> Decision:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from agent.inference import Beside, InStep, Player, Scripted
-from agent.policy import Context, PolicySpec
+from agent.policy import Context, PolicySpec, RandomPolicy
 from envs import plugins
 from envs.errors import UserError
 from envs.world import World
@@ -80,6 +80,10 @@ def instructed(text: str, world: str, seed: int) -> Task:
         from tasks.parse import task_from_instruction
 
         return task_from_instruction(text, seed)
+    if world == "playroom":
+        from tasks.playroom import suites
+
+        return suites.task_from_instruction(text, seed)
     return Task(id=f"{world}/{slug(text)}/{seed}", instruction=text, world=world, seed=seed)
 
 
@@ -103,7 +107,7 @@ def make_player(policy: Any, task: Task, world: World, clock: Clock) -> Player:
         if task.verifier is None:
             raise UserError(f"{task.instruction!r} is nothing that the scripted player knows; say it in simpler words")
         return Scripted(policy.start(task), spec=getattr(policy, "spec", PolicySpec()))
-    if policy.spec.tick_hz != world.tick_hz:
+    if policy.spec.tick_hz != world.tick_hz and not isinstance(policy, RandomPolicy):
         made, has = policy.spec.tick_hz, world.tick_hz
         raise UserError(f"the policy was made for {made:g} ticks a second, world {task.world!r} has {has:g}")
     if clock == "lockstep":

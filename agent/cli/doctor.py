@@ -179,7 +179,7 @@ def _mujoco() -> Iterator[Finding]:
     yield Finding(
         "mujoco",
         False,
-        f"simulates but can't draw, so its worlds can't be seen ({'; '.join(reasons)})",
+        f"simulates but can't draw, so playroom can't be played ({'; '.join(reasons)})",
         needed=False,
         mend="apt-get install libegl1 libgl1-mesa-dri   # or libosmesa6",
     )

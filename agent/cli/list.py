@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -61,18 +61,21 @@ def _parts(kind: plugins.Kind) -> list[dict[str, str]]:
 
 
 def _suites() -> list[dict[str, str]]:
-    from tasks.suites import SUITES
-
     return [
-        _row("suite", name, "held out" if suite.held_out else "training", suite.about) for name, suite in SUITES.items()
+        _row("suite", suite.name, "held out" if suite.held_out else "training", suite.about) for suite in _all_suites()
     ]
 
 
 def _tasks() -> list[dict[str, str]]:
-    from tasks.suites import SUITES
-
     return [
         _row("task", task.verb, suite.name, task.instruction)
-        for suite in SUITES.values()
+        for suite in _all_suites()
         for task in suite.tasks(0, _EXAMPLES * len(suite.verbs))
     ]
+
+
+def _all_suites() -> list[Any]:
+    from tasks import suites
+    from tasks.playroom import suites as playroom
+
+    return [*suites.SUITES.values(), *playroom.SUITES.values()]
