@@ -5,9 +5,7 @@ Import `mujoco` from here: it reads MUJOCO_GL when it is first imported and neve
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import importlib
 import os
 import sys
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.errors import UserError
+from envs.llvm import load_triton_first
 
 MEND = "apt-get install libegl1 libgl1-mesa-dri   # or libosmesa6"
 _LIBRARIES = {"egl": ("libEGL.so.1",), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
@@ -68,9 +67,7 @@ class Drawer:
         """Make ready for `model`, seen through its camera of that name."""
         try:
             if self._gl is None:
-                # Triton, which torch imports late, and Mesa bring an LLVM each: loaded second, Triton crashes
-                with contextlib.suppress(ImportError):
-                    importlib.import_module("triton")
+                load_triton_first()
                 self._gl = mujoco.GLContext(self._rect.width, self._rect.height)
             self._gl.make_current()
             if self._context is not None:
