@@ -66,7 +66,9 @@ _CUT_CELLS = 6  # cells that a thing has to cover for a picture of it
 
 @dataclass(frozen=True)
 class Mix:
-    """How often a frame carries what, and with which weight its tokens count."""
+    """How often a frame carries what, and with which weight its tokens count. A recipe's `mix`, too."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     goals: int = 4  # other goals of a frame
     steps: float = 0.25  # of the frames carry two of them as steps of one instruction

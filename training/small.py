@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import pydantic
 import yaml
@@ -29,6 +29,7 @@ from training.crew import ONE_THREAD, environment
 from training.demonstrate import demonstrate
 from training.judging import collect
 from training.lessons import Clips, Mix
+from training.stage import Mode, run
 
 # glibc gives freed memory back at once by default, and training takes it again at every step: twice the time.
 _ALLOCATOR = {
@@ -54,28 +55,6 @@ class StageSection(_Section):
     rate: pydantic.PositiveFloat
 
 
-class MixSection(_Section):
-    """Fields of training.lessons.Mix."""
-
-    goals: pydantic.PositiveInt = 4
-    steps: float = 0.25
-    colours: float = 0.1
-    questions: int = 2
-    memory: float = 0.15
-    exits: float = 1.0
-    captions: float = 0.4
-    proposals: float = 0.4
-    own: float = 1.0
-    starts: float = 0.12
-    turns: float = 0.15
-    reworded: float = 0.5
-    forgotten: float = 0.5
-    silent: float = 0.25
-    fresh: float = 0.2
-    pictures: float = 0.04
-    gamma: float = 1.0
-
-
 Counts = dict[str, pydantic.NonNegativeInt]
 
 
@@ -91,7 +70,7 @@ class SmallRecipe(_Section):
     judged: Counts
     batch: pydantic.PositiveInt = 32
     queries: pydantic.PositiveInt = 5
-    mix: MixSection = MixSection()
+    mix: Mix = Mix()
     vision: StageSection
     grounding: StageSection
     cloning: StageSection
@@ -111,8 +90,7 @@ class SmallRecipe(_Section):
             raise ValueError(f"{path}: {error}") from error
 
 
-Mode = Literal["vision", "grounding", "cloning", "talking", "refining", "polishing"]
-MODES: tuple[Mode, ...] = ("vision", "grounding", "cloning", "talking", "refining", "polishing")
+MODES: tuple[Mode, ...] = get_args(Mode)
 SHARES = {"demonstrations": 0.75, "views": 0.25, "corrections": 0.75, "corrections-2": 0.75}  # of a batch
 ROUNDS = {"refining": "corrections", "polishing": "corrections-2"}  # of DAgger, before these stages
 
@@ -126,8 +104,6 @@ class Progress:
     total: int
     figures: dict[str, float]
 
-
-_COLLECTED = ("demonstrations", "corrections", "views", "corrections-2")
 
 Told = Callable[[Progress], None]
 
@@ -169,7 +145,7 @@ def _collect(recipe: SmallRecipe, out: Path, name: str, counts: Counts, policy: 
     """Record annotated episodes and decode them into a corpus, unless that is done."""
     if (out / name / "corpus").exists():
         return
-    seed = len(_COLLECTED) * recipe.seed + _COLLECTED.index(name)  # levels of their own
+    seed = len(SHARES) * recipe.seed + list(SHARES).index(name)  # levels of their own
     total = sum(counts.values())
     successes = done = decisions = 0
     start = time.monotonic()
@@ -249,8 +225,6 @@ def _trainer(
     parent: Path | None,
     reports: Any,
 ) -> None:
-    from training.stage import run
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the process that leads; it ends us
     die_with_parent(boss)
     recipe = SmallRecipe.model_validate(raw)
@@ -266,7 +240,7 @@ def _trainer(
         mode=mode,
         corpora=[(Corpus.open(out / name / "corpus"), SHARES[name]) for name in names],
         judged=Clips.open(out / "judged") if "views" in names else None,
-        mix=Mix(**recipe.mix.model_dump()),
+        mix=recipe.mix,
         frames=section.frames,
         rate=section.rate,
         batch=recipe.batch,
