@@ -55,6 +55,7 @@
   };
 
   const ludens = {
+    mark,
     define: (mine, name, expression) => {
       if (token !== mine) [token, expressions] = [mine, {}];
       expressions[name] = expression;
@@ -71,6 +72,10 @@
       await window.__step(seconds, draw);
       if (colour !== null) mark(colour);
       return read();
+    },
+    sent: async (expected) => {
+      await settle(expected);
+      return events;
     },
     reset: async (seed, options) => { await window.__reset(seed, options); },
   };
