@@ -97,6 +97,11 @@ class Chromium:
         """Why this browser is of no more use; None while it is well."""
         return self._gone.result() if self._gone.done() else None
 
+    @property
+    def version(self) -> str:
+        """Such as "150.0.7871.100"."""
+        return str(self._browser.version)
+
     def load(self, url: str) -> None:
         """Load `url` and wait until it has loaded. Raises BrowserError where it can't be had."""
         self._run(self._load(url), self._timeout + _CLOSE_SECONDS, f"{url} does not load")
@@ -170,7 +175,8 @@ class Chromium:
         from playwright.async_api import Error
 
         task = asyncio.ensure_future(work)
-        await asyncio.wait({task, self._gone}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {task, self._gone}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not self._gone.done():
             try:
                 return await task
@@ -318,3 +324,15 @@ class Chromium:
             if time.monotonic() > nudge:  # the browser drops a frame now and then: paint another
                 await self._evaluate(f"__ludens.mark({self._next_mark()})")
                 nudge = time.monotonic() + _NUDGE_SECONDS
+
+
+def try_out() -> str:
+    """Start Chromium, draw with WebGL and end it; its version. Raises BrowserError that says what is missing."""
+    chromium = Chromium("http://127.0.0.1:9", (64, 64), 30.0)
+    try:
+        version, webgl = chromium.version, "document.createElement('canvas').getContext('webgl2') !== null"
+        if not chromium.evaluate(webgl):
+            raise BrowserError(f"Chromium {version} has no WebGL 2")
+        return version
+    finally:
+        chromium.close()

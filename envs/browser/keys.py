@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Set
 from typing import Any
 
 _MODIFIERS = {"Alt": 1, "Control": 2, "Shift": 8}  # CDP's bits
@@ -31,12 +31,12 @@ _TABLE: dict[str, tuple[str, str, int]] = {
 }  # fmt: skip
 
 
-def modifiers(held: Collection[str]) -> int:
+def modifiers(held: Set[str]) -> int:
     """CDP's bits for the modifier keys among `held`."""
-    return sum(bit for name, bit in _MODIFIERS.items() if not held.isdisjoint({f"{name}Left", f"{name}Right"}))
+    return sum(bit for name, bit in _MODIFIERS.items() if held & {f"{name}Left", f"{name}Right"})
 
 
-def key_event(code: str, down: bool, held: Collection[str]) -> dict[str, Any]:
+def key_event(code: str, down: bool, held: Set[str]) -> dict[str, Any]:
     """The event of the key `code` (a KeyboardEvent.code) going down or up; `held`: the keys that are down after it."""
     plain, shifted, number = _TABLE[code]
     bits = modifiers(held)

@@ -11,6 +11,7 @@ from typing import IO, Any, ClassVar
 
 
 class _Handler(SimpleHTTPRequestHandler):
+    server: ThreadingHTTPServer
     # What a browser insists on; the tables of the system may lack or change them.
     extensions_map: ClassVar[dict[str, str]] = {  # type: ignore[misc]
         **SimpleHTTPRequestHandler.extensions_map,
@@ -24,7 +25,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def send_head(self) -> Any:
         # A page elsewhere whose name was pointed at this address asks with its own name: refuse it.
-        if self.headers.get("Host") != "{}:{}".format(*self.server.server_address[:2]):
+        if self.headers.get("Host") != f"127.0.0.1:{self.server.server_port}":
             self.send_error(HTTPStatus.FORBIDDEN)
             return None
         return super().send_head()
@@ -45,5 +46,7 @@ def serve(folder: Path) -> ThreadingHTTPServer:
     """Serve the files of `folder` at a free port of 127.0.0.1 from a thread, until `shutdown` and `server_close`."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="page server", daemon=True).start()
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="page server", daemon=True
+    ).start()
     return server

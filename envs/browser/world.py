@@ -168,7 +168,7 @@ class BrowserWorld(World):
             return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", page
         path = Path(page)
         self._server = serve(path.parent)
-        origin = "http://{}:{}".format(*self._server.server_address[:2])
+        origin = f"http://127.0.0.1:{self._server.server_port}"
         return origin, f"{origin}/{quote(path.name)}"
 
     def _start(self) -> None:
