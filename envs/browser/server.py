@@ -28,6 +28,10 @@ class _Handler(SimpleHTTPRequestHandler):
         if self.headers.get("Host") != f"127.0.0.1:{self.server.server_port}":
             self.send_error(HTTPStatus.FORBIDDEN)
             return None
+        if self.path == "/favicon.ico" and not Path(self.translate_path(self.path)).exists():
+            self.send_response(HTTPStatus.NO_CONTENT)  # browsers ask for it unasked: no news for the console
+            self.end_headers()
+            return None
         return super().send_head()
 
     def end_headers(self) -> None:

@@ -105,21 +105,19 @@ class BrowserWorld(World):
         chosen = int(self.np_random.integers(2**31)) if seed is None else seed
         given = {**self._file.options, **(options or {})}
         expressions = _named(given.pop("javascript", {}))
-        self._over = True
-        if self._chromium is None or self._chromium.dead:
-            self._start()
-        elif not self._resets:
-            self._load()
-        else:
-            self._send(self._hands(NEUTRAL))
-        if self._file.pointer_lock:
-            self._lock()
-        if self._resets:
-            self._browser.evaluate(f"__ludens.reset({chosen}, {json.dumps(given)})")
         self._expressions = {"state": self._file.state, "over": self._file.over, **expressions}
-        self._define()
-        self._tick, self._carry = 0, (0.0, 0.0)
-        reply, self._frame = self._ask([], "look", draw=True)
+        self._over = True
+        try:
+            call = f"__ludens.reset({chosen}, {json.dumps(given)})"
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"browser: options: expected what JSON can say: {error}") from error
+        try:
+            reply = self._begin(call)
+        except BrowserError:
+            if self._chromium is not None and not self._chromium.dead:
+                raise
+            self._start()
+            reply = self._begin(call)
         self._over, self._due = False, time.perf_counter() + 1.0 / self.tick_hz
         return self._observation(), self._info(reply)
 
@@ -158,7 +156,8 @@ class BrowserWorld(World):
 
     @property
     def _browser(self) -> Chromium:
-        assert self._chromium is not None
+        if self._chromium is None:
+            raise BrowserError(f"{self._name}: there is no browser")
         return self._chromium
 
     def _address(self, page: str) -> tuple[str, str]:
@@ -182,6 +181,21 @@ class BrowserWorld(World):
         self._closer.detach()
         self._closer = weakref.finalize(self, _let_go, self._chromium, self._server)
         self._load()
+
+    def _begin(self, call: str) -> dict[str, Any]:
+        """Begin an episode in the page that is there, or in a fresh one where it can't begin one itself."""
+        if self._resets and self._browser.evaluate("typeof __reset === 'function'"):
+            self._send(self._hands(NEUTRAL))
+        else:
+            self._load()
+        if self._file.pointer_lock:
+            self._lock()
+        if self._resets:
+            self._browser.evaluate(call)
+        self._define()
+        self._tick, self._carry = 0, (0.0, 0.0)
+        reply, self._frame = self._ask([], "look", draw=True)
+        return reply
 
     def _load(self) -> None:
         self._browser.load(self._url)

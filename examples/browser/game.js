@@ -214,6 +214,7 @@ let driven = false; // by a program: the clock stands still
 window.__reset = (number, options) => {
   driven = true;
   begin(number, options);
+  draw();
 };
 window.__step = (seconds, drawn = true) => {
   driven = true;
