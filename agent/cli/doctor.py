@@ -9,12 +9,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from agent.cli import console
+from envs.errors import UserError
 
 app = console.verb()
 
@@ -70,7 +72,7 @@ def doctor(json: console.Json = False) -> None:
     """
     out = console.console(machine=json)
     findings: list[Finding] = []
-    for look in (_python, _packages, _torch, _doom, _video, _mujoco, _machine, _plugins):
+    for look in (_python, _packages, _torch, _doom, _video, _mujoco, _browser, _machine, _plugins):
         with out.status(f"looking at {look.__name__.strip('_')}"):
             findings += _safely(look)
     ill = any(not f.ok and f.needed for f in findings)
@@ -183,6 +185,17 @@ def _mujoco() -> Iterator[Finding]:
         needed=False,
         mend="apt-get install libegl1 libgl1-mesa-dri   # or libosmesa6",
     )
+
+
+def _browser() -> Iterator[Finding]:
+    from envs.browser.chromium import find_chromium, try_out
+
+    try:
+        detail = f"{try_out()}, {find_chromium()}: draws with WebGL"
+        yield Finding("chromium", True, detail, needed=False)
+    except UserError as error:
+        mend = "pip install 'ludens[browser]'" if find_spec("playwright") is None else "apt-get install chromium"
+        yield Finding("chromium", False, f"no games in web pages: {error}", needed=False, mend=mend)
 
 
 def _machine() -> Iterator[Finding]:
