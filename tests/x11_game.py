@@ -110,6 +110,7 @@ def main() -> None:
             yaw += moved[0] * options.degrees_per_count
             pitch = float(np.clip(pitch - moved[1] * options.degrees_per_count, -60, 60))
             window.warp_pointer(*middle)
+            display.flush()  # at once: what the mouse does until the server knows is lost
         picture = np.zeros((height, width, 4), np.uint8)
         picture[..., :3] = view.draw(yaw, pitch)[..., ::-1]
         for index, key in enumerate(keys):

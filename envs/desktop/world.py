@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from Xlib.error import ConnectionClosedError
 from Xlib.xobject.drawable import Window
 
 from envs.action import BUTTONS, NEUTRAL, Action, KeyboardMouse
-from envs.desktop import processes
+from envs.desktop import calibration, processes
 from envs.desktop.game import Game, read_game
 from envs.desktop.hands import Hands
 from envs.desktop.keysyms import refused
@@ -36,6 +37,7 @@ from envs.world import Observation, World
 _POLL = 0.02  # seconds between looks at a game that starts
 _TAP = 0.15  # seconds that a key of `start` and `reset` is held, and the pause after it
 _MOST_COUNTS = 0.4  # of the frame's smaller side, at most, in a tick: games that put the pointer back lose more
+_REST = 0.25  # seconds that a picture gets to change, or to come to rest; some never do
 _TAIL_LINES = 6
 # A game is to find our display and nobody's session.
 _LEFT_OUT = ("WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SESSION_MANAGER")
@@ -194,6 +196,24 @@ class DesktopWorld(World):
             else:
                 time.sleep(item)
 
+    def calibrate(self) -> tuple[float, float]:
+        """Measure the degrees per count of the mouse as (yaw, pitch), by turning around, and remember them.
+
+        `reset` does so by itself where they are not known. Raises CalibrationError.
+        """
+
+        def turn(right: int, down: int) -> None:
+            for x, y in zip_longest(self._pieces(right), self._pieces(down), fillvalue=0):
+                before = self.pixels()
+                self._send(NEUTRAL, (x, y))
+                time.sleep(self.game.hold)
+                self._await(before, changed=True)
+            self._await(self.pixels(), changed=False)
+
+        self.degrees_per_count = calibration.measure(turn, self.pixels, fov=self.game.fov)
+        calibration.remember(self.game, self.degrees_per_count)
+        return self.degrees_per_count
+
     # The world.
 
     def reset(
@@ -213,6 +233,10 @@ class DesktopWorld(World):
                 self.press(self.game.reset)
             self.begin(options or {})
             self._hands.release()
+            if self.game.mouse == "captured" and self.degrees_per_count is None:
+                self.degrees_per_count = calibration.recall(self.game)
+                if self.degrees_per_count is None:
+                    self.calibrate()
             self._frame = self.pixels()
             self._ticks.start()
             self._over = False
@@ -265,14 +289,32 @@ class DesktopWorld(World):
         """The counts of the mouse (right, down) for a turn in degrees; what is left over goes to the next tick."""
         if self.degrees_per_count is None:
             return 0, 0
-        most = max(1, int(_MOST_COUNTS * min(self._place.width, self._place.height)))
-        counts, owed = [], []
+        most, counts, owed = self._most_counts(), [], []
         for degrees, scale, due in zip((look[0], -look[1]), self.degrees_per_count, self._turn, strict=True):
             due += degrees / scale if scale else 0.0
             counts.append(max(-most, min(most, round(due))))
             owed.append(due - counts[-1])
         self._turn = owed[0], owed[1]
         return counts[0], counts[1]
+
+    def _pieces(self, counts: int) -> list[int]:
+        """Counts of the mouse in pieces that the game follows."""
+        most = self._most_counts()
+        sign = 1 if counts >= 0 else -1
+        return [sign * min(most, abs(counts) - start) for start in range(0, abs(counts), most)]
+
+    def _most_counts(self) -> int:
+        return max(1, int(_MOST_COUNTS * min(self._place.width, self._place.height)))
+
+    def _await(self, before: Frame, *, changed: bool) -> None:
+        """Wait until the picture is another one, or until it rests; for some time, since there are animations."""
+        deadline = time.monotonic() + _REST
+        while time.monotonic() < deadline:
+            time.sleep(_POLL)
+            after = self.pixels()
+            if np.array_equal(before, after) != changed:
+                return
+            before = before if changed else after
 
     def _send(self, action: Action, counts: tuple[int, int]) -> str:
         """Hold an action, in keys of the game; empty, or why nothing was sent."""
@@ -338,7 +380,7 @@ class DesktopWorld(World):
         self._window = None
         if command := list(self.command()):
             self._end()
-            executable = shutil.which(command[0])
+            executable = shutil.which(command[0], path=_path())
             if executable is None:
                 raise GameError(f"{command[0]} is not installed, or not on the PATH")
             with (self.folder / "game.log").open("wb") as log:
@@ -353,6 +395,7 @@ class DesktopWorld(World):
         kept = {key: value for key, value in os.environ.items() if key not in _LEFT_OUT}
         own = {
             "DISPLAY": self.screen.name,
+            "PATH": _path(),
             "HOME": str(home),
             "XDG_CONFIG_HOME": str(home / ".config"),
             "XDG_DATA_HOME": str(home / ".local" / "share"),
@@ -483,6 +526,11 @@ class Ticks:
         left = self._due - time.perf_counter()
         if left > 0:
             time.sleep(left)
+
+
+def _path() -> str:
+    """The PATH, and where Debian puts games, which is not on everybody's."""
+    return os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/games", "/usr/local/games"))
 
 
 def _parsed(resolution: str) -> tuple[int, int]:
