@@ -20,6 +20,7 @@ from Xlib.display import Display
 
 FOV = 80.0  # degrees
 FRAME_SECONDS = 1 / 60
+NAMES = {getattr(XK, name): name[3:] for name in dir(XK) if name.startswith("XK_")}
 
 
 def panorama(columns: int = 1440, rows: int = 512) -> np.ndarray:
@@ -86,7 +87,7 @@ def main() -> None:
         while display.pending_events():
             event = display.next_event()
             if event.type in (X.KeyPress, X.KeyRelease):
-                name = XK.keysym_to_string(display.keycode_to_keysym(event.detail, 0)) or str(event.detail)
+                name = NAMES[display.keycode_to_keysym(event.detail, 0)]
                 if event.type == X.KeyPress:
                     keys.append(name)
                     if name == options.crash_on:
