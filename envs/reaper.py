@@ -39,11 +39,9 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-<<<<<<< HEAD
-def guarded(executable: str | os.PathLike[str], *, by_child: bool = False) -> str:
-=======
-def guarded(executable: str | os.PathLike[str], ending: Literal["KILL", "TERM"] = "KILL") -> str:
->>>>>>> part-desktop
+def guarded(
+    executable: str | os.PathLike[str], ending: Literal["KILL", "TERM"] = "KILL", *, by_child: bool = False
+) -> str:
     """A path that runs `executable` (any program, same arguments) so that it is SIGKILLed when this process ends.
 
     `ending`: TERM for a program that ends at that signal and has something to clean up.
@@ -56,19 +54,11 @@ def guarded(executable: str | os.PathLike[str], ending: Literal["KILL", "TERM"] 
     setpriv = shutil.which("setpriv")
     if setpriv is None or not hasattr(os, "memfd_create"):
         return os.fspath(executable)
-<<<<<<< HEAD
-    return _guard_script(os.getpid(), setpriv, os.fspath(executable), by_child)
+    return _guard_script(os.getpid(), setpriv, os.fspath(executable), ending, by_child)
 
 
 @functools.cache
-def _guard_script(pid: int, setpriv: str, executable: str, by_child: bool) -> str:
-=======
-    return _guard_script(os.getpid(), setpriv, os.fspath(executable), ending)
-
-
-@functools.cache
-def _guard_script(pid: int, setpriv: str, executable: str, ending: str) -> str:
->>>>>>> part-desktop
+def _guard_script(pid: int, setpriv: str, executable: str, ending: str, by_child: bool) -> str:
     # The inner shell looks at its parent after the death signal is set: a parent that dies earlier is seen there,
     # one that dies later brings the signal. The script lives in memory, so that it leaves no file either.
     inner = f'[ "$PPID" = {pid} ] && exec "$0" "$@"'
