@@ -55,7 +55,12 @@ def test_a_new_package_is_installed_and_played(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"python"}))
 def test_every_kind_passes_its_own_test(kind: str, tmp_path: Path) -> None:
-    files = write_package(f"a_{kind}", kind, tmp_path)
+    if kind == "desktop" and not shutil.which("Xvfb"):
+        pytest.skip("needs Xvfb")
+    if kind == "browser" and not shutil.which("chromium"):
+        pytest.skip("needs chromium")
+    x11_game = Path(__file__).with_name("x11_game.py")
+    files = write_package(f"a_{kind}", kind, tmp_path, f"{sys.executable} {x11_game}" if kind == "desktop" else "")
     assert all("{{" not in path.read_text() for path in files)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path])}
@@ -73,6 +78,7 @@ def test_every_kind_passes_its_own_test(kind: str, tmp_path: Path) -> None:
         ("json", "python", "", "there is a Python module 'json' already"),
         ("game", "pyton", "", "unknown kind 'pyton'; did you mean 'python'?"),
         ("game", "python", "CartPole-v1", "--game says nothing for --kind python"),
+        ("game", "desktop", "", "--kind desktop needs --game: its command"),
         ("game", "gymnasium", "CartPol-v1", "CartPol-v1"),
     ],
 )

@@ -137,8 +137,8 @@ def setup(
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="What the world and its package are called, such as my_game.")],
-    kind: Annotated[str, typer.Option(help="What the game is: python, gymnasium or bridge.")],
-    game: Annotated[str, typer.Option(help="gymnasium: the environment's id.")] = "",
+    kind: Annotated[str, typer.Option(help="What the game is: python, gymnasium, desktop, browser or bridge.")],
+    game: Annotated[str, typer.Option(help="What is played: an environment's id, a command, an address.")] = "",
     out: Annotated[Path, typer.Option(help="The folder to write it into.")] = Path(),
 ) -> None:
     """Write a small package with a world of your own: an adapter, tasks, a test. It runs as it is.
@@ -147,6 +147,7 @@ def new(
     Examples:
       agent env new my_game --kind python && pip install -e my_game
       agent env new room --kind gymnasium --game MiniWorld-OneRoom-v0
+      agent env new openarena --kind desktop --game "openarena +set r_mode 3"
     """
     from agent.scaffold import write_package
 
