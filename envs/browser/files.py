@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from envs.errors import UserError
 from envs.gymnasium.keymap import Strict, hands, validated
 
-# What games in pages listen to; each is free to ignore it.
+# A hand that is used to many games rests on these: they may be held, and reach no page that does not name them.
 USUAL = ("KeyW", "KeyA", "KeyS", "KeyD", "KeyE", "Space", "ShiftLeft", "left")
 DEFAULT_DEGREES = 0.1146  # a count of the mouse in three.js' own PointerLockControls: 0.002 radians
 
@@ -25,6 +25,7 @@ class WorldFile(Strict):
     size: str = "320x240"
     tick_hz: float = Field(default=30.0, gt=0.0, le=1000.0)
     keys: tuple[str, ...] = USUAL
+    ignore: tuple[str, ...] = USUAL
     pointer_lock: bool = True
     pointer: bool = False
     wheel: bool = False
@@ -37,7 +38,7 @@ class WorldFile(Strict):
     options: dict[str, Any] = Field(default_factory=dict)
     timeout: float = Field(default=30.0, gt=0.0)
 
-    _names = field_validator("keys", mode="before")(hands)
+    _names = field_validator("keys", "ignore", mode="before")(hands)
 
     @field_validator("size")
     @classmethod

@@ -8,6 +8,7 @@ import math
 import time
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -93,7 +94,7 @@ class BrowserWorld(World):
         self.observation_space = gymnasium.spaces.Dict(
             {"pixels": gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)}
         )
-        names = set(file.keys)
+        names = {*file.keys, *file.ignore}
         self.action_space = KeyboardMouse(
             names & set(KEYS), names & set(BUTTONS), max_look=file.max_look, pointer=file.pointer, wheel=file.wheel
         )
@@ -214,8 +215,8 @@ class BrowserWorld(World):
             return
         self._position = (self._size[0] // 2, self._size[1] // 2)
         self._send([self._mouse("mouseMoved", 0)])
-        self._send(self._hands(Action(buttons=frozenset({"left"}))))
-        self._send(self._hands(NEUTRAL))
+        for kind, bits in (("mousePressed", 1), ("mouseReleased", 0)):
+            self._send([self._mouse(kind, bits, "left", clickCount=1)])
         deadline = time.monotonic() + _LOCK_SECONDS
         while not self._browser.evaluate("document.pointerLockElement !== null"):
             if time.monotonic() > deadline:
@@ -293,6 +294,8 @@ class BrowserWorld(World):
 
     def _hands(self, action: Action) -> list[Event]:
         """The events that lead from what is held to `action`: releases first, then the mouse, then presses."""
+        used = frozenset(self._file.keys)
+        action = replace(action, keys=action.keys & used, buttons=action.buttons & used)
         before, self._held = self._held, action
         events: list[Event] = []
         keys, buttons = set(before.keys), set(before.buttons)

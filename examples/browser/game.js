@@ -226,6 +226,7 @@ window.__state = () => ({
   seed,
   player: { x: player.x, z: player.z, yaw: player.yaw * DEGREES, pitch: player.pitch * DEGREES },
   things: things.map(({ name, kind, colour, x, z, radius }) => ({ name, kind, colour, x, z, radius })),
+  walls: arena.walls.map(({ x, z, width, depth }) => ({ x, z, width, depth })),
   collected,
   touched,
   lit,
