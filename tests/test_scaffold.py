@@ -60,10 +60,13 @@ def test_every_kind_passes_its_own_test(kind: str, tmp_path: Path) -> None:
     if kind == "browser" and not shutil.which("chromium"):
         pytest.skip("needs chromium")
     x11_game = Path(__file__).with_name("x11_game.py")
-    files = write_package(f"a_{kind}", kind, tmp_path, f"{sys.executable} {x11_game}" if kind == "desktop" else "")
+    files = write_package(
+        f"a_{kind}", kind, tmp_path, f"{sys.executable} {x11_game} --size 320x240" if kind == "desktop" else ""
+    )
     assert all("{{" not in path.read_text() for path in files)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path])}
+    # where a game's degrees per mouse count are kept
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path]), "XDG_DATA_HOME": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path / f"a_{kind}", env=env, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "2 passed" in done.stdout
