@@ -17,10 +17,13 @@
   }
 
   // Mouse movements are handed out at the next frame, before its animation callbacks: wait for them there, so that
-  // what follows belongs to the same frame. An event that never comes (it went to a frame in the page) is given up.
+  // what follows belongs to the same frame. An event that never comes (it went to a frame in the page) is given up:
+  // late, since a busy machine may only be slow, and sooner once one was lost.
+  let patience = 5000; // milliseconds
   const settle = async (expected) => {
-    const deadline = now() + 500;
+    const deadline = now() + patience;
     while (events < expected && now() < deadline) await new Promise(requestFrame);
+    patience = events < expected ? 200 : 5000;
   };
 
   // A pixel in the lower left corner whose colour names the frame that shows what the page is now.

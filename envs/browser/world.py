@@ -240,7 +240,8 @@ class BrowserWorld(World):
     def _ask(self, events: Sequence[Event], call: str, *more: Any, draw: bool) -> tuple[dict[str, Any], Frame | None]:
         """Call a hook of the page once it was given `events`; its reply, and the frame after it with `draw`."""
         for _ in range(_RELOADS):
-            args = ", ".join([str(self._token), str(self._events + len(events)), "COLOUR", *map(json.dumps, more)])
+            expected = 0 if self.realtime else self._events + len(events)  # who can't stop the game need not wait
+            args = ", ".join([str(self._token), str(expected), "COLOUR", *map(json.dumps, more)])
             reply, frame = self._browser.perform(events, f"__ludens.{call}({args})", draw=draw)
             self._events = reply["events"]
             if "lost" not in reply:
