@@ -9,12 +9,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from agent.cli import console
+from envs.errors import UserError
 
 app = console.verb()
 
@@ -83,7 +85,7 @@ def doctor(json: console.Json = False) -> None:
     """
     out = console.console(machine=json)
     findings: list[Finding] = []
-    for look in (_python, _packages, _torch, _doom, _video, _mujoco, _desktop, _machine, _plugins):
+    for look in (_python, _packages, _torch, _doom, _video, _mujoco, _desktop, _browser, _machine, _plugins):
         with out.status(f"looking at {look.__name__.strip('_')}"):
             findings += _safely(look)
     ill = any(not f.ok and f.needed for f in findings)
@@ -208,6 +210,17 @@ def _desktop() -> Iterator[Finding]:
         needed=False,
         mend="" if ok else "apt-get install xvfb libxcb-randr0 libxcb-render0 libxcb-shm0 libxcb-xfixes0",
     )
+
+
+def _browser() -> Iterator[Finding]:
+    from envs.browser.chromium import find_chromium, try_out
+
+    try:
+        detail = f"{try_out()}, {find_chromium()}: draws with WebGL"
+        yield Finding("chromium", True, detail, needed=False)
+    except UserError as error:
+        mend = "pip install 'ludens[browser]'" if find_spec("playwright") is None else "apt-get install chromium"
+        yield Finding("chromium", False, f"no games in web pages: {error}", needed=False, mend=mend)
 
 
 def _machine() -> Iterator[Finding]:
