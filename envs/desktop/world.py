@@ -208,8 +208,9 @@ class DesktopWorld(World):
         with self._served():
             blocked = self._paused()
             if not blocked:
-                pressed = frozenset(self.game.keys[key] for key in action.keys)
-                blocked = self._send(replace(action, keys=pressed), self._counts(action.look))
+                keys = frozenset(self.game.keys[key] for key in action.keys if key in self.game.keys)
+                reaching = replace(action, keys=keys, buttons=action.buttons.intersection(self.game.buttons))
+                blocked = self._send(reaching, self._counts(action.look))
             self._ticks.next()
             self._ticks.wait()
             self._frame = self.pixels()
@@ -269,7 +270,7 @@ class DesktopWorld(World):
 
     def _counts(self, look: tuple[float, float]) -> tuple[int, int]:
         """The counts of the mouse (right, down) for a turn in degrees; what is left over goes to the next tick."""
-        if self.degrees_per_count is None:
+        if self.degrees_per_count is None or self.game.mouse != "captured":
             return 0, 0
         most, counts, owed = self._most_counts(), [], []
         for degrees, scale, due in zip((look[0], -look[1]), self.degrees_per_count, self._turn, strict=True):
