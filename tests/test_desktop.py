@@ -435,8 +435,11 @@ def test_the_example_of_the_docs_plays(monkeypatch: pytest.MonkeyPatch, tmp_path
     ):
         pytest.skip("Crispy Doom is not installed (apt-get install crispy-doom freedoom)")
     source = Path(crispy_doom.__file__).read_text()
+    assert source in (Path(__file__).parents[1] / "docs" / "adapters.md").read_text()
     assert len([line for line in source.splitlines() if line.strip()]) <= 30
-    monkeypatch.setattr("envs.desktop.calibration.recall", lambda game: (0.04395, 0.0))  # measured by itself otherwise
+    monkeypatch.setattr(
+        "envs.desktop.calibration.recall", lambda game, adapter: (0.04395, 0.0)
+    )  # measured by itself otherwise
     world = crispy_doom.CrispyDoom()
     try:
         first, _ = world.reset(seed=0)

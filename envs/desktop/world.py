@@ -170,7 +170,7 @@ class DesktopWorld(World):
             self._rest()
 
         self.degrees_per_count = calibration.measure(turn, self.pixels, fov=self.game.fov)
-        calibration.remember(self.game, self.degrees_per_count)
+        calibration.remember(self.game, self._adapter, self.degrees_per_count)
         return self.degrees_per_count
 
     # The world.
@@ -191,7 +191,7 @@ class DesktopWorld(World):
             self.begin(options or {})
             self._hands.release()
             if self.game.mouse == "captured" and self.degrees_per_count is None:
-                self.degrees_per_count = calibration.recall(self.game)
+                self.degrees_per_count = calibration.recall(self.game, self._adapter)
                 if self.degrees_per_count is None:
                     self.calibrate()
             self._frame = self.pixels()
@@ -234,6 +234,10 @@ class DesktopWorld(World):
             if self._stage.hands is not None:
                 self._stage.hands.release()
         self._shut()
+
+    @property
+    def _adapter(self) -> str:
+        return f"{type(self).__module__}.{type(self).__qualname__}"
 
     @property
     def _hands(self) -> Hands:
