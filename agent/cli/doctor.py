@@ -47,6 +47,19 @@ with mujoco.Renderer(model, 32, 32) as renderer:
     assert renderer.render().any(), "the frame is black"
 print(mujoco.__version__)
 """
+_TRY_DESKTOP = """
+from pathlib import Path
+from envs.desktop.screen import Rect, Screen
+from envs.desktop.server import Xvfb
+server = Xvfb((64, 48), Path.cwd())
+try:
+    screen = Screen(server.name, server.authority)
+    assert screen.pixels(Rect(0, 0, 64, 48), (64, 48)).shape == (48, 64, 3)
+    screen.close()
+finally:
+    server.close()
+print(server.name)
+"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,7 @@ def doctor(json: console.Json = False) -> None:
     """
     out = console.console(machine=json)
     findings: list[Finding] = []
-    for look in (_python, _packages, _torch, _doom, _video, _mujoco, _browser, _machine, _plugins):
+    for look in (_python, _packages, _torch, _doom, _video, _mujoco, _desktop, _browser, _machine, _plugins):
         with out.status(f"looking at {look.__name__.strip('_')}"):
             findings += _safely(look)
     ill = any(not f.ok and f.needed for f in findings)
@@ -184,6 +197,18 @@ def _mujoco() -> Iterator[Finding]:
         f"simulates but can't draw, so playroom can't be played ({'; '.join(reasons)})",
         needed=False,
         mend="apt-get install libegl1 libgl1-mesa-dri   # or libosmesa6",
+    )
+
+
+def _desktop() -> Iterator[Finding]:
+    with tempfile.TemporaryDirectory() as scratch:
+        ok, said = _try(_TRY_DESKTOP, cwd=scratch)
+    yield Finding(
+        "desktop",
+        ok,
+        f"Xvfb on {said}: it starts, its screen is seen" if ok else f"no desktop game can be played ({said})",
+        needed=False,
+        mend="" if ok else "apt-get install xvfb libxcb-randr0 libxcb-render0 libxcb-shm0 libxcb-xfixes0",
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
+from agent.cli.options import RealDesktop
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +45,7 @@ def check(
     ticks: Annotated[int, typer.Option(min=2, help="Ticks in each.")] = 60,
     seed: Annotated[int, typer.Option(help="Seed of the world and of the actions.")] = 0,
     resolution: Annotated[str | None, typer.Option(help="For worlds that have several, such as 320x240.")] = None,
+    allow_real_desktop: RealDesktop = False,
     sheet: Annotated[Path | None, typer.Option(help="Where to write the contact sheet [default: NAME.png].")] = None,
     json: console.Json = False,
 ) -> None:
@@ -59,7 +61,7 @@ def check(
     from agent.cli.compose import slug, world_factory
     from envs.check import check_world
 
-    make = world_factory(name, resolution=resolution)
+    make = world_factory(name, resolution=resolution, allow_real_desktop=allow_real_desktop or None)
     make().close()  # options that the world refuses are wrong input, not a broken rule
     out = console.console(machine=json)
     with out.status(f"checking {name}"):
