@@ -1,0 +1,163 @@
+"""`Hands`: presses and releases through XTEST, and never into a window that is not the game's."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Set
+
+from Xlib import XK, X, error
+from Xlib.display import Display
+from Xlib.ext import xtest
+from Xlib.xobject.drawable import Window
+
+from envs.action import Action
+from envs.desktop import keysyms
+from envs.desktop.screen import Rect, Screen
+from envs.errors import UserError
+
+
+def keycodes(display: Display, keys: Iterable[str]) -> dict[str, int]:
+    """The keycode of each key on this display. Raises UserError for one that its keyboard lacks."""
+    codes = {}
+    for key in keys:
+        codes[key] = display.keysym_to_keycode(XK.string_to_keysym(keysyms.keysym_name(key)))
+        if codes[key] == 0:
+            raise UserError(f"the keyboard of display {display.get_display_name()!r} has no key {key}")
+    return codes
+
+
+def release(display: Display, codes: frozenset[int], buttons: frozenset[int]) -> None:
+    """Let go of those of the keys and buttons that are down, whoever has the focus.
+
+    A release would go to the window that has the focus, which may have changed since the press: the keyboard is
+    grabbed meanwhile, so that no other window hears of it. A button's goes to the window that got the press anyway.
+    """
+    with locked(display):
+        down = [code for code, bit in enumerate(_bits(display.query_keymap())) if bit and code in codes]
+        mask = display.screen().root.query_pointer().mask
+        held = [button for button in buttons if mask & (X.Button1Mask << (button - 1))]
+        if down:
+            root = display.screen().root
+            root.grab_keyboard(False, X.GrabModeAsync, X.GrabModeAsync, X.CurrentTime)
+            for code in down:
+                xtest.fake_input(display, X.KeyRelease, code)
+            display.sync()
+            display.ungrab_keyboard(X.CurrentTime)
+        for button in held:
+            xtest.fake_input(display, X.ButtonRelease, button)
+    while display.pending_events():  # what the grab brought us
+        display.next_event()
+
+
+def _bits(keymap: list[int]) -> Iterator[bool]:
+    return (bool(byte >> bit & 1) for byte in keymap for bit in range(8))
+
+
+@contextlib.contextmanager
+def locked(display: Display) -> Iterator[None]:
+    """Nobody else does anything on the display meanwhile: what was checked stays so until the events are sent."""
+    display.grab_server()
+    try:
+        yield
+    finally:
+        display.ungrab_server()
+        display.sync()
+
+
+class Hands:
+    """What the agent's hands hold on a screen.
+
+    `keys`: all that may be pressed. `hold`: seconds that a key stays down at least. `outside`: whether it is a
+    person's own display.
+    """
+
+    def __init__(self, screen: Screen, keys: Iterable[str], hold: float, *, outside: bool) -> None:
+        self._screen, self._hold, self._outside = screen, hold, outside
+        self._codes = keycodes(screen.display, keys)
+        self._down: dict[str, float] = {}  # keys and buttons, and since when
+        self.codes = frozenset(self._codes.values())
+        self.buttons = frozenset(keysyms.BUTTONS.values())
+
+    @property
+    def down(self) -> Set[str]:
+        """The keys and buttons that are down."""
+        return self._down.keys()
+
+    def act(self, window: Window, place: Rect, action: Action, counts: tuple[int, int]) -> str:
+        """Hold what `action` holds, move the mouse by `counts` (right, down); empty, or why nothing was sent.
+
+        Nothing is sent, and everything is let go of, unless `window` has the focus and is at `place`, and a button is
+        pressed only where the pointer is on it. Raises ValueError for keys that are refused.
+        """
+        wanted = action.keys | action.buttons
+        if said := keysyms.refused(action.keys, outside=self._outside):
+            raise ValueError(f"{said} closes or switches windows; expected keys that do not")
+        now = time.monotonic()
+        lifted = [name for name, since in self._down.items() if name not in wanted and now - since >= self._hold]
+        if keysyms.refused((self._down.keys() - set(lifted)) | action.keys, outside=self._outside):
+            lifted = [name for name in self._down if name not in wanted]  # what lingers would make it one
+        pressed = [name for name in wanted if name not in self._down]
+        moves = counts != (0, 0) or action.pointer is not None
+        if not (lifted or pressed or moves or action.wheel):
+            return ""
+        display = self._screen.display
+        with locked(display):
+            blocked = self._blocked(window, place)
+            if not blocked:
+                self._lift(lifted)
+                self._move(place, action.pointer, counts)
+                on_it = self._screen.under_pointer(window) if action.buttons or action.wheel else True
+                self._press(pressed, now, on_it)
+                if on_it:
+                    self._wheel(action.wheel)
+                else:
+                    blocked = "the pointer is not on the game's window"
+        if blocked and self._down and not blocked.startswith("the pointer"):
+            self.release()
+        return blocked
+
+    def release(self) -> None:
+        """Let go of everything."""
+        self._down.clear()
+        release(self._screen.display, self.codes, self.buttons)
+
+    def _blocked(self, window: Window, place: Rect) -> str:
+        try:
+            if not self._screen.focused(window):
+                return "another window has the focus"
+            found = self._screen.place(window)
+        except error.XError:
+            return "the game's window is gone"
+        return "" if found == place else f"the game's window is at {tuple(found)}; expected {tuple(place)}"
+
+    def _lift(self, names: list[str]) -> None:
+        for name in names:
+            del self._down[name]
+            self._event(name, X.KeyRelease, X.ButtonRelease)
+
+    def _press(self, names: list[str], now: float, on_it: bool) -> None:
+        for name in names:
+            if on_it or name not in keysyms.BUTTONS:
+                self._down[name] = now
+                self._event(name, X.KeyPress, X.ButtonPress)
+
+    def _event(self, name: str, key: int, button: int) -> None:
+        if name in keysyms.BUTTONS:
+            xtest.fake_input(self._screen.display, button, keysyms.BUTTONS[name])
+        else:
+            xtest.fake_input(self._screen.display, key, self._codes[name])
+
+    def _move(self, place: Rect, pointer: tuple[float, float] | None, counts: tuple[int, int]) -> None:
+        if pointer is not None:
+            x = place.left + round(pointer[0] * (place.width - 1))
+            y = place.top + round(pointer[1] * (place.height - 1))
+            xtest.fake_input(self._screen.display, X.MotionNotify, 0, x=x, y=y)
+        if counts != (0, 0):
+            xtest.fake_input(self._screen.display, X.MotionNotify, 1, x=counts[0], y=counts[1])
+
+    def _wheel(self, notches: float) -> None:
+        button = keysyms.WHEEL_UP if notches > 0 else keysyms.WHEEL_DOWN
+        for _ in range(abs(round(notches))):
+            xtest.fake_input(self._screen.display, X.ButtonPress, button)
+            xtest.fake_input(self._screen.display, X.ButtonRelease, button)

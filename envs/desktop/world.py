@@ -1,0 +1,507 @@
+"""`DesktopWorld`: any game's window on X11 as a world. Real key presses and mouse moves go in, the screen comes out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from mss.exception import ScreenShotError
+from Xlib.error import ConnectionClosedError
+from Xlib.xobject.drawable import Window
+
+from envs.action import BUTTONS, NEUTRAL, Action, KeyboardMouse
+from envs.desktop import processes
+from envs.desktop.game import Game, read_game
+from envs.desktop.hands import Hands
+from envs.desktop.keysyms import refused
+from envs.desktop.screen import Frame, Rect, Screen
+from envs.desktop.server import Xvfb
+from envs.desktop.watchdog import Charge, Watchdog
+from envs.errors import UserError
+from envs.reaper import guarded, spawn
+from envs.world import Observation, World
+
+_POLL = 0.02  # seconds between looks at a game that starts
+_TAP = 0.15  # seconds that a key of `start` and `reset` is held, and the pause after it
+_MOST_COUNTS = 0.4  # of the frame's smaller side, at most, in a tick: games that put the pointer back lose more
+_TAIL_LINES = 6
+# A game is to find our display and nobody's session.
+_LEFT_OUT = ("WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SESSION_MANAGER")
+
+
+class GameError(UserError):
+    """The game ended, or never came up; the message has the end of what it said."""
+
+
+class DesktopActions(KeyboardMouse):
+    """The actions of a desktop game: a `KeyboardMouse` without the combinations that close or switch windows."""
+
+    def __init__(self, game: Game, *, outside: bool) -> None:
+        turns = game.mouse == "captured"
+        super().__init__(
+            game.keys, game.buttons, max_look=game.max_look if turns else 0.0, pointer=game.mouse == "free",
+            wheel=game.wheel,
+        )  # fmt: skip
+        self._pressed, self._outside = dict(game.keys), outside
+
+    def contains(self, x: Any) -> bool:
+        return super().contains(x) and not refused({self._pressed[key] for key in x.keys}, outside=self._outside)
+
+    def sample(self, mask: Any = None, probability: Any = None) -> Action:
+        action = super().sample(mask, probability)
+        while not self.contains(action):
+            action = super().sample(mask, probability)
+        return action
+
+
+class DesktopWorld(World):
+    """A desktop game in an X server of its own, or a window on a display that was allowed.
+
+    `game`: a `Game`, the path of its YAML file, or a command. `resolution`: WIDTHxHEIGHT instead of the game's size.
+    `display`: the X display to use, with `allow_real_desktop` alone, which without a `display` means that of DISPLAY;
+    otherwise an Xvfb is started for this world.
+
+    It moves on by itself: `step` holds the action, waits until the tick is over and looks. Where the game's window
+    does not have the focus or is not where it was, nothing is sent, every key is let go of, and `info["blocked"]` says
+    why. Raises `GameError` where the game ends or does not come up; the next `reset` starts it anew.
+
+    An adapter overrides what its game needs: `command`, `environment`, `ready`, `begin`, `state`.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}  # type: ignore[misc]
+    realtime = True
+    deterministic = False
+
+    def __init__(
+        self,
+        game: Game | str,
+        resolution: str | None = None,
+        *,
+        display: str | None = None,
+        allow_real_desktop: bool = False,
+        render_mode: str | None = "rgb_array",
+    ) -> None:
+        self.game = read_game(game) if isinstance(game, str) else game
+        if resolution is not None:
+            self.game = self.game.model_copy(update={"size": _parsed(resolution)})
+        self._display = _allowed(self.game, display, allow_real_desktop)
+        width, height = self.game.size
+        self.observation_space = gymnasium.spaces.Dict(
+            {"pixels": gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)}
+        )
+        self.action_space = DesktopActions(self.game, outside=self.outside)
+        self.tick_hz = self.game.tick_hz
+        self.render_mode = render_mode
+        self.degrees_per_count = self.game.degrees_per_count
+        self._folder: Path | None = None
+        self._server: Xvfb | None = None
+        self._screen: Screen | None = None
+        self._hands: Hands | None = None
+        self._watchdog: Watchdog | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._mark = ""
+        self._window: Window | None = None
+        self._place = Rect(0, 0, width, height)
+        self._seen = 0.0  # when the game had drawn something
+        self._turn = (0.0, 0.0)  # counts of the mouse that are still owed
+        self._ticks = Ticks(self.tick_hz)
+        self._over = True
+        self._frame: Frame | None = None
+
+    # What an adapter may override.
+
+    def command(self) -> Sequence[str]:
+        """What starts the game. Called at every start; `folder` is there, and empty at the first."""
+        return self.game.command
+
+    def environment(self) -> dict[str, str]:
+        """Environment variables of the game beside the usual ones."""
+        return self.game.env
+
+    def ready(self) -> bool:
+        """Whether the game can be played; asked again and again while its window is there and not of one colour."""
+        if isinstance(self.game.ready, str):
+            return re.search(self.game.ready, self.output()) is not None
+        return time.monotonic() - self._seen >= self.game.ready
+
+    def begin(self, options: dict[str, Any]) -> None:
+        """What is to be done for an episode, before its first frame; the game runs. `np_random` is seeded."""
+        if options:
+            raise ValueError(f"{self.game.name}: unknown reset option {sorted(options)[0]!r}; expected none")
+
+    def state(self) -> Any:
+        """Ground truth for `info["state"]`, or None. Called at every tick."""
+        return None
+
+    # What it may use.
+
+    @property
+    def folder(self) -> Path:
+        """A folder for this world's files, removed by `close`; its subfolder "home" is the game's HOME."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="ludens-desktop-"))
+            (self._folder / "home").mkdir()
+        return self._folder
+
+    @property
+    def outside(self) -> bool:
+        """Whether the game is on a display that is not ours."""
+        return self._display is not None
+
+    @property
+    def screen(self) -> Screen:
+        """The display that the game is on. Raises ResetNeeded before the first reset."""
+        if self._screen is None:
+            raise gymnasium.error.ResetNeeded(f"{self.game.name}: not started; call reset() first")
+        return self._screen
+
+    def output(self) -> str:
+        """What the game has written to its standard output and standard error since it started."""
+        path = self.folder / "game.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def pixels(self) -> Frame:
+        """The frame of now, uint8 (H, W, 3)."""
+        rect = Rect(0, 0, *self.screen.size) if not self.outside else self.screen.visible(self._place)
+        if rect is None:
+            raise GameError(f"{self.game.name}: its window is not on the display any more")
+        return self.screen.pixels(rect, self.game.size)
+
+    def hold(self, keys: Iterable[str], seconds: float) -> None:
+        """Hold keys of the game for some time, then let go of them; for `begin`."""
+        self._send(Action(keys=frozenset(keys)), (0, 0))
+        time.sleep(seconds)
+        self._send(NEUTRAL, (0, 0))
+
+    def press(self, presses: Sequence[str | float]) -> None:
+        """Press keys of the game one after the other, and wait where there is a number; for `begin`."""
+        for item in presses:
+            if isinstance(item, str):
+                self.hold((item,), max(_TAP, self.game.hold))
+                time.sleep(_TAP)
+            else:
+                time.sleep(item)
+
+    # The world.
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._over, self._turn = True, (0.0, 0.0)
+        with self._served():
+            if self._screen is None:
+                self._open()
+            assert self._hands is not None
+            self._hands.release()
+            if self._window is None or not self._alive() or self.game.reset == "restart":
+                self._start()
+                self.press(self.game.start)
+            elif isinstance(self.game.reset, tuple):
+                self.press(self.game.reset)
+            self.begin(options or {})
+            self._hands.release()
+            self._frame = self.pixels()
+            self._ticks.start()
+            self._over = False
+            return self._observation(), self._info("")
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        if self._over:
+            raise gymnasium.error.ResetNeeded(f"{self.game.name}: step() before reset(); call reset() first")
+        if not self.action_space.contains(action):
+            raise ValueError(f"{self.game.name}: {action!r} is not in {self.action_space!r}")
+        self._ticks.wait()
+        with self._served():
+            blocked = self._send(replace(action, keys=self._pressed(action.keys)), self._counts(action.look))
+            self._ticks.next()
+            self._ticks.wait()
+            self._frame = self.pixels()
+            return self._observation(), 0.0, False, False, self._info(blocked)
+
+    def pace(self) -> None:
+        self._ticks.wait()
+
+    def render(self) -> Frame | None:
+        return None if self._frame is None else self._frame.copy()
+
+    @property
+    def held(self) -> tuple[frozenset[str], frozenset[str]]:
+        down = self._hands.down if self._hands is not None else frozenset()
+        keys = frozenset(key for key, pressed in self.game.keys.items() if pressed in down)
+        return keys, frozenset(BUTTONS).intersection(down)
+
+    def close(self) -> None:
+        self._over = True
+        with contextlib.suppress(UserError), self._served():
+            if self._hands is not None:
+                self._hands.release()
+        self._shut()
+
+    def _observation(self) -> Observation:
+        assert self._frame is not None
+        return {"pixels": self._frame.copy()}
+
+    def _info(self, blocked: str) -> dict[str, Any]:
+        state = self.state()
+        return {**({} if state is None else {"state": state}), **({"blocked": blocked} if blocked else {})}
+
+    def _pressed(self, keys: frozenset[str]) -> frozenset[str]:
+        return frozenset(self.game.keys[key] for key in keys)
+
+    def _counts(self, look: tuple[float, float]) -> tuple[int, int]:
+        """The counts of the mouse (right, down) for a turn in degrees; what is left over goes to the next tick."""
+        if self.degrees_per_count is None:
+            return 0, 0
+        most = max(1, int(_MOST_COUNTS * min(self._place.width, self._place.height)))
+        counts, owed = [], []
+        for degrees, scale, due in zip((look[0], -look[1]), self.degrees_per_count, self._turn, strict=True):
+            due += degrees / scale if scale else 0.0
+            counts.append(max(-most, min(most, round(due))))
+            owed.append(due - counts[-1])
+        self._turn = owed[0], owed[1]
+        return counts[0], counts[1]
+
+    def _send(self, action: Action, counts: tuple[int, int]) -> str:
+        """Hold an action, in keys of the game; empty, or why nothing was sent."""
+        assert self._hands is not None
+        assert self._watchdog is not None
+        if not self._alive():
+            raise GameError(self._ended())
+        if not self._watchdog.alive:
+            self._watchdog = self._guard()
+        if self._window is None:
+            return "the game has no window"
+        blocked = self._hands.act(self._window, self._place, action, counts)
+        if blocked:
+            self._turn = 0.0, 0.0
+            self._look_again()
+        return blocked
+
+    def _look_again(self) -> None:
+        """After something was in the way: find the window anew; on our own display give it the keyboard again."""
+        rect = None if self._window is None else self.screen.rect(self._window)
+        if rect is None:
+            self._window = self.screen.find(self.game.title, self.game.process)
+            rect = None if self._window is None else self.screen.rect(self._window)
+            if rect is None and not self.game.command:
+                raise GameError(f"{self.game.name}: its window was closed")
+        if self._window is None or rect is None:
+            return
+        self._place = rect
+        if not self.outside:
+            self.screen.focus(self._window)
+
+    # Its processes.
+
+    def _open(self) -> None:
+        """The display, and who guards it."""
+        if self._display is None:
+            self._server = Xvfb(self.game.size, self.folder)
+        authority = self._server.authority if self._server else None
+        self._screen = Screen(self._server.name if self._server else str(self._display), authority)
+        taps = [item for part in (self.game.start, self.game.reset) for item in part if not isinstance(part, str)]
+        keys = {*self.game.keys.values(), *(item for item in taps if isinstance(item, str))}
+        self._hands = Hands(self._screen, keys, self.game.hold, outside=self.outside)
+        self._mark = secrets.token_hex(8)
+        self._watchdog = self._guard()
+
+    def _guard(self) -> Watchdog:
+        assert self._hands is not None
+        return Watchdog(
+            Charge(
+                agent=os.getpid(),
+                display=self.screen.name,
+                authority=str(self._server.authority) if self._server else "",
+                codes=tuple(sorted(self._hands.codes)),
+                buttons=tuple(sorted(self._hands.buttons)),
+                mark=self._mark,
+                server=self._server.process.pid if self._server else 0,
+                folder=str(self.folder),
+            )
+        )
+
+    def _start(self) -> None:
+        """Start the command, where there is one, and wait until it can be played."""
+        self._window = None
+        if command := list(self.command()):
+            self._end()
+            executable = shutil.which(command[0])
+            if executable is None:
+                raise GameError(f"{command[0]} is not installed, or not on the PATH")
+            with (self.folder / "game.log").open("wb") as log:
+                self._process = spawn(
+                    [guarded(executable), *command[1:]], env=self._environment(), cwd=self.folder,
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                )  # fmt: skip
+        self._wait()
+
+    def _environment(self) -> dict[str, str]:
+        home = self.folder / "home"
+        kept = {key: value for key, value in os.environ.items() if key not in _LEFT_OUT}
+        own = {
+            "DISPLAY": self.screen.name,
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / ".config"),
+            "XDG_DATA_HOME": str(home / ".local" / "share"),
+            "XDG_CACHE_HOME": str(home / ".cache"),
+            "XDG_STATE_HOME": str(home / ".local" / "state"),
+            "XDG_RUNTIME_DIR": str(home),  # nor does a Wayland display lie there, which games would prefer
+            "SDL_VIDEODRIVER": "x11",
+            "GDK_BACKEND": "x11",
+            "QT_QPA_PLATFORM": "xcb",
+            processes.MARK: self._mark,
+        }
+        theirs = Path.home() / ".Xauthority"
+        if self.outside and "XAUTHORITY" not in kept and theirs.exists():
+            own["XAUTHORITY"] = str(theirs)
+        if self._server:
+            own |= {"XAUTHORITY": str(self._server.authority), "LIBGL_ALWAYS_SOFTWARE": "1", "SDL_AUDIODRIVER": "dummy"}
+        return {**kept, **own, **self.environment()}
+
+    def _wait(self) -> None:
+        deadline, seen, filled = time.monotonic() + self.game.timeout, None, None
+        while True:
+            if not self._alive():
+                raise GameError(self._ended())
+            window = self.screen.find(self.game.title, self.game.process)
+            if window is not None:
+                if not self.outside and window != filled:
+                    self.screen.fill(window)
+                    self.screen.focus(window)
+                    filled = window
+                self._window, self._place = window, self.screen.rect(window) or self._place
+                frame = self.pixels()
+                if frame.min() != frame.max():
+                    seen = seen or time.monotonic()
+                    self._seen = seen
+                    if self.ready():
+                        self._look_again()
+                        return
+            if time.monotonic() > deadline:
+                raise GameError(self._not_ready(seen is not None))
+            time.sleep(_POLL)
+
+    def _alive(self) -> bool:
+        if self._process is None or self._process.poll() is None:
+            return True
+        return bool(processes.marked(self._mark))  # a launcher may end before its game
+
+    def _ended(self) -> str:
+        status = self._process.poll() if self._process else None
+        return f"{self.game.name} ended with status {status}{self._tail()}"
+
+    def _not_ready(self, drawn: bool) -> str:
+        titles = [self.screen.title(window) or "a window without a title" for window in self.screen.windows()]
+        wanted = " and ".join(
+            f"{what} {value!r}" for what, value in (("title", self.game.title), ("process", self.game.process)) if value
+        )
+        if self._window is None:
+            what = f"no window{f' with {wanted}' if wanted else ''}; there are: {', '.join(titles) or 'none'}"
+        elif drawn:
+            what = f"a window, and not what `ready` waits for ({self.game.ready!r})"
+        else:
+            what = "a window of a single colour"
+        return f"{self.game.name} is not ready after {self.game.timeout:g} s: {what}{self._tail()}"
+
+    def _tail(self) -> str:
+        lines = [line.strip() for line in self.output().splitlines() if line.strip()][-_TAIL_LINES:]
+        return f"; it said last: {' | '.join(lines)}" if lines else ""
+
+    def _end(self) -> None:
+        if self._process is not None:
+            processes.end(self._mark)
+            self._process.wait()
+            self._process = None
+
+    def _shut(self) -> None:
+        """Leave the display and end what was started."""
+        self._over, self._window, self._hands = True, None, None
+        if self._mark:
+            self._end()
+        if self._screen is not None:
+            self._screen.close()
+            self._screen = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._watchdog is not None:  # last: until here it would have cleaned up
+            self._watchdog.close()
+            self._watchdog = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    @contextlib.contextmanager
+    def _served(self) -> Iterator[None]:
+        """An X server that goes away is told as such, and started anew by the next reset."""
+        try:
+            yield
+        except (ConnectionClosedError, ScreenShotError) as problem:
+            self._shut()
+            raise GameError(f"{self.game.name}: its X server ended") from problem
+        except GameError:
+            self._over = True
+            raise
+
+
+class Ticks:
+    """The clock of a world that moves on by itself: tick k begins k / `tick_hz` seconds after `start`.
+
+    Who comes late by whole ticks does not get them back.
+    """
+
+    def __init__(self, tick_hz: float) -> None:
+        self._period = 1.0 / tick_hz
+        self._due = 0.0
+
+    def start(self) -> None:
+        """Tick 0 begins."""
+        self._due = time.perf_counter()
+
+    def next(self) -> None:
+        """The tick that was due is played; the next one is a period later, or at the first moment that is left."""
+        self._due += self._period
+        late = time.perf_counter() - self._due
+        if late > 0:
+            self._due += int(late / self._period) * self._period
+
+    def wait(self) -> None:
+        """Block until the tick is due."""
+        left = self._due - time.perf_counter()
+        if left > 0:
+            time.sleep(left)
+
+
+def _parsed(resolution: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([1-9]\d{1,3})x([1-9]\d{1,3})", resolution)
+    if found is None:
+        raise UserError(f"resolution: expected WIDTHxHEIGHT such as 320x240, got {resolution!r}")
+    return int(found[1]), int(found[2])
+
+
+def _allowed(game: Game, display: str | None, allow_real_desktop: bool) -> str | None:
+    """The display to use; None is one of our own. Raises UserError for one that was not allowed."""
+    if not allow_real_desktop:
+        if display is not None or not game.command:
+            wish = f"the display {display}" if display is not None else f"the window of {game.name}"
+            raise UserError(
+                f"{wish} is on a real desktop, where the agent may press keys only with --allow-real-desktop"
+            )
+        return None
+    display = display or os.environ.get("DISPLAY")
+    if not display:
+        raise UserError("--allow-real-desktop: there is no X display here (DISPLAY is not set)")
+    return display
