@@ -18,7 +18,14 @@ NATURAL_HALF = 16
 # Where the natural terrain (MAP_SEED) is gentle land: east, up and north of the middle of each place. The last half is
 # for evaluation.
 MAP_SEED = 7
-SITES: tuple[tuple[int, int, int], ...] = ()
+SITES: tuple[tuple[int, int, int], ...] = (
+    (-1752, 15, 488), (-152, 16, 8), (1288, 9, 1688), (1448, 6, -72),
+    (2328, 21, -2312), (-1912, 7, -1512), (-232, 12, 168), (1368, 19, 1688),
+    (-552, 10, 408), (2088, 15, 1128), (-2392, 11, -472), (-312, 9, 88),
+    (-1992, 13, 1688), (-2072, 14, -1992), (2008, 19, -2312), (-232, 12, 1768),
+    (1128, 5, 248), (-872, 9, 2248), (1768, 12, -1352), (-1352, 5, 488),
+    (-2312, 7, -1592), (-1912, 5, 1848), (-1192, 18, -2072), (2248, 8, 328),
+)  # fmt: skip
 
 Wanted = tuple[str, str]  # kind, colour
 
@@ -172,7 +179,8 @@ def _placed(
             wide, deep = footprint(kind, turn)
             # between a thing and the wall one can walk as well
             reach = int(span - 1.5 - wide), int(span - 1.5 - deep)
-            thing = Thing(kind, colour, *(int(rng.integers(-r, r + 1)) for r in reach), turn)
+            east, north = (int(rng.integers(-r, r + 1)) for r in reach)
+            thing = Thing(kind, colour, east, north, turn)
             if all(_apart(thing, other) for other in placed) and _front_free(thing, placed, span):
                 placed.append(thing)
                 break

@@ -240,8 +240,10 @@ def _path(floor: npt.NDArray[np.int16], start: Cell, there: Callable[[Cell], boo
             to = (i + di, j + dj)
             if to in before or not _passes(floor, cell, to, climb):
                 continue
-            if di and dj and not (
-                _passes(floor, cell, (i + di, j), climb) and _passes(floor, cell, (i, j + dj), climb)
+            if (
+                di
+                and dj
+                and not (_passes(floor, cell, (i + di, j), climb) and _passes(floor, cell, (i, j + dj), climb))
             ):
                 continue
             before[to] = cell

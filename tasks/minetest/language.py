@@ -45,7 +45,9 @@ HELD_OUT: dict[str, tuple[str, ...]] = {
     "go_to": phrases.HELD_OUT["go_to"],
     "dig": ("smash {x}", "get rid of {x}", "demolish {x}", "break {x} to pieces"),
     "collect": ("harvest {n} {x}", "dig out {n} {x} and keep them", "bring me {n} {x}", "i want {n} {x}"),
-    "place_on": ("lay a block onto {x}", "leave a block on top of {x}", "top {x} with a block", "let a block stand on {x}"),
+    "place_on": (
+        "lay a block onto {x}", "leave a block on top of {x}", "top {x} with a block", "let a block stand on {x}",
+    ),
     "enter": ("step inside {x}", "go through the door of {x}", "head inside {x}", "go and be in {x}"),
     "open": (*phrases.HELD_OUT["open"], "find out what is in {x}", "check what {x} holds"),
 }  # fmt: skip

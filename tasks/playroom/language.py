@@ -57,6 +57,8 @@ PLACES: dict[str, tuple[str, ...]] = {
     "bed": ("bed",),
     "rug": ("rug", "mat", "carpet"),
 }
+
+
 @dataclass(frozen=True)
 class Meaning:
     """What an instruction of the playroom asks for. `colour` is None where none is named; `place`: furniture."""

@@ -9,6 +9,7 @@ local FOLDER = minetest.get_worldpath() .. "/"
 local PLAYER = "agent"
 local ARENA = {x = 0, y = 3008, z = 0}  -- up in the air, and where few map blocks hold it all
 local SIGHT = 80
+local DROP = 0.2
 local BLOCKED = -1000
 
 local function read(name)
@@ -37,7 +38,8 @@ for _, state in ipairs({"a", "b", "c", "d"}) do  -- our doors open, and can't be
 	minetest.override_item("doors:door_wood_" .. state, {groups = {node = 1}})
 end
 
-minetest.send_join_message = function() end  -- it would stand in the picture
+minetest.send_join_message = function() end  -- these would stand in the picture
+minetest.get_server_status = function() end
 
 local done = 0  -- the seq of the last command
 local level  -- the last level command, or nil
@@ -166,6 +168,11 @@ local function build(area)
 	end
 end
 
+local function start_y(area)
+	local x, z = math.floor(level.start[1] + 0.5), math.floor(level.start[2] + 0.5)
+	return ground_at(area, origin.x + x, origin.z + z) or origin.y
+end
+
 local function write_ground(area)
 	local heights = {}
 	for x = -level.half - 1, level.half + 1 do
@@ -174,13 +181,14 @@ local function write_ground(area)
 			table.insert(heights, (y and not blocked) and y - origin.y or BLOCKED)
 		end
 	end
-	write("ground.json", {seq = level.seq, heights = heights, base = base})
+	write("ground.json", {seq = level.seq, heights = heights, base = base, start = start_y(area) - origin.y})
 end
 
 local function place_player(player, area)
 	local start = level.start
-	local y = ground_at(area, origin.x + start[1], origin.z + start[2]) or origin.y
-	player:set_pos({x = origin.x + start[1], y = y + 0.5, z = origin.z + start[2]})
+	local y = start_y(area)
+	-- A little above the ground: who sees it fall knows that the client has moved it.
+	player:set_pos({x = origin.x + start[1], y = y + 0.5 + DROP, z = origin.z + start[2]})
 	player:set_look_horizontal(math.rad(start[3]))
 	player:set_look_vertical(0)
 	player:set_properties({stepheight = level.natural and 1.1 or 0.6})
@@ -286,8 +294,11 @@ local function local_coordinates(pos)
 	return {pos.x - origin.x, pos.y - origin.y - 0.5, pos.z - origin.z}
 end
 
+local steps = 0
+
 local function tell_truth(player)
-	local pos, truth = player:get_pos(), {seq = done, events = events, heard = heard, chat = chat}
+	steps = steps + 1
+	local pos, truth = player:get_pos(), {seq = done, step = steps, events = events, heard = heard, chat = chat}
 	local eyes = vector.add(pos, {x = 0, y = player:get_properties().eye_height, z = 0})
 	truth.pos, truth.eyes = local_coordinates(pos), local_coordinates(eyes)
 	truth.yaw, truth.pitch = math.deg(player:get_look_horizontal()), -math.deg(player:get_look_vertical())
