@@ -70,7 +70,7 @@ def doctor(json: console.Json = False) -> None:
     """
     out = console.console(machine=json)
     findings: list[Finding] = []
-    for look in (_python, _packages, _torch, _doom, _video, _mujoco, _machine, _plugins):
+    for look in (_python, _packages, _torch, _doom, _video, _mujoco, _minetest, _machine, _plugins):
         with out.status(f"looking at {look.__name__.strip('_')}"):
             findings += _safely(look)
     ill = any(not f.ok and f.needed for f in findings)
@@ -182,6 +182,19 @@ def _mujoco() -> Iterator[Finding]:
         f"simulates but can't draw, so playroom can't be played ({'; '.join(reasons)})",
         needed=False,
         mend="apt-get install libegl1 libgl1-mesa-dri   # or libosmesa6",
+    )
+
+
+def _minetest() -> Iterator[Finding]:
+    from envs.minetest import world as minetest
+
+    missing = [name for name, path in (("minetest", minetest.find()), ("Xvfb", shutil.which("Xvfb"))) if not path]
+    yield Finding(
+        "minetest",
+        not missing,
+        f"{' and '.join(missing)} not installed, so minetest can't be played" if missing else str(minetest.find()),
+        needed=False,
+        mend=minetest.MEND,
     )
 
 

@@ -30,11 +30,11 @@ class MinetestState:
 
     `x` (east), `y` (up), `z` (north): the player's feet, from the level's middle; on an arena's floor y is 0. `eye`: y
     of the eyes. `yaw`: 0 north, 90 west. `pitch`: up positive. `aimed`: the thing that the crosshair is on, at
-    whatever distance; `aimed_distance`: from the eyes to what the crosshair is on, inf for the sky; `aimed_top`: whether
-    it is on the upper side. `bag`: items by name, such as "ludens:block_red". `dug`: things that were dug, in order.
-    `placed`: blocks that were placed. `opened`: things
-    whose door or lid is open. `base`: the ground's y under each thing. `ground`: int16 (2 half + 3, 2 half + 3), y of
-    the ground one can stand on by [x + half + 1, z + half + 1] when the episode began, BLOCKED elsewhere. `hp`: health.
+    whatever distance; `aimed_distance`: from the eyes to what the crosshair is on, inf for the sky; `aimed_top`:
+    whether it is on the upper side. `bag`: items by name, such as "ludens:block_red". `dug`: things that were dug, in
+    order. `placed`: blocks that were placed. `opened`: things whose door or lid is open. `base`: the ground's y under
+    each thing. `ground`: int16 (2 half + 3, 2 half + 3), y of the ground one can stand on by [x + half + 1,
+    z + half + 1] when the episode began, BLOCKED elsewhere. `hp`: health.
     """
 
     level: Level
