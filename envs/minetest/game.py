@@ -84,7 +84,8 @@ def prepare(folder: Path, size: tuple[int, int]) -> None:
     with as_file(files("envs.minetest") / "mod") as source:
         shutil.copytree(source, mods / MOD)
     (folder / "world" / "nodes.json").write_text(json.dumps(definitions()))
-    settings = {"gameid": "minetest", "backend": "dummy", "player_backend": "dummy", "auth_backend": "files"}
+    settings = {"gameid": "minetest", "backend": "dummy", "player_backend": "dummy", "auth_backend": "sqlite3"}
+    settings["mod_storage_backend"] = "dummy"
     _write(folder / "world" / "world.mt", {**settings, f"load_mod_{MOD}": "true"})
     _write(folder / "server.conf", _SERVER)
     window = {"screen_w": size[0], "screen_h": size[1], "fov": optics(*size)[0]}
