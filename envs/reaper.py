@@ -21,7 +21,7 @@ import threading
 import time
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 _PR_SET_PDEATHSIG = 1
 _SHM = Path("/dev/shm")
@@ -39,8 +39,10 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def guarded(executable: str | os.PathLike[str]) -> str:
+def guarded(executable: str | os.PathLike[str], ending: Literal["KILL", "TERM"] = "KILL") -> str:
     """A path that runs `executable` (any program, same arguments) so that it is SIGKILLed when this process ends.
+
+    `ending`: TERM for a program that ends at that signal and has something to clean up.
 
     Give it to whoever starts the program (`DoomGame.set_vizdoom_path`, `subprocess`). The kernel watches the thread
     that starts it, so that thread has to stay alive as long as the program. Returns `executable` unchanged where
@@ -49,17 +51,17 @@ def guarded(executable: str | os.PathLike[str]) -> str:
     setpriv = shutil.which("setpriv")
     if setpriv is None or not hasattr(os, "memfd_create"):
         return os.fspath(executable)
-    return _guard_script(os.getpid(), setpriv, os.fspath(executable))
+    return _guard_script(os.getpid(), setpriv, os.fspath(executable), ending)
 
 
 @functools.cache
-def _guard_script(pid: int, setpriv: str, executable: str) -> str:
+def _guard_script(pid: int, setpriv: str, executable: str, ending: str) -> str:
     # The inner shell looks at its parent after the death signal is set: a parent that dies earlier is seen there,
     # one that dies later brings the signal. The script lives in memory, so that it leaves no file either.
     inner = f'[ "$PPID" = {pid} ] && exec "$0" "$@"'
     script = (
         "#!/bin/sh\n"
-        f"exec {shlex.quote(setpriv)} --pdeathsig KILL -- "
+        f"exec {shlex.quote(setpriv)} --pdeathsig {ending} -- "
         f'/bin/sh -c {shlex.quote(inner)} {shlex.quote(executable)} "$@"\n'
     )
     writer = os.memfd_create("guard", os.MFD_CLOEXEC)

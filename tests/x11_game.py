@@ -20,6 +20,7 @@ from Xlib.display import Display
 
 FOV = 80.0  # degrees
 FRAME_SECONDS = 1 / 60
+NAMES = {getattr(XK, name): name[3:] for name in dir(XK) if name.startswith("XK_")}
 
 
 def panorama(columns: int = 1440, rows: int = 512) -> np.ndarray:
@@ -86,7 +87,7 @@ def main() -> None:
         while display.pending_events():
             event = display.next_event()
             if event.type in (X.KeyPress, X.KeyRelease):
-                name = XK.keysym_to_string(display.keycode_to_keysym(event.detail, 0)) or str(event.detail)
+                name = NAMES[display.keycode_to_keysym(event.detail, 0)]
                 if event.type == X.KeyPress:
                     keys.append(name)
                     if name == options.crash_on:
@@ -110,6 +111,7 @@ def main() -> None:
             yaw += moved[0] * options.degrees_per_count
             pitch = float(np.clip(pitch - moved[1] * options.degrees_per_count, -60, 60))
             window.warp_pointer(*middle)
+            display.flush()  # at once: what the mouse does until the server knows is lost
         picture = np.zeros((height, width, 4), np.uint8)
         picture[..., :3] = view.draw(yaw, pitch)[..., ::-1]
         for index, key in enumerate(keys):

@@ -42,7 +42,7 @@ class Xvfb:
         read, write = os.pipe()
         width, height = size
         command = [
-            guarded(executable), "-displayfd", str(write), "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp",
+            guarded(executable, "TERM"), "-displayfd", str(write), "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp",
             "-auth", str(self.authority), "-noreset", "-s", "0", "-r",
         ]  # fmt: skip
         try:

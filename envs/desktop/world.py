@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
-import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,49 +18,21 @@ from mss.exception import ScreenShotError
 from Xlib.error import ConnectionClosedError
 from Xlib.xobject.drawable import Window
 
-from envs.action import BUTTONS, NEUTRAL, Action, KeyboardMouse
-from envs.desktop import processes
+from envs.action import BUTTONS, NEUTRAL, Action
+from envs.desktop import calibration
+from envs.desktop.actions import DesktopActions
 from envs.desktop.game import Game, read_game
 from envs.desktop.hands import Hands
-from envs.desktop.keysyms import refused
+from envs.desktop.hotkeys import PAUSE, STOP
 from envs.desktop.screen import Frame, Rect, Screen
-from envs.desktop.server import Xvfb
-from envs.desktop.watchdog import Charge, Watchdog
+from envs.desktop.stage import GameError, Stage
 from envs.errors import UserError
-from envs.reaper import guarded, spawn
 from envs.world import Observation, World
 
 _POLL = 0.02  # seconds between looks at a game that starts
 _TAP = 0.15  # seconds that a key of `start` and `reset` is held, and the pause after it
 _MOST_COUNTS = 0.4  # of the frame's smaller side, at most, in a tick: games that put the pointer back lose more
-_TAIL_LINES = 6
-# A game is to find our display and nobody's session.
-_LEFT_OUT = ("WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SESSION_MANAGER")
-
-
-class GameError(UserError):
-    """The game ended, or never came up; the message has the end of what it said."""
-
-
-class DesktopActions(KeyboardMouse):
-    """The actions of a desktop game: a `KeyboardMouse` without the combinations that close or switch windows."""
-
-    def __init__(self, game: Game, *, outside: bool) -> None:
-        turns = game.mouse == "captured"
-        super().__init__(
-            game.keys, game.buttons, max_look=game.max_look if turns else 0.0, pointer=game.mouse == "free",
-            wheel=game.wheel,
-        )  # fmt: skip
-        self._pressed, self._outside = dict(game.keys), outside
-
-    def contains(self, x: Any) -> bool:
-        return super().contains(x) and not refused({self._pressed[key] for key in x.keys}, outside=self._outside)
-
-    def sample(self, mask: Any = None, probability: Any = None) -> Action:
-        action = super().sample(mask, probability)
-        while not self.contains(action):
-            action = super().sample(mask, probability)
-        return action
+_REST = 0.25  # seconds that a picture gets to change, or to come to rest; some never do
 
 
 class DesktopWorld(World):
@@ -105,13 +74,7 @@ class DesktopWorld(World):
         self.tick_hz = self.game.tick_hz
         self.render_mode = render_mode
         self.degrees_per_count = self.game.degrees_per_count
-        self._folder: Path | None = None
-        self._server: Xvfb | None = None
-        self._screen: Screen | None = None
-        self._hands: Hands | None = None
-        self._watchdog: Watchdog | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._mark = ""
+        self._stage = Stage(self.game.size, self._display, _pressable(self.game), self.game.hold)
         self._window: Window | None = None
         self._place = Rect(0, 0, width, height)
         self._seen = 0.0  # when the game had drawn something
@@ -150,10 +113,7 @@ class DesktopWorld(World):
     @property
     def folder(self) -> Path:
         """A folder for this world's files, removed by `close`; its subfolder "home" is the game's HOME."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="ludens-desktop-"))
-            (self._folder / "home").mkdir()
-        return self._folder
+        return self._stage.folder
 
     @property
     def outside(self) -> bool:
@@ -163,14 +123,13 @@ class DesktopWorld(World):
     @property
     def screen(self) -> Screen:
         """The display that the game is on. Raises ResetNeeded before the first reset."""
-        if self._screen is None:
+        if self._stage.screen is None:
             raise gymnasium.error.ResetNeeded(f"{self.game.name}: not started; call reset() first")
-        return self._screen
+        return self._stage.screen
 
     def output(self) -> str:
         """What the game has written to its standard output and standard error since it started."""
-        path = self.folder / "game.log"
-        return path.read_text(errors="replace") if path.exists() else ""
+        return self._stage.output()
 
     def pixels(self) -> Frame:
         """The frame of now, uint8 (H, W, 3)."""
@@ -194,6 +153,24 @@ class DesktopWorld(World):
             else:
                 time.sleep(item)
 
+    def calibrate(self) -> tuple[float, float]:
+        """Measure the degrees per count of the mouse as (yaw, pitch), by turning around, and remember them.
+
+        `reset` does so by itself where they are not known. Raises CalibrationError.
+        """
+
+        def turn(right: int, down: int) -> None:
+            for x, y in zip_longest(self._pieces(right), self._pieces(down), fillvalue=0):
+                before = self.pixels()
+                self._send(NEUTRAL, (x, y))
+                time.sleep(self.game.hold)
+                self._await(before, changed=True)
+            self._await(self.pixels(), changed=False)
+
+        self.degrees_per_count = calibration.measure(turn, self.pixels, fov=self.game.fov)
+        calibration.remember(self.game, self.degrees_per_count)
+        return self.degrees_per_count
+
     # The world.
 
     def reset(
@@ -202,17 +179,19 @@ class DesktopWorld(World):
         super().reset(seed=seed)
         self._over, self._turn = True, (0.0, 0.0)
         with self._served():
-            if self._screen is None:
-                self._open()
-            assert self._hands is not None
+            self._stage.open()
             self._hands.release()
-            if self._window is None or not self._alive() or self.game.reset == "restart":
+            if self._window is None or not self._stage.alive or self.game.reset == "restart":
                 self._start()
                 self.press(self.game.start)
             elif isinstance(self.game.reset, tuple):
                 self.press(self.game.reset)
             self.begin(options or {})
             self._hands.release()
+            if self.game.mouse == "captured" and self.degrees_per_count is None:
+                self.degrees_per_count = calibration.recall(self.game)
+                if self.degrees_per_count is None:
+                    self.calibrate()
             self._frame = self.pixels()
             self._ticks.start()
             self._over = False
@@ -225,7 +204,10 @@ class DesktopWorld(World):
             raise ValueError(f"{self.game.name}: {action!r} is not in {self.action_space!r}")
         self._ticks.wait()
         with self._served():
-            blocked = self._send(replace(action, keys=self._pressed(action.keys)), self._counts(action.look))
+            blocked = self._paused()
+            if not blocked:
+                pressed = frozenset(self.game.keys[key] for key in action.keys)
+                blocked = self._send(replace(action, keys=pressed), self._counts(action.look))
             self._ticks.next()
             self._ticks.wait()
             self._frame = self.pixels()
@@ -239,34 +221,55 @@ class DesktopWorld(World):
 
     @property
     def held(self) -> tuple[frozenset[str], frozenset[str]]:
-        down = self._hands.down if self._hands is not None else frozenset()
+        down = self._stage.hands.down if self._stage.hands is not None else frozenset()
         keys = frozenset(key for key, pressed in self.game.keys.items() if pressed in down)
         return keys, frozenset(BUTTONS).intersection(down)
 
     def close(self) -> None:
         self._over = True
         with contextlib.suppress(UserError), self._served():
-            if self._hands is not None:
-                self._hands.release()
+            if self._stage.hands is not None:
+                self._stage.hands.release()
         self._shut()
+
+    @property
+    def _hands(self) -> Hands:
+        assert self._stage.hands is not None
+        return self._stage.hands
+
+    def _shut(self) -> None:
+        self._over, self._window = True, None
+        self._stage.close()
 
     def _observation(self) -> Observation:
         assert self._frame is not None
-        return {"pixels": self._frame.copy()}
+        return {"pixels": self._frame}  # fresh at every look
 
     def _info(self, blocked: str) -> dict[str, Any]:
         state = self.state()
         return {**({} if state is None else {"state": state}), **({"blocked": blocked} if blocked else {})}
 
-    def _pressed(self, keys: frozenset[str]) -> frozenset[str]:
-        return frozenset(self.game.keys[key] for key in keys)
+    def _paused(self) -> str:
+        """Why the person at the desktop lets nothing be sent, or empty. Raises KeyboardInterrupt where he stops it."""
+        hotkeys = self._stage.hotkeys
+        if hotkeys is None:
+            return ""
+        try:
+            hotkeys.read()
+        except KeyboardInterrupt:
+            self._hands.release()
+            raise
+        if not hotkeys.paused:
+            return ""
+        if self._hands.down:
+            self._hands.release()
+        return f"paused; {PAUSE} goes on"
 
     def _counts(self, look: tuple[float, float]) -> tuple[int, int]:
         """The counts of the mouse (right, down) for a turn in degrees; what is left over goes to the next tick."""
         if self.degrees_per_count is None:
             return 0, 0
-        most = max(1, int(_MOST_COUNTS * min(self._place.width, self._place.height)))
-        counts, owed = [], []
+        most, counts, owed = self._most_counts(), [], []
         for degrees, scale, due in zip((look[0], -look[1]), self.degrees_per_count, self._turn, strict=True):
             due += degrees / scale if scale else 0.0
             counts.append(max(-most, min(most, round(due))))
@@ -274,14 +277,29 @@ class DesktopWorld(World):
         self._turn = owed[0], owed[1]
         return counts[0], counts[1]
 
+    def _pieces(self, counts: int) -> list[int]:
+        """Counts of the mouse in pieces that the game follows."""
+        most = self._most_counts()
+        sign = 1 if counts >= 0 else -1
+        return [sign * min(most, abs(counts) - start) for start in range(0, abs(counts), most)]
+
+    def _most_counts(self) -> int:
+        return max(1, int(_MOST_COUNTS * min(self._place.width, self._place.height)))
+
+    def _await(self, before: Frame, *, changed: bool) -> None:
+        """Wait until the picture is another one, or until it rests; for some time, since there are animations."""
+        deadline = time.monotonic() + _REST
+        while time.monotonic() < deadline:
+            time.sleep(_POLL)
+            after = self.pixels()
+            if np.array_equal(before, after) != changed:
+                return
+            before = before if changed else after
+
     def _send(self, action: Action, counts: tuple[int, int]) -> str:
         """Hold an action, in keys of the game; empty, or why nothing was sent."""
-        assert self._hands is not None
-        assert self._watchdog is not None
-        if not self._alive():
-            raise GameError(self._ended())
-        if not self._watchdog.alive:
-            self._watchdog = self._guard()
+        self._check_alive()
+        self._stage.guard()
         if self._window is None:
             return "the game has no window"
         blocked = self._hands.act(self._window, self._place, action, counts)
@@ -304,78 +322,19 @@ class DesktopWorld(World):
         if not self.outside:
             self.screen.focus(self._window)
 
-    # Its processes.
-
-    def _open(self) -> None:
-        """The display, and who guards it."""
-        if self._display is None:
-            self._server = Xvfb(self.game.size, self.folder)
-        authority = self._server.authority if self._server else None
-        self._screen = Screen(self._server.name if self._server else str(self._display), authority)
-        taps = [item for part in (self.game.start, self.game.reset) for item in part if not isinstance(part, str)]
-        keys = {*self.game.keys.values(), *(item for item in taps if isinstance(item, str))}
-        self._hands = Hands(self._screen, keys, self.game.hold, outside=self.outside)
-        self._mark = secrets.token_hex(8)
-        self._watchdog = self._guard()
-
-    def _guard(self) -> Watchdog:
-        assert self._hands is not None
-        return Watchdog(
-            Charge(
-                agent=os.getpid(),
-                display=self.screen.name,
-                authority=str(self._server.authority) if self._server else "",
-                codes=tuple(sorted(self._hands.codes)),
-                buttons=tuple(sorted(self._hands.buttons)),
-                mark=self._mark,
-                server=self._server.process.pid if self._server else 0,
-                folder=str(self.folder),
-            )
-        )
+    # The game's start.
 
     def _start(self) -> None:
         """Start the command, where there is one, and wait until it can be played."""
         self._window = None
         if command := list(self.command()):
-            self._end()
-            executable = shutil.which(command[0])
-            if executable is None:
-                raise GameError(f"{command[0]} is not installed, or not on the PATH")
-            with (self.folder / "game.log").open("wb") as log:
-                self._process = spawn(
-                    [guarded(executable), *command[1:]], env=self._environment(), cwd=self.folder,
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-                )  # fmt: skip
+            self._stage.start(command, self.environment())
         self._wait()
-
-    def _environment(self) -> dict[str, str]:
-        home = self.folder / "home"
-        kept = {key: value for key, value in os.environ.items() if key not in _LEFT_OUT}
-        own = {
-            "DISPLAY": self.screen.name,
-            "HOME": str(home),
-            "XDG_CONFIG_HOME": str(home / ".config"),
-            "XDG_DATA_HOME": str(home / ".local" / "share"),
-            "XDG_CACHE_HOME": str(home / ".cache"),
-            "XDG_STATE_HOME": str(home / ".local" / "state"),
-            "XDG_RUNTIME_DIR": str(home),  # nor does a Wayland display lie there, which games would prefer
-            "SDL_VIDEODRIVER": "x11",
-            "GDK_BACKEND": "x11",
-            "QT_QPA_PLATFORM": "xcb",
-            processes.MARK: self._mark,
-        }
-        theirs = Path.home() / ".Xauthority"
-        if self.outside and "XAUTHORITY" not in kept and theirs.exists():
-            own["XAUTHORITY"] = str(theirs)
-        if self._server:
-            own |= {"XAUTHORITY": str(self._server.authority), "LIBGL_ALWAYS_SOFTWARE": "1", "SDL_AUDIODRIVER": "dummy"}
-        return {**kept, **own, **self.environment()}
 
     def _wait(self) -> None:
         deadline, seen, filled = time.monotonic() + self.game.timeout, None, None
         while True:
-            if not self._alive():
-                raise GameError(self._ended())
+            self._check_alive()
             window = self.screen.find(self.game.title, self.game.process)
             if window is not None:
                 if not self.outside and window != filled:
@@ -394,14 +353,10 @@ class DesktopWorld(World):
                 raise GameError(self._not_ready(seen is not None))
             time.sleep(_POLL)
 
-    def _alive(self) -> bool:
-        if self._process is None or self._process.poll() is None:
-            return True
-        return bool(processes.marked(self._mark))  # a launcher may end before its game
-
-    def _ended(self) -> str:
-        status = self._process.poll() if self._process else None
-        return f"{self.game.name} ended with status {status}{self._tail()}"
+    def _check_alive(self) -> None:
+        if not self._stage.alive:
+            status = self._stage.status
+            raise GameError(f"{self.game.name} ended with status {status}{self._stage.tail()}")
 
     def _not_ready(self, drawn: bool) -> str:
         titles = [self.screen.title(window) or "a window without a title" for window in self.screen.windows()]
@@ -414,35 +369,7 @@ class DesktopWorld(World):
             what = f"a window, and not what `ready` waits for ({self.game.ready!r})"
         else:
             what = "a window of a single colour"
-        return f"{self.game.name} is not ready after {self.game.timeout:g} s: {what}{self._tail()}"
-
-    def _tail(self) -> str:
-        lines = [line.strip() for line in self.output().splitlines() if line.strip()][-_TAIL_LINES:]
-        return f"; it said last: {' | '.join(lines)}" if lines else ""
-
-    def _end(self) -> None:
-        if self._process is not None:
-            processes.end(self._mark)
-            self._process.wait()
-            self._process = None
-
-    def _shut(self) -> None:
-        """Leave the display and end what was started."""
-        self._over, self._window, self._hands = True, None, None
-        if self._mark:
-            self._end()
-        if self._screen is not None:
-            self._screen.close()
-            self._screen = None
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        if self._watchdog is not None:  # last: until here it would have cleaned up
-            self._watchdog.close()
-            self._watchdog = None
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        return f"{self.game.name} is not ready after {self.game.timeout:g} s: {what}{self._stage.tail()}"
 
     @contextlib.contextmanager
     def _served(self) -> Iterator[None]:
@@ -485,6 +412,12 @@ class Ticks:
             time.sleep(left)
 
 
+def _pressable(game: Game) -> set[str]:
+    """The keys that may ever be pressed in the game."""
+    presses = [item for part in (game.start, game.reset) if not isinstance(part, str) for item in part]
+    return {*game.keys.values(), *(item for item in presses if isinstance(item, str))}
+
+
 def _parsed(resolution: str) -> tuple[int, int]:
     found = re.fullmatch(r"([1-9]\d{1,3})x([1-9]\d{1,3})", resolution)
     if found is None:
@@ -501,6 +434,11 @@ def _allowed(game: Game, display: str | None, allow_real_desktop: bool) -> str |
                 f"{wish} is on a real desktop, where the agent may press keys only with --allow-real-desktop"
             )
         return None
+    taken = {PAUSE, STOP} & set(game.keys.values())
+    if taken:
+        raise UserError(
+            f"{game.name}: keys: {min(taken)} belongs to the person at the desktop ({PAUSE} pauses, {STOP} stops)"
+        )
     display = display or os.environ.get("DISPLAY")
     if not display:
         raise UserError("--allow-real-desktop: there is no X display here (DISPLAY is not set)")

@@ -1,0 +1,180 @@
+"""`Stage`: where a desktop game plays: its display, its processes, its files, and who guards all that."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from envs.desktop import processes
+from envs.desktop.hands import Hands
+from envs.desktop.hotkeys import Hotkeys
+from envs.desktop.screen import Screen
+from envs.desktop.server import Xvfb
+from envs.desktop.watchdog import Charge, Watchdog
+from envs.errors import UserError
+from envs.reaper import guarded, spawn
+
+_TAIL_LINES = 6
+# A game is to find our display and nobody's session.
+_LEFT_OUT = ("WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SESSION_MANAGER")
+
+
+class GameError(UserError):
+    """The game ended, or never came up; the message has the end of what it said."""
+
+
+class Stage:
+    """An X server of our own with a screen of `size` (width, height), or a person's `display`, and a game on it.
+
+    Nothing is opened before `open`. `keys`: all that may be pressed, in names of KeyboardEvent.code; `hold`: seconds
+    that one stays down at least. Raises UserError where the display or the guards can't be had.
+    """
+
+    def __init__(self, size: tuple[int, int], display: str | None, keys: Iterable[str], hold: float) -> None:
+        self.display = display
+        self._size, self._keys, self._hold = size, frozenset(keys), hold
+        self._folder: Path | None = None
+        self._server: Xvfb | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: Watchdog | None = None
+        self._mark = ""
+        self.screen: Screen | None = None
+        self.hands: Hands | None = None
+        self.hotkeys: Hotkeys | None = None
+
+    @property
+    def folder(self) -> Path:
+        """A folder for the files of the game, until `close`."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="ludens-desktop-"))
+            (self._folder / "home").mkdir()
+        return self._folder
+
+    def open(self) -> None:
+        """The display, the hands on it, and the watchdog behind them."""
+        if self.screen is not None:
+            return
+        if self.display is None:
+            self._server = Xvfb(self._size, self.folder)
+        authority = self._server.authority if self._server else None
+        self.screen = Screen(self._server.name if self._server else str(self.display), authority)
+        self.hands = Hands(self.screen, self._keys, self._hold, outside=self.display is not None)
+        if self.display is not None:
+            self.hotkeys = Hotkeys(self.display)
+        self._mark = secrets.token_hex(8)
+        self.guard()
+
+    def guard(self) -> None:
+        """See to it that a watchdog is on duty: nothing may be pressed without one."""
+        if self._watchdog is not None and self._watchdog.alive:
+            return
+        assert self.screen is not None
+        assert self.hands is not None
+        self._watchdog = Watchdog(
+            Charge(
+                agent=os.getpid(),
+                display=self.screen.name,
+                authority=str(self._server.authority) if self._server else "",
+                codes=tuple(sorted(self.hands.codes)),
+                buttons=tuple(sorted(self.hands.buttons)),
+                mark=self._mark,
+                server=self._server.process.pid if self._server else 0,
+                folder=str(self.folder),
+            )
+        )
+
+    def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """End the game that runs, and start `command`. Raises GameError where there is no such program."""
+        self.end()
+        executable = shutil.which(command[0], path=_path())
+        if executable is None:
+            raise GameError(f"{command[0]} is not installed, or not on the PATH")
+        with (self.folder / "game.log").open("wb") as log:
+            self._process = spawn(
+                [guarded(executable), *command[1:]], env=self._environment() | dict(environment), cwd=self.folder,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def end(self) -> None:
+        """End the game and all that it started."""
+        if self._process is not None:
+            processes.end(self._mark)
+            self._process.wait()
+            self._process = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the game runs; one that we did not start counts as running."""
+        if self._process is None or self._process.poll() is None:
+            return True
+        return bool(processes.marked(self._mark))  # a launcher may end before its game
+
+    @property
+    def status(self) -> int | None:
+        """The exit status of the command, or None."""
+        return self._process.poll() if self._process else None
+
+    def output(self) -> str:
+        """What the game has written to its standard output and standard error since it started."""
+        path = self.folder / "game.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def tail(self) -> str:
+        """The end of what the game said, as the end of a message."""
+        lines = [line.strip() for line in self.output().splitlines() if line.strip()][-_TAIL_LINES:]
+        return f"; it said last: {' | '.join(lines)}" if lines else ""
+
+    def close(self) -> None:
+        """Leave the display and end what was started. Safe to call twice."""
+        self.end()
+        self.hands = None
+        if self.hotkeys is not None:
+            self.hotkeys.close()
+            self.hotkeys = None
+        if self.screen is not None:
+            self.screen.close()
+            self.screen = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._watchdog is not None:  # last: until here it would have cleaned up
+            self._watchdog.close()
+            self._watchdog = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def _environment(self) -> dict[str, str]:
+        assert self.screen is not None
+        home = self.folder / "home"
+        kept = {key: value for key, value in os.environ.items() if key not in _LEFT_OUT}
+        own = {
+            "DISPLAY": self.screen.name,
+            "PATH": _path(),
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / ".config"),
+            "XDG_DATA_HOME": str(home / ".local" / "share"),
+            "XDG_CACHE_HOME": str(home / ".cache"),
+            "XDG_STATE_HOME": str(home / ".local" / "state"),
+            "XDG_RUNTIME_DIR": str(home),  # nor does a Wayland display lie there, which games would prefer
+            "SDL_VIDEODRIVER": "x11",
+            "GDK_BACKEND": "x11",
+            "QT_QPA_PLATFORM": "xcb",
+            processes.MARK: self._mark,
+        }
+        theirs = Path.home() / ".Xauthority"  # where the game, with a HOME of its own, would not look
+        if self._server is not None:
+            own |= {"XAUTHORITY": str(self._server.authority), "LIBGL_ALWAYS_SOFTWARE": "1", "SDL_AUDIODRIVER": "dummy"}
+        elif "XAUTHORITY" not in kept and theirs.exists():
+            own["XAUTHORITY"] = str(theirs)
+        return {**kept, **own}
+
+
+def _path() -> str:
+    """The PATH, and where Debian puts games, which is not on everybody's."""
+    return os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/games", "/usr/local/games"))

@@ -1,0 +1,461 @@
+"""A real program in a real X server: what arrives there is what was asked for, and nothing arrives anywhere else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from Xlib import XK, X
+from Xlib.display import Display
+
+from envs.action import Action
+from envs.check import check_world
+from envs.desktop.game import Game, read_game
+from envs.desktop.keysyms import refused
+from envs.desktop.processes import marked
+from envs.desktop.server import Xvfb, authorized
+from envs.desktop.world import DesktopWorld, GameError
+from envs.errors import UserError
+
+pytestmark = pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed (apt-get install xvfb)")
+
+PROGRAM = Path(__file__).with_name("x11_game.py")
+SIZE = (160, 120)
+W = Action(keys=frozenset({"KeyW"}))
+NOTHING = Action()
+
+
+def tiny(*arguments: str | Path, **changes: object) -> Game:
+    given = {
+        "command": (sys.executable, str(PROGRAM), *map(str, arguments)),
+        "keys": {key: key for key in ("KeyW", "KeyA", "KeyS", "KeyD", "AltLeft", "F4")},
+        "size": SIZE,
+        "ready": "ready to play",
+        "reset": "keep",
+        "degrees_per_count": 0.2,
+        "wheel": True,
+    }
+    return Game.model_validate(given | changes)
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Path:
+    return tmp_path / "events.txt"
+
+
+@pytest.fixture
+def world(events: Path) -> Iterator[DesktopWorld]:
+    made = DesktopWorld(tiny("--events", events))
+    made.reset(seed=0)
+    yield made
+    made.close()
+
+
+def heard(events: Path, kind: str = "") -> list[str]:
+    """What arrived in the game's window, `kind` of it alone where one is named."""
+    lines = events.read_text().splitlines() if events.exists() else []
+    return [line for line in lines if line.startswith(kind)]
+
+
+def hold(world: DesktopWorld, key: str, ticks: int = 100) -> None:
+    """Hold a key and move the mouse: a game is found gone where something is to be sent to it."""
+    for tick in range(ticks):
+        world.step(Action(keys=frozenset({key}), look=(1.0 * (-1) ** tick, 0.0)))
+
+
+def eventually(true: object, seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not true():  # type: ignore[operator]
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_it_keeps_the_contract() -> None:
+    assert check_world(lambda: DesktopWorld(tiny()), episodes=1, ticks=10) == []
+
+
+def test_keys_buttons_wheel_and_mouse_arrive(world: DesktopWorld, events: Path) -> None:
+    before = world.pixels()
+    world.step(Action(keys=frozenset({"KeyW"}), buttons=frozenset({"left"}), wheel=2.0))
+    for _ in range(4):
+        observation, *_ = world.step(Action(keys=frozenset({"KeyW"}), buttons=frozenset({"left"})))
+    assert world.held == ({"KeyW"}, {"left"})
+    red, yellow = observation["pixels"][4:12, 6:14], observation["pixels"][-12:-4, 22:30]
+    assert (red == (255, 0, 0)).all(), "the picture shows the key"
+    assert (yellow == (255, 255, 0)).all(), "the picture shows the button"
+    for _ in range(4):
+        world.step(NOTHING)
+    assert world.held == (frozenset(), frozenset())
+    assert [line for line in heard(events) if "button4" not in line and "view" not in line] == [
+        "press w",
+        "press button1",
+        "release w",
+        "release button1",
+    ]
+    assert heard(events).count("press button4") == 2
+    for _ in range(20):
+        observation, *_ = world.step(Action(look=(1.03, 0.5)))
+    assert eventually(lambda: heard(events, "view")[-1].split()[1:3] == ["40.600", "10.000"]), heard(events, "view")[-1]
+    assert not np.array_equal(before, observation["pixels"])
+
+
+def test_a_tap_of_one_tick_is_held_for_two_frames_of_the_game(events: Path) -> None:
+    world = DesktopWorld(tiny("--events", events, tick_hz=50.0, hold=0.2))
+    try:
+        world.reset(seed=0)
+        world.step(W)
+        start = time.monotonic()
+        while world.held[0]:
+            world.step(NOTHING)
+        assert time.monotonic() - start > 0.15
+    finally:
+        world.close()
+    assert heard(events) == ["press w", "release w"]
+
+
+def test_what_would_close_or_switch_windows_is_refused(world: DesktopWorld, events: Path) -> None:
+    for keys in ({"AltLeft", "F4"}, {"AltLeft", "Tab"}, {"ControlLeft", "AltLeft", "KeyA"}, {"ControlRight", "F4"}):
+        assert refused(keys)
+    assert not refused({"ControlLeft", "KeyW"})
+    assert refused({"ControlLeft", "KeyW"}, outside=True), "it closes tabs"
+    assert not refused({"AltLeft", "KeyW"})
+    deadly = Action(keys=frozenset({"AltLeft", "F4"}))
+    assert not world.action_space.contains(deadly)
+    with pytest.raises(ValueError, match="not in"):
+        world.step(deadly)
+    for _ in range(300):
+        assert world.action_space.contains(world.action_space.sample())
+    # A key that still lingers from the tick before must not make one either.
+    world.step(Action(keys=frozenset({"AltLeft"})))
+    world.step(Action(keys=frozenset({"F4"})))
+    assert heard(events) == ["press Alt_L", "release Alt_L", "press F4"]
+
+
+def test_nothing_is_sent_while_another_window_has_the_focus(world: DesktopWorld, events: Path) -> None:
+    other = world.screen.display
+    decoy = other.screen().root.create_window(
+        20, 20, 40, 40, 0, X.CopyFromParent, X.InputOnly, X.CopyFromParent,
+        event_mask=X.KeyPressMask | X.KeyReleaseMask | X.ButtonPressMask | X.ButtonReleaseMask,
+    )  # fmt: skip
+    with authorized(world.folder / "Xauthority"):
+        thief = Display(world.screen.name)
+    mine = thief.create_resource_object("window", decoy.id)
+    mine.change_attributes(event_mask=X.KeyPressMask | X.KeyReleaseMask)
+    decoy.map()
+    other.sync()
+    rng = np.random.default_rng(0)
+    blocked = 0
+    for _ in range(60):
+        if rng.random() < 0.3:
+            mine.set_input_focus(X.RevertToParent, X.CurrentTime)
+            thief.sync()
+        *_, info = world.step(world.action_space.sample())
+        blocked += "blocked" in info
+        if "focus" in info.get("blocked", ""):
+            assert world.held == (frozenset(), frozenset())
+    assert blocked > 5
+    got = [thief.next_event() for _ in range(thief.pending_events())]
+    assert [event for event in got if event.type != X.MappingNotify] == [], "the decoy heard something"
+    *_, info = world.step(W)
+    thief.close()
+    assert "press" in "".join(heard(events))
+
+
+def test_a_moved_window_is_found_again(world: DesktopWorld) -> None:
+    world.step(W)
+    window = world.screen.find(None, None)
+    assert window is not None
+    window.configure(x=12, y=9)
+    world.screen.display.sync()
+    *_, info = world.step(Action(keys=frozenset({"KeyA"})))
+    assert "expected (0, 0, 160, 120)" in info["blocked"]
+    assert world.held == (frozenset(), frozenset())
+    *_, info = world.step(Action(keys=frozenset({"KeyA"})))
+    assert "blocked" not in info
+    assert world.held[0] == {"KeyA"}
+
+
+def test_a_game_that_crashes_says_why_and_comes_back() -> None:
+    world = DesktopWorld(tiny("--crash-on", "d"))
+    try:
+        world.reset(seed=0)
+        with pytest.raises(GameError, match=r"ended with status 1; it said last: .*has had enough"):
+            hold(world, "KeyD")
+        with pytest.raises(gymnasium.error.ResetNeeded):
+            world.step(NOTHING)
+        world.reset(seed=0)
+        world.step(W)
+    finally:
+        world.close()
+
+
+def test_an_x_server_that_ends_is_told_and_started_anew(world: DesktopWorld) -> None:
+    number = world.screen.name
+    folder = world.folder
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        words = path.read_bytes().split(b"\0")
+        if words[0].endswith(b"Xvfb") and str(folder / "Xauthority").encode() in words:
+            os.kill(int(path.parent.name), signal.SIGKILL)
+    with pytest.raises(GameError, match="X server ended"):
+        hold(world, "KeyW")
+    world.reset(seed=0)
+    world.step(W)
+    assert number.startswith(":")
+
+
+def test_a_window_that_never_comes_is_told_with_what_was_seen() -> None:
+    for game, said in (
+        (tiny("--windowless", timeout=4.0), "no window; there are: none; it said last: starting"),
+        (
+            tiny("--title", "another", timeout=4.0, title="the game"),
+            "no window with title 'the game'; there are: another",
+        ),
+        (tiny(timeout=4.0, ready="never"), "not what `ready` waits for"),
+    ):
+        world = DesktopWorld(game)
+        with pytest.raises(GameError, match=said):
+            world.reset(seed=0)
+        world.close()
+
+
+def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = DesktopWorld(tiny().model_copy(update={"command": ("no-such-game",)}))
+    with pytest.raises(GameError, match="no-such-game is not installed"):
+        world.reset(seed=0)
+    world.close()
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UserError, match="apt-get install xvfb"):
+        DesktopWorld(tiny()).reset(seed=0)
+
+
+def test_a_real_desktop_needs_permission(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="--allow-real-desktop"):
+        DesktopWorld(tiny(), display=":0")
+    with pytest.raises(UserError, match="--allow-real-desktop"):
+        DesktopWorld(tiny().model_copy(update={"command": (), "title": "x"}))
+    monkeypatch.delenv("DISPLAY", raising=False)
+    with pytest.raises(UserError, match="no X display"):
+        DesktopWorld(tiny(), allow_real_desktop=True)
+    with pytest.raises(UserError, match="F9 belongs to the person"):
+        DesktopWorld(tiny(keys=["F9"]), display=":0", allow_real_desktop=True)
+
+
+def test_degrees_are_measured_and_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    game = tiny("--degrees-per-count", "-0.37", degrees_per_count=None)
+    world = DesktopWorld(game)
+    try:
+        world.reset(seed=0)
+        assert world.degrees_per_count == pytest.approx((-0.37, -0.37), rel=0.02)
+        before = world.pixels()
+        for _ in range(30):
+            world.step(Action(look=(12.0, 0.0)))
+        for _ in range(10):
+            observation, *_ = world.step(NOTHING)
+        assert np.abs(observation["pixels"].astype(int) - before).mean() < 25, "thirty turns of 12 degrees go around"
+    finally:
+        world.close()
+    again = DesktopWorld(game)
+    try:
+        start = time.monotonic()
+        again.reset(seed=0)
+        assert again.degrees_per_count == pytest.approx(world.degrees_per_count, rel=1e-4)
+        assert time.monotonic() - start < 30
+    finally:
+        again.close()
+
+
+class Outside:
+    """A display that is not ours, as a person's is to the agent, with a game on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.server = Xvfb((320, 240), folder)
+        self.environment = {**os.environ, "DISPLAY": self.server.name, "XAUTHORITY": str(self.server.authority)}
+        self.game = subprocess.Popen(
+            [sys.executable, str(PROGRAM), "--events", str(folder / "events.txt")], env=self.environment,
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        with authorized(self.server.authority):
+            self.display = Display(self.server.name)
+
+    def down(self) -> bool:
+        buttons = self.display.screen().root.query_pointer().mask & (X.Button1Mask | X.Button2Mask | X.Button3Mask)
+        return any(self.display.query_keymap()) or bool(buttons)
+
+    def focus(self) -> None:
+        assert eventually(lambda: len(self.display.screen().root.query_tree().children) == 1)
+        self.display.screen().root.query_tree().children[0].set_input_focus(X.RevertToParent, X.CurrentTime)
+        self.display.sync()
+
+    def press(self, key: str) -> None:
+        from Xlib.ext import xtest
+
+        code = self.display.keysym_to_keycode(XK.string_to_keysym(key))
+        xtest.fake_input(self.display, X.KeyPress, code)
+        xtest.fake_input(self.display, X.KeyRelease, code)
+        self.display.sync()
+
+    def close(self) -> None:
+        self.display.close()
+        self.game.kill()
+        self.game.wait()
+        self.server.close()
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside]:
+    made = Outside(tmp_path)
+    monkeypatch.setenv("DISPLAY", made.server.name)
+    monkeypatch.setenv("XAUTHORITY", str(made.server.authority))
+    yield made
+    made.close()
+
+
+ATTACHED = {"command": (), "title": "tiny", "ready": 0.2, "reset": "keep", "size": SIZE}
+
+
+def test_a_window_on_an_allowed_display_is_played_paused_and_stopped(outside: Outside) -> None:
+    world = DesktopWorld(tiny(**ATTACHED), allow_real_desktop=True)
+    try:
+        observation, _ = world.reset(seed=0)
+        assert observation["pixels"].shape == (120, 160, 3)
+        *_, info = world.step(W)
+        assert "focus" in info["blocked"], "on a display that is not ours nobody's focus is taken"
+        outside.focus()
+        world.step(W)
+        *_, info = world.step(Action(keys=frozenset({"KeyW"}), look=(2.0, 0.0)))
+        assert "blocked" not in info
+        assert outside.down()
+        outside.press("F9")
+        *_, info = world.step(W)
+        assert "paused" in info["blocked"]
+        assert not outside.down()
+        outside.press("F9")
+        *_, info = world.step(W)
+        assert "blocked" not in info
+        assert outside.down()
+        outside.press("F10")
+        with pytest.raises(KeyboardInterrupt):
+            world.step(W)
+        assert not outside.down()
+        outside.game.kill()
+        with pytest.raises(GameError, match="closed"):
+            hold(world, "KeyW")
+    finally:
+        world.close()
+    assert outside.game.wait() is not None
+
+
+PLAYER = """
+import os, sys, time
+sys.path.insert(0, os.environ["ROOT"])
+from envs.action import Action
+from envs.desktop.game import Game
+from envs.desktop.world import DesktopWorld
+game = Game.model_validate_json(sys.argv[1])
+world = DesktopWorld(game, allow_real_desktop=not game.command)
+world.reset(seed=0)
+if os.fork() == 0:  # as data loaders do: a child that has copies of all our descriptors
+    time.sleep(20)
+    os._exit(0)
+world.step(Action(keys=frozenset({"KeyW", "KeyA"}), buttons=frozenset({"left"})))
+print(world.held, world.screen.name, world._stage._mark, world.folder, flush=True)
+while True:
+    world.step(Action(keys=frozenset({"KeyW", "KeyA"}), buttons=frozenset({"left"})))
+"""
+
+
+def player(game: Game) -> tuple[subprocess.Popen[str], list[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PLAYER, game.model_dump_json()], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "ROOT": str(Path(__file__).parents[1])}, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    return process, process.stdout.readline().split()
+
+
+def test_the_watchdog_lets_go_when_the_agent_is_killed(outside: Outside) -> None:
+    outside.focus()
+    process, words = player(tiny(**ATTACHED))
+    try:
+        assert "'KeyW'" in " ".join(words)
+        assert outside.down()
+        process.kill()
+        start = time.monotonic()
+        assert eventually(lambda: not outside.down())
+        assert time.monotonic() - start < 0.25
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert outside.game.poll() is None, "a game that is not ours goes on"
+
+
+def test_nothing_is_left_of_a_killed_run_and_the_next_one_starts() -> None:
+    process, words = player(tiny())
+    display, mark, folder = words[-3:]
+    assert len(marked(mark)) >= 1
+    process.kill()
+    assert eventually(lambda: not marked(mark))
+    assert eventually(lambda: not Path(folder).exists())
+    assert eventually(lambda: not Path(f"/tmp/.X11-unix/X{display[1:]}").exists())
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    world = DesktopWorld(tiny())
+    world.reset(seed=0)
+    world.step(W)
+    world.close()
+
+
+def test_only_who_has_the_cookie_may_look(world: DesktopWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XAUTHORITY", "/dev/null")
+    with pytest.raises(Exception, match=r"(?i)authori|display"):
+        Display(world.screen.name)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("keys: [KeyW]", "expected a command, or the title or process"),
+        ("command: x\nkeys: [W]", "unknown key 'W'"),
+        ("command: x\nkeys: [left]", "'left' is a mouse button"),
+        ("command: x", "keys: is missing"),
+        ("command: x\nkeys: [KeyW]\nspeed: 3", "speed: unknown key"),
+        ("title: x\nkeys: [KeyW]", "can't be restarted"),
+        ("command: x\nkeys: [KeyW]\nreset: [Jump]", "unknown key 'Jump'"),
+        ("command: x\nkeys: [KeyW]\nsize: [4, 4]", "at least 16 x 16"),
+        ("command: x\nkeys: [KeyW]\ndegrees_per_count: 0", "not 0"),
+        ("{", "not YAML"),
+    ],
+)
+def test_mistakes_in_a_file_are_told_with_their_place(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "game.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=said):
+        read_game(str(path))
+
+
+def test_a_file_and_a_command_make_a_game(tmp_path: Path) -> None:
+    path = tmp_path / "game.yaml"
+    path.write_text("command: my-game --level 'a b'\nkeys: {KeyW: ArrowUp}\nmouse: free\nreset: [Escape, 0.5, Enter]\n")
+    game = read_game(str(path))
+    assert game.command == ("my-game", "--level", "a b")
+    assert game.keys == {"KeyW": "ArrowUp"}
+    assert game.reset == ("Escape", 0.5, "Enter")
+    space = DesktopWorld(game).action_space
+    assert space.pointer
+    assert space.max_look == 0.0
+    assert read_game("my-game --fast").command == ("my-game", "--fast")
+    assert DesktopWorld("my-game", resolution="100x80").observation_space["pixels"].shape == (80, 100, 3)
+    with pytest.raises(UserError, match="WIDTHxHEIGHT"):
+        DesktopWorld("my-game", resolution="big")
