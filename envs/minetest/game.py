@@ -92,12 +92,16 @@ def prepare(folder: Path, size: tuple[int, int]) -> None:
     _write(folder / "client.conf", {**_CLIENT, **window})
 
 
-def command(executable: str, folder: Path) -> list[str]:
-    """What starts server and client, on a port that is free."""
-    (folder / "server.log").unlink(missing_ok=True)
+def free_port() -> int:
+    """A UDP port of 127.0.0.1 that nobody has."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return int(free.getsockname()[1])
+
+
+def command(executable: str, folder: Path, port: int) -> list[str]:
+    """What starts server and client."""
+    (folder / "server.log").unlink(missing_ok=True)
     return ["bash", "-c", _RUN, executable, str(folder), str(port), PLAYER]
 
 

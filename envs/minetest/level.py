@@ -151,15 +151,15 @@ def generate(
     site = int(rng.choice(list(sites if sites is not None else range(len(SITES))))) if natural else None
     least = max(n_things[0], len(things))
     count = int(rng.integers(least, max(least, n_things[1]) + 1))
-    wanted = list(things)
-    small = [kind for kind in KINDS if kind != "house"]  # a house fills half of an arena
-    while len(wanted) < count:
-        other = (str(rng.choice(small)), str(rng.choice(list(COLOURS))))
-        if other not in wanted:
-            wanted.append(other)
+    # a house would fill half of an arena
+    others = [
+        (kind, colour) for kind in KINDS for colour in COLOURS if kind != "house" and (kind, colour) not in things
+    ]
+    rng.shuffle(others)
+    wanted = [*things, *others[: count - len(things)]]
     size = NATURAL_HALF if natural else int(rng.integers(half[0], half[1] + 1))
     if any(kind == "house" for kind, _ in wanted):
-        size = max(size, min(9, WIDEST))
+        size = max(size, 9)
     for larger in range(4):
         level = _placed(rng, wanted, size if natural else min(size + larger, WIDEST), theme, site, tuple(items))
         if level is not None:
@@ -189,7 +189,8 @@ def _placed(
     order = [next(t for t in placed if (t.kind, t.colour) == pair) for pair in dict.fromkeys(wanted)]
     things = (*order, *(t for t in placed if t not in order))
     for _ in range(60):
-        x, z = rng.uniform(-span + 1, span - 1, 2).round(2).tolist()
+        # on a slope the middle of a node is a place where one stands on that node alone
+        x, z = rng.uniform(-span + 1, span - 1, 2).round(2 if site is None else 0).tolist()
         if all(abs(x - t.x) > t.half[0] + 1.2 or abs(z - t.z) > t.half[1] + 1.2 for t in things):
             return Level(half, theme, things, (x, z, float(rng.integers(360))), site, items)
     return None

@@ -33,8 +33,8 @@ class MinetestState:
     whatever distance; `aimed_distance`: from the eyes to what the crosshair is on, inf for the sky; `aimed_top`:
     whether it is on the upper side. `bag`: items by name, such as "ludens:block_red". `dug`: things that were dug, in
     order. `placed`: blocks that were placed. `opened`: things whose door or lid is open. `base`: the ground's y under
-    each thing. `ground`: int16 (2 half + 3, 2 half + 3), y of the ground one can stand on by [x + half + 1,
-    z + half + 1] when the episode began, BLOCKED elsewhere. `hp`: health.
+    each thing. `ground`: int16 (2 half + 3, 2 half + 3), y of what one can stand on by [x + half + 1, z + half + 1]
+    when the episode began, the tops of things among it; BLOCKED elsewhere. `hp`: health.
     """
 
     level: Level

@@ -19,7 +19,8 @@ from PIL import Image
 from envs.action import Action
 from envs.desktop.game import Game
 from envs.desktop.screen import Frame
-from envs.desktop.world import DesktopWorld, GameError
+from envs.desktop.stage import GameError
+from envs.desktop.world import DesktopWorld
 from envs.errors import UserError
 from envs.minetest import game
 from envs.minetest.level import Level, generate
@@ -38,8 +39,10 @@ _SILENCE = 5.0  # seconds without a word of the server after which it is taken f
 _LANDING = 3.0  # seconds in which the player comes to stand at a level's start; then it is told anew
 _TRIES = 4
 _STILL = 0.12  # seconds without a change of the picture after which a level is taken as drawn
-_SETTLE = (0.15, 1.5)  # seconds that a level is given to be drawn: at least, at most
-_SETTLE_FAR = 0.6  # at least, where another place has to come from the server
+_SETTLE = 0.2  # seconds that a level is given to be drawn, at least
+_SETTLE_FAR = 0.6  # where another place has to come from the server
+_UNSEEN = 4.0  # seconds after which a level is taken as drawn though there is no ground in the picture
+_LONGEST = 6.0  # seconds after which it is, though the picture still changes
 
 
 class MinetestChat:
@@ -96,6 +99,7 @@ class Minetest(DesktopWorld):
             {"pixels": gymnasium.spaces.Box(0, 255, (self._size[1], self._size[0], 3), np.uint8)}
         )
         self.chat = MinetestChat(self)
+        self.port = 0  # of the server, on 127.0.0.1
         self._state = state
         self._level: Level | None = None
         self._base: tuple[int, ...] = ()
@@ -112,12 +116,13 @@ class Minetest(DesktopWorld):
         executable = find()
         if executable is None:
             raise UserError(f"Minetest is not installed: {MEND}")
-        self._end()  # what is left of the last one must not write into the new world
+        self._stage.end()  # what is left of the last one must not write into the new world
         game.prepare(self.folder, self.game.size)
         self._told, self._site, self._choice = 0, -1, False
         self._heard = -1.0, time.monotonic()
         self.chat = MinetestChat(self)
-        return game.command(executable, self.folder)
+        self.port = game.free_port()
+        return game.command(executable, self.folder, self.port)
 
     def environment(self) -> dict[str, str]:
         return {"MINETEST_USER_PATH": str(self.folder / "user")}
@@ -146,7 +151,7 @@ class Minetest(DesktopWorld):
         self._ground.flags.writeable = False
         self._base = tuple(int(y) for y in ground["base"] or ())
         self._level = level
-        self._settle(_SETTLE_FAR if level.site != self._site else _SETTLE[0])
+        self._settle(_SETTLE_FAR if level.site != self._site else _SETTLE)
         self._site = level.site
 
     def state(self) -> MinetestState | None:
@@ -155,7 +160,7 @@ class Minetest(DesktopWorld):
         if truth["step"] != step:
             self._heard = truth["step"], time.monotonic()
         elif time.monotonic() - since > _SILENCE:
-            raise GameError(f"minetest: the server has not answered for {_SILENCE:g} s{self._tail()}")
+            raise GameError(f"minetest: the server has not answered for {_SILENCE:g} s{self._stage.tail()}")
         return self._read(truth) if self._state else None
 
     def pixels(self) -> Frame:
@@ -190,7 +195,7 @@ class Minetest(DesktopWorld):
         """
         if kind not in ("teleport", "give", "time", "say", "level"):
             raise ValueError(f"minetest: unknown command {kind!r}; known: give, level, say, teleport, time")
-        if self._process is None:
+        if self._window is None:
             raise gymnasium.error.ResetNeeded("minetest: not started; call reset() first")
         self._told += 1
         path = self.folder / "world" / "command.json"
@@ -198,10 +203,9 @@ class Minetest(DesktopWorld):
         os.replace(path.with_suffix(".new"), path)
         deadline = time.monotonic() + _ANSWER
         while self.truth().get("seq", 0) < self._told:
-            if not self._alive():
-                raise GameError(self._ended())
+            self._check_alive()
             if time.monotonic() > deadline:
-                raise GameError(f"minetest: {kind!r} was not done in {_ANSWER:g} s{self._tail()}")
+                raise GameError(f"minetest: {kind!r} was not done in {_ANSWER:g} s{self._stage.tail()}")
             time.sleep(0.01)
 
     def _arrive(self, level: Level) -> dict[str, Any]:
@@ -220,18 +224,18 @@ class Minetest(DesktopWorld):
                 if max(abs(x - start_x), abs(z - start_z), abs(y - ground["start"]), turned / 10.0) < 0.05:
                     return ground
                 time.sleep(0.01)
-        raise GameError(f"minetest: the client did not go where it was put{self._tail()}")
+        raise GameError(f"minetest: the client did not go where it was put{self._stage.tail()}")
 
     def _settle(self, least: float) -> None:
-        """Wait until the level is drawn: until the picture stays the same."""
+        """Wait until the level is drawn: until there is ground to be seen, and the picture stays the same."""
         began = changed = time.monotonic()
         before = self.pixels()
-        while (now := time.monotonic()) - began < least + _SETTLE[1]:
+        while (now := time.monotonic()) - began < _LONGEST:
             time.sleep(0.02)
             frame = self.pixels()
             if not np.array_equal(frame, before):
                 before, changed = frame, now
-            elif now - began > least and now - changed > _STILL:
+            elif now - began > least and now - changed > _STILL and (_grounded(frame) or now - began > _UNSEEN):
                 return
 
     def _read(self, truth: dict[str, Any]) -> MinetestState:
@@ -258,6 +262,12 @@ class Minetest(DesktopWorld):
             ground=self._ground,
             hp=int(truth["hp"]),
         )
+
+
+def _grounded(frame: Frame) -> bool:
+    """Whether the lower part of a frame, beside the hand, shows ground; in a sky each row is of one colour."""
+    rows = frame[2 * frame.shape[0] // 3 :, : frame.shape[1] // 2]
+    return bool((rows != rows[:, :1]).any(axis=(1, 2)).mean() > 0.8)
 
 
 def _placed(event: dict[str, Any]) -> Placed:
