@@ -3,7 +3,7 @@
     python benchmarks/ablations.py --run runs/small --frames 12000 --episodes 120
 
 RUN is a folder of `agent train small`, whose stages and recordings are still there. The rows that are trained all start
-from the same checkpoint, by default the one before the first corrections, and see as many frames, in the same order of
+from the same checkpoint, by default the one before the last corrections, and see as many frames, in the same order of
 levels; the others play the shipped model. Prints a Markdown table; goes on where it was stopped.
 """
 
@@ -24,10 +24,11 @@ from training.small import Mode, Progress, SmallRecipe, run_stage
 SUITES = ("doom-basic", "doom-rooms", "doom-compounds")
 # What a row is trained with: the stage, which brings corrections or not, and what its mix has in another way.
 TRAINED: dict[str, tuple[Mode, dict[str, float]]] = {
-    "all of it": ("polishing", {}),
+    "all of it": ("finishing", {}),
     "without corrections": ("talking", {}),
-    "repeated actions weigh 0.9^(k-1)": ("polishing", {"gamma": 0.9}),
-    "without steps made of other goals": ("polishing", {"steps": 0.0}),
+    "changes no more often than they come": ("finishing", {"turns": 0.0}),
+    "repeated actions weigh 0.9^(k-1)": ("finishing", {"gamma": 0.9}),
+    "without steps made of other goals": ("finishing", {"steps": 0.0}),
 }
 GUIDANCE = (0.0, 0.5, 1.0)
 
@@ -56,7 +57,7 @@ def _tell(row: str, news: Progress) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--start", type=Path, help="the checkpoint to start from; RUN/talking")
+    parser.add_argument("--start", type=Path, help="the checkpoint to start from; RUN/polishing")
     parser.add_argument("--frames", type=int, default=12000)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--episodes", type=int, default=120)
@@ -75,7 +76,7 @@ def main() -> None:
 
     print(f"Success in %, 95 % Wilson interval, n = {args.episodes} a suite, task seed {args.seed}.\n")
     print("| | " + " | ".join(SUITES) + " |\n" + "|---" * (len(SUITES) + 1) + "|")
-    start = args.start or args.run / "talking"
+    start = args.start or args.run / "polishing"
     show("before", partial(load_small, start))
     for row in TRAINED:
         show(row, partial(load_small, train(args.run, start, row, args.frames, args.rate)))

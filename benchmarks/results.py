@@ -37,10 +37,10 @@ SUITES = {
     "doom-ask": False,
     "doom-vault": False,
 }
-# In this order: what tells most comes first, what takes long or tells less last.
+# In this order: what tells most comes first, then budgets of thoughts, and last what takes long or tells less.
 ORDER = (
     "doom-basic", "doom-rooms", "doom-compounds", "doom-pairs", "doom-phrasings", "doom-themes", "doom-answers",
-    "doom-judge", "doom-missing", "doom-ask", "doom-proposals", "doom-pictures", "doom-which", "doom-room",
+    "doom-judge", "doom-missing", "doom-ask", "doom-proposals", "thoughts", "doom-pictures", "doom-which", "doom-room",
     "doom-relations", "doom-synonyms", "doom-layouts", "doom-vault",
 )  # fmt: skip
 ROLES = {"doom-answers": 1000, "doom-proposals": 500, "doom-judge": 1000}  # episodes or frames of each
@@ -61,8 +61,8 @@ def play(policy: str, episodes: int, seed: int) -> dict[str, Any]:
     for suite in THOUGHTFUL:
         for budget in BUDGETS[:-1]:
             key = f"{suite}, think {budget}"
-            wanted[key] = ["--suite", suite, "--think", budget, "--episodes", str(episodes // 2), "--policy-only"]
-    for name in sorted(wanted, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER)):
+            wanted[key] = ["--suite", suite, "--think", budget, "--episodes", str(episodes // 4), "--policy-only"]
+    for name in sorted(wanted, key=lambda name: ORDER.index(name if name in ORDER else "thoughts")):
         if name in found:
             continue
         command = [sys.executable, "-m", "agent", "eval", "--policy", policy, "--seed", str(seed), "--json", "-"]

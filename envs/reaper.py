@@ -39,26 +39,31 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def guarded(executable: str | os.PathLike[str], ending: Literal["KILL", "TERM"] = "KILL") -> str:
+def guarded(
+    executable: str | os.PathLike[str], ending: Literal["KILL", "TERM"] = "KILL", *, by_child: bool = False
+) -> str:
     """A path that runs `executable` (any program, same arguments) so that it is SIGKILLed when this process ends.
 
     `ending`: TERM for a program that ends at that signal and has something to clean up.
 
     Give it to whoever starts the program (`DoomGame.set_vizdoom_path`, `subprocess`). The kernel watches the thread
-    that starts it, so that thread has to stay alive as long as the program. Returns `executable` unchanged where
-    the system has no `setpriv` (util-linux).
+    that starts it, so that thread has to stay alive as long as the program. `by_child`: a child of this process starts
+    the program (playwright's driver does); it is then killed when that child ends. Returns `executable` unchanged
+    where the system has no `setpriv` (util-linux).
     """
     setpriv = shutil.which("setpriv")
     if setpriv is None or not hasattr(os, "memfd_create"):
         return os.fspath(executable)
-    return _guard_script(os.getpid(), setpriv, os.fspath(executable), ending)
+    return _guard_script(os.getpid(), setpriv, os.fspath(executable), ending, by_child)
 
 
 @functools.cache
-def _guard_script(pid: int, setpriv: str, executable: str, ending: str) -> str:
+def _guard_script(pid: int, setpriv: str, executable: str, ending: str, by_child: bool) -> str:
     # The inner shell looks at its parent after the death signal is set: a parent that dies earlier is seen there,
     # one that dies later brings the signal. The script lives in memory, so that it leaves no file either.
     inner = f'[ "$PPID" = {pid} ] && exec "$0" "$@"'
+    if by_child:  # field 4 of stat is the parent of the parent, who has to be us
+        inner = f'read -r _ _ _ above _ < "/proc/$PPID/stat" && [ "$above" = {pid} ] && exec "$0" "$@"'
     script = (
         "#!/bin/sh\n"
         f"exec {shlex.quote(setpriv)} --pdeathsig {ending} -- "

@@ -18,6 +18,7 @@ from envs.doom.things import ACTORS
 from envs.errors import UserError
 from tasks import verify
 from tasks.build import level_for
+from tasks.javascript import JavaScript
 from tasks.language import read, read_thing
 from tasks.suites import EVALUATION_SEEDS
 from tasks.task import Task, VerifierSpec
@@ -28,7 +29,8 @@ class TasksFileError(UserError, ValueError):
 
 
 _THINGS = ("targets", "avoid", "allowed")  # arguments that name things
-_REWARD = "reward"  # the verifier of worlds that know nothing else about success
+# The verifiers of worlds that know nothing else about success, by the beginning of their names.
+_ELSEWHERE = {"gymnasium:": ("reward", "a Gymnasium environment"), "browser:": ("javascript", "a page")}
 _GENERATOR = frozenset(inspect.signature(generate).parameters) - {"seed"}
 
 
@@ -154,19 +156,20 @@ class _Maker:
 
     def _elsewhere(self, task_id: str, text: str, seed: int) -> Task:
         """A task in another world: its options go to the world's `reset`; without a verifier nobody judges it."""
-        entry, spec = self.entry, None
+        entry, spec, options = self.entry, None, self.entry.options
         if entry.verifier is not None:
             spec = VerifierSpec(entry.verifier.name, entry.verifier.args)
-            if spec.name != _REWARD and entry.world.startswith("gymnasium:"):
-                raise self._wrong(
-                    ".verifier.name", f"a Gymnasium environment knows {_REWARD!r} alone, not {spec.name!r}"
-                )
+            for prefix, (name, what) in _ELSEWHERE.items():
+                if spec.name != name and entry.world.startswith(prefix):
+                    raise self._wrong(".verifier.name", f"{what} knows {name!r} alone, not {spec.name!r}")
             try:
-                verify.make(spec)
+                verifier = verify.make(spec)
             except ValueError as error:
                 raise self._wrong(".verifier", str(error)) from error
+            if isinstance(verifier, JavaScript):  # the world evaluates what the verifier asks for
+                options = {**options, "javascript": verifier.expressions}
         verb = entry.verb or (spec.name if spec else "")
-        return Task(task_id, text, entry.world, seed, entry.options, entry.time_limit, spec, verb)
+        return Task(task_id, text, entry.world, seed, options, entry.time_limit, spec, verb)
 
     def _made(self, rng: np.random.Generator, text: str, level_seed: int) -> tuple[Level, VerifierSpec, str]:
         entry, world = self.entry, self.world
@@ -228,8 +231,10 @@ class _Maker:
         if verifier.name not in verify.FAMILIES:
             known = ", ".join(sorted(verify.FAMILIES))
             raise self._wrong(".verifier.name", f"unknown {verifier.name!r}; known: {known}")
-        if verifier.name == _REWARD:
-            raise self._wrong(".verifier.name", f"{_REWARD!r} is for worlds that give a reward, which doom does not")
+        if verifier.name == "reward":
+            raise self._wrong(".verifier.name", "'reward' is for worlds that give a reward, which doom does not")
+        if verifier.name == "javascript":
+            raise self._wrong(".verifier.name", "'javascript' is for pages in a browser, which doom is not")
         names = [n for key in _THINGS for n in verifier.args.get(key, []) if isinstance(n, str)]
         pairs = []
         for name in names:

@@ -38,6 +38,7 @@ _EXIT_WIDTH = 1.5  # degrees under which an exit can be told from the wall
 _FAR = 600.0  # map units: exits farther down the wall can't be told from it
 _FAR_END = 130.0
 _BESIDE = -8.0  # degrees from ahead at which an exit is on the left, on the way down a long room
+_BEFORE = 160.0  # map units from a door's middle within which one stands before it
 _VIEW = tuple(range(-40, 41, 8))  # directions in view, degrees
 
 Mode = Literal["look", "room", "door", "far", "walk", "second"]
@@ -237,6 +238,9 @@ class Search:
 
     def _go_on(self, state: DoomState, seen: list[Exit]) -> Move:
         """To the next exit clockwise, or down a long room before an exit that is farther round."""
+        if self._exit is not None and self._missed(state, self._exit):
+            # whoever turned past it can't know where it is now, but only go on turning
+            self._exit, self._turned = None, 0.0
         if self._exit is None:
             last = next((e.off for e in seen if e.door == self._came), -180.0)
             next_exit = next((e for e in seen if e.door != self._came and e.off > last), None)
@@ -261,6 +265,11 @@ class Search:
         goal = behind(state, self._exit, pair[0] if pair[1] == self._room else pair[1])
         off = bearing(state, *state.level.doors[self._exit].rect.centre)
         return Move(walk_to(state, *goal, 0.0, state.objects), "door", off)
+
+    def _missed(self, state: DoomState, door: int) -> bool:
+        """Whether a door that one goes to is out of view, and not because one stands before it."""
+        x, y = state.level.doors[door].rect.centre
+        return abs(bearing(state, x, y)) >= VIEW and distance(state, x, y) > _BEFORE
 
     def _ahead(self, state: DoomState) -> Move:
         """Down a long room."""

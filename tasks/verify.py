@@ -14,6 +14,7 @@ from typing import Any
 from envs.doom.things import KINDS
 from envs.doom.world import DoomObject, DoomState
 from tasks import worlds
+from tasks.javascript import JavaScript
 from tasks.reward import Reward
 from tasks.task import VerifierSpec
 from tasks.verdict import Verdict, Verifier
@@ -339,6 +340,7 @@ FAMILIES: dict[str, Callable[..., Verifier]] = {
     "open": Open,
     "sequence": Steps,
     "reward": Reward,
+    "javascript": JavaScript,
 }
 
 

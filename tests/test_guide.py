@@ -20,8 +20,9 @@ from envs.doom.world import DoomState, DoomWorld
 from tasks import dialogues, suites
 from tasks.guide import COLUMNS, NOWHERE, ROWS, Advice, Guide, GuidePolicy, in_picture
 from tasks.play import play_task
-from tasks.searching import Search
+from tasks.searching import Search, exits
 from tasks.task import Task
+from tasks.verify import distance
 from training.disturb import NOISE, Disturbed
 
 WORDS = set(VOCABULARY)
@@ -147,6 +148,34 @@ def test_who_turns_too_far_back_is_not_counted_below_nothing(world: DoomWorld) -
         state = replace(state, angle=(state.angle + degrees) % 360.0)
         search.watch(state)
         spell(search.advise(state).thought)
+
+
+def test_who_turned_past_an_exit_goes_on_turning(world: DoomWorld) -> None:
+    """On which side it was lies neither in the frame nor in the thought."""
+    ahead, door = next(_far_exits(world))
+    for aside in (-60.0, 60.0):
+        search = Search()
+        search.watch(ahead)
+        search.restart(door)
+        assert search.advise(ahead).off is not None
+        turned = replace(ahead, angle=(ahead.angle + aside) % 360.0)
+        search.watch(turned)
+        move = search.advise(turned)
+        assert (move.thought, move.off) == ("door", None)
+        assert sum(action.look[0] for action in codec.decode(move.tokens).actions) > 20.0
+
+
+def _far_exits(world: DoomWorld) -> Iterator[tuple[DoomState, int]]:
+    """States with a far exit ahead and none 60 degrees to either side, and the number of the exit."""
+    for task in suites.evaluation("doom-rooms").tasks(27, 40):
+        _, info = world.reset(seed=task.seed, options=task.options)
+        for angle in range(0, 360, 5):
+            state = replace(info["state"], angle=float(angle))
+            beside = [exits(replace(state, angle=(angle + aside) % 360.0)) for aside in (-60.0, 60.0)]
+            for exit_ in exits(state):
+                far = distance(state, *state.level.doors[exit_.door].rect.centre) > 200.0
+                if far and abs(exit_.off) < 5.0 and not any(beside):
+                    yield state, exit_.door
 
 
 def test_a_step_of_a_compound_is_kept_in_mind(world: DoomWorld) -> None:

@@ -71,6 +71,7 @@ def main() -> None:
     )
     window.set_wm_name(options.title)
     window.map()
+    strip = 60_000 // width  # rows: a request has at most 256 KiB
     context = window.create_gc()
     view, yaw, pitch = View(width, height), 20.0, 0.0
     middle = (width // 2, height // 2)
@@ -118,7 +119,9 @@ def main() -> None:
             picture[2:14, 4 + 16 * index : 16 + 16 * index, :3] = (0, 0, 255) if key == "w" else (255, 255, 255)
         for button in buttons:
             picture[-14:-2, 4 + 16 * button : 16 + 16 * button, :3] = (0, 255, 255)
-        window.put_image(context, 0, 0, width, height, X.ZPixmap, screen.root_depth, 0, picture.tobytes())
+        for top in range(0, height, strip):
+            part = picture[top : top + strip]
+            window.put_image(context, 0, top, width, len(part), X.ZPixmap, screen.root_depth, 0, part.tobytes())
         if log:
             log.write(f"view {yaw:.3f} {pitch:.3f} {wheel}\n") if moved != (0, 0) else None
         display.sync()

@@ -17,7 +17,7 @@ from envs.doom.things import CLASSES, COLOURS, KINDS
 from envs.doom.world import DoomState
 from tasks import expert, suites
 from tasks.guide import Advice
-from tasks.scene import pack, scene_of
+from tasks.scene import FIXTURES, pack, scene_of
 from tasks.task import VerifierSpec
 from tasks.verify import bearing
 
@@ -28,13 +28,17 @@ WORDS = 12  # the most words of a thought or a speech
 CELL = 4  # pixels in a cell of the segmentation
 
 # Segmentation classes split into what and which colour: 0 is none.
-KIND_NAMES = ("none", *KINDS)
+FIXTURE_NAMES = ("doorway", "door", "gate")
+KIND_NAMES = ("none", *KINDS, *FIXTURE_NAMES)
 COLOUR_NAMES = ("none", *COLOURS)
 KIND_OF = np.zeros(256, np.uint8)
 COLOUR_OF = np.zeros(256, np.uint8)
 for (_kind, _colour), _class in CLASSES.items():
     KIND_OF[_class] = KIND_NAMES.index(_kind)
     COLOUR_OF[_class] = COLOUR_NAMES.index(_colour) if _colour else 0
+for _class, (_kind, _) in FIXTURES.items():
+    if _kind in FIXTURE_NAMES:
+        KIND_OF[_class] = KIND_NAMES.index(_kind)
 PAIR_OF = {number: pair for pair, number in CLASSES.items()}
 
 Query = tuple[int, int, int]  # verb, class of the thing (0 for none), whether its kind alone names it

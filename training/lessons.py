@@ -7,6 +7,7 @@ for them, questions, a caption, a proposal. They lie in one row and share the fr
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,9 +46,9 @@ from agent.small.words import split
 from tasks import proposals, questions
 from tasks.guide import plain_goal
 from tasks.language import read, sentence
-from tasks.scene import unpack
+from tasks.scene import FIXTURES, Scene, unpack
 from tasks.verify import thing_name
-from training.annotate import CELL, COLOUR_OF, PAIR_OF, PANEL_CLASS, VERBS, Query
+from training.annotate import CELL, COLOUR_OF, FIXTURE_NAMES, PAIR_OF, PANEL_CLASS, VERBS, Query
 from training.corpus import Corpus
 from training.phrases import COLOURED, PICTURED, PhraseBank, mistyped
 
@@ -60,6 +61,10 @@ _LOOKS = 0.25  # of the proposals to look up or down that are taught
 _AHEAD = 4  # batches that frames are fetched ahead of
 _BEGINS = 0.5  # of the first steps of two are the first decision
 _BEFORE, _BEHIND = 4, 2  # decisions around a turn that belong to it
+_NUMBERS = [number for word, number in WORD_ID.items() if word.isdigit()]
+_BACKGROUND = [0, *FIXTURES]
+_BEFORE_WAY = 24.0  # map units from a door under which one stands in it
+_WAY_HEIGHT = 10000.0  # pixels that a door is tall from one map unit away, about
 _CUT = 8  # pixels around a thing that a picture of it shows
 _CUT_CELLS = 6  # cells that a thing has to cover for a picture of it
 
@@ -80,7 +85,7 @@ class Mix:
     proposals: float = 0.4
     own: float = 1.0  # the weight of the own goal's text
     starts: float = 0.12  # of the frames are the first of their episode: there nothing is left to copy
-    turns: float = 0.15  # of the frames are about the end of a step, or of the task: few are, and all depends on them
+    turns: float = 0.3  # of the frames are about a change of what one does: few are, and all depends on them
     reworded: float = 0.5  # of the own goals come in other words than they were recorded with
     forgotten: float = 0.5  # of the own goals come once more, without the last thought
     silent: float = 0.25  # of the own goals come without thoughts
@@ -233,7 +238,7 @@ class Lessons:
                 prompts, answers, wanted = self._frame(rng, number, int(row))
                 goals += [(len(frames), at, query) for at, query in wanted]
                 frames.append(corpus.frames[row])
-                cells.append(corpus.cells[row])
+                cells.append(with_ways(corpus.cells[row], unpack(corpus.scene[row])))
                 asked.append(prompts)
                 texts.append(answers)
         if self.mix.pictures and not self.goals_only:
@@ -415,6 +420,22 @@ def cut_out(frame: npt.NDArray[np.uint8], cells: npt.NDArray[np.bool_]) -> npt.N
     return np.asarray(cut.resize((frame.shape[1], frame.shape[0]), Image.Resampling.BILINEAR))
 
 
+def with_ways(cells: npt.NDArray[np.uint8], scene: Scene) -> npt.NDArray[np.uint8]:
+    """Cells (30, 40) in which doorways, doors and gates are painted as well, about where they are, behind things."""
+    ways = [seen for seen in scene if seen.kind in FIXTURE_NAMES and seen.distance >= _BEFORE_WAY]
+    if not ways:
+        return cells
+    painted, (height, width) = cells.copy(), cells.shape
+    for seen in sorted(ways, key=lambda seen: -seen.distance):
+        foot = seen.row * height
+        top = max(0.0, foot - _WAY_HEIGHT / CELL / seen.distance)
+        wide = max(1.0, seen.pixels / CELL**2 / max(foot - top, 1.0))
+        left = round(seen.column * width - wide / 2)
+        area = painted[int(top) : max(math.ceil(foot), int(top) + 1), max(left, 0) : max(left + round(wide), 0)]
+        area[np.isin(area, _BACKGROUND)] = seen.name_class
+    return painted
+
+
 def _two_steps(rng: np.random.Generator, goals: Sequence[Goal]) -> list[Goal] | None:
     """Two goals with different things, in a random order; the thing of one of them at least is in view."""
     chosen: list[Goal] = []
@@ -432,10 +453,13 @@ def _plain_name(thing: int) -> str:
 
 
 def _turns(corpus: Corpus) -> npt.NDArray[np.int64]:
-    """The rows in which the advice is another step than in the row before, or "done"."""
-    first, second = np.asarray(corpus.thought[:, 0]), np.asarray(corpus.thought[:, 1])
-    phase = np.where(first == WORD_ID["step"], second, np.where(first == WORD_ID["done"], 1, 0))
-    return 1 + np.flatnonzero((np.diff(phase.astype(np.int64)) != 0) & (np.diff(corpus.start) == 0))
+    """The rows in which the advice is of another kind than in the row before: another step, an exit or the thing has
+    come into view, all is done. Numbers change all the time, but where an exit is tells that there is one."""
+    thoughts = np.asarray(corpus.thought).astype(np.int64)
+    thoughts[np.isin(thoughts, _NUMBERS)] = _NUMBERS[0]
+    steps = thoughts[:, 0] == WORD_ID["step"]
+    thoughts[steps, 1] = corpus.thought[steps, 1]
+    return 1 + np.flatnonzero((np.diff(thoughts, axis=0) != 0).any(1) & (np.diff(corpus.start) == 0))
 
 
 def _near(rng: np.random.Generator, corpus: Corpus, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -1,9 +1,10 @@
-"""How `small` is made, from nothing: demonstrations, vision, grounding, cloning, talking, corrections, refining.
+"""How `small` is made, from nothing: demonstrations and stages of learning, the last of them after corrections.
 
 Vision learns to name every cell of the picture (target: the label buffer). Grounding learns to find in the picture
 what words name. Cloning adds the expert's actions for single goals. Talking adds all the rest: own goals with what was
-done and thought before, speech, questions, captions, proposals, judgement. Refining goes on with frames that the policy
-itself ran into (DAgger). Every stage starts from the last one's weights and writes a folder of its own.
+done and thought before, speech, questions, captions, proposals, judgement. Refining, polishing and finishing go on with
+frames that the policy itself ran into just before them (DAgger). Every stage starts from the last one's weights and
+writes a folder of its own.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class SmallRecipe(_Section):
     talking: StageSection
     refining: StageSection
     polishing: StageSection
+    finishing: StageSection
 
     @classmethod
     def load(cls, path: Path) -> SmallRecipe:
@@ -91,8 +93,8 @@ class SmallRecipe(_Section):
 
 
 MODES: tuple[Mode, ...] = get_args(Mode)
-SHARES = {"demonstrations": 0.75, "views": 0.25, "corrections": 0.75, "corrections-2": 0.75}  # of a batch
-ROUNDS = {"refining": "corrections", "polishing": "corrections-2"}  # of DAgger, before these stages
+ROUNDS = {"refining": "corrections", "polishing": "corrections-2", "finishing": "corrections-3"}  # of DAgger
+SHARES = {"demonstrations": 0.75, "views": 0.5} | dict.fromkeys(ROUNDS.values(), 0.75)  # of a batch
 
 
 @dataclass(frozen=True)

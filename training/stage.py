@@ -22,7 +22,7 @@ from training.annotate import COLOUR_OF, KIND_OF
 from training.corpus import Corpus
 from training.lessons import Batch, Clips, Lessons, Mix
 
-Mode = Literal["vision", "grounding", "cloning", "talking", "refining", "polishing"]
+Mode = Literal["vision", "grounding", "cloning", "talking", "refining", "polishing", "finishing"]
 GOALS_ONLY = ("vision", "grounding", "cloning")
 NAMES = (
     "silent",

@@ -9,12 +9,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from agent.cli import console
+from envs.errors import UserError
 
 app = console.verb()
 
@@ -45,6 +47,19 @@ with mujoco.Renderer(model, 32, 32) as renderer:
     assert renderer.render().any(), "the frame is black"
 print(mujoco.__version__)
 """
+_TRY_DESKTOP = """
+from pathlib import Path
+from envs.desktop.screen import Rect, Screen
+from envs.desktop.server import Xvfb
+server = Xvfb((64, 48), Path.cwd())
+try:
+    screen = Screen(server.name, server.authority)
+    assert screen.pixels(Rect(0, 0, 64, 48), (64, 48)).shape == (48, 64, 3)
+    screen.close()
+finally:
+    server.close()
+print(server.name)
+"""
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ def doctor(json: console.Json = False) -> None:
     """
     out = console.console(machine=json)
     findings: list[Finding] = []
-    for look in (_python, _packages, _torch, _doom, _video, _mujoco, _minetest, _machine, _plugins):
+    for look in (_python, _packages, _torch, _doom, _video, _mujoco, _desktop, _minetest, _browser, _machine, _plugins):
         with out.status(f"looking at {look.__name__.strip('_')}"):
             findings += _safely(look)
     ill = any(not f.ok and f.needed for f in findings)
@@ -188,14 +203,31 @@ def _mujoco() -> Iterator[Finding]:
 def _minetest() -> Iterator[Finding]:
     from envs.minetest import world as minetest
 
-    missing = [name for name, path in (("minetest", minetest.find()), ("Xvfb", shutil.which("Xvfb"))) if not path]
+    path = minetest.find()
+    yield Finding("minetest", path is not None, path or "not installed", needed=False, mend=minetest.MEND)
+
+
+def _desktop() -> Iterator[Finding]:
+    with tempfile.TemporaryDirectory() as scratch:
+        ok, said = _try(_TRY_DESKTOP, cwd=scratch)
     yield Finding(
-        "minetest",
-        not missing,
-        f"{' and '.join(missing)} not installed, so minetest can't be played" if missing else str(minetest.find()),
+        "desktop",
+        ok,
+        f"Xvfb on {said}: it starts, its screen is seen" if ok else f"no desktop game can be played ({said})",
         needed=False,
-        mend=minetest.MEND,
+        mend="" if ok else "apt-get install xvfb libxcb-randr0 libxcb-render0 libxcb-shm0 libxcb-xfixes0",
     )
+
+
+def _browser() -> Iterator[Finding]:
+    from envs.browser.chromium import find_chromium, try_out
+
+    try:
+        detail = f"{try_out()}, {find_chromium()}: draws with WebGL"
+        yield Finding("chromium", True, detail, needed=False)
+    except UserError as error:
+        mend = "pip install 'ludens[browser]'" if find_spec("playwright") is None else "apt-get install chromium"
+        yield Finding("chromium", False, f"no games in web pages: {error}", needed=False, mend=mend)
 
 
 def _machine() -> Iterator[Finding]:

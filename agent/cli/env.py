@@ -1,14 +1,16 @@
-"""`agent env`: the worlds that are installed, and the contract that each has to keep."""
+"""`agent env`: the worlds that are installed, the contract that each has to keep, and how to add one."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent.cli import console
+from agent.cli.options import RealDesktop
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from envs.world import World
 
-app = console.verb("Worlds: list them, check one against the contract.", group=True)
+app = console.verb("Worlds: list them, check one against the contract, add one.", group=True)
 
 _PICTURES = 12
 _COLUMNS = 4
@@ -43,10 +45,11 @@ def check(
     ticks: Annotated[int, typer.Option(min=2, help="Ticks in each.")] = 60,
     seed: Annotated[int, typer.Option(help="Seed of the world and of the actions.")] = 0,
     resolution: Annotated[str | None, typer.Option(help="For worlds that have several, such as 320x240.")] = None,
+    allow_real_desktop: RealDesktop = False,
     sheet: Annotated[Path | None, typer.Option(help="Where to write the contact sheet [default: NAME.png].")] = None,
     json: console.Json = False,
 ) -> None:
-    """Check a world against the contract: each broken rule in a sentence, frames a second, a contact sheet.
+    """Check a world against the contract: each broken rule in a sentence. Frames a second, latency, a contact sheet.
 
     Exit status 1 if a rule is broken.
 
@@ -58,7 +61,7 @@ def check(
     from agent.cli.compose import slug, world_factory
     from envs.check import check_world
 
-    make = world_factory(name, resolution=resolution)
+    make = world_factory(name, resolution=resolution, allow_real_desktop=allow_real_desktop or None)
     make().close()  # options that the world refuses are wrong input, not a broken rule
     out = console.console(machine=json)
     with out.status(f"checking {name}"):
@@ -79,6 +82,7 @@ def check(
             out.print(f"{name} could not be measured: {facts['error']}", markup=False)
         else:
             out.print(f"{name}: {facts['frames_per_second']:.0f} frames/s of step and frame; pictures in {path}")
+            out.print(_told(facts["latency"]))
         out.print("[red]breaks the contract[/red]" if broken else "[green]keeps the contract[/green]")
     if broken:
         raise typer.Exit(1)
@@ -132,9 +136,41 @@ def setup(
         out.print(f"To play it, this machine also needs {beside}.", markup=False)
 
 
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="What the world and its package are called, such as my_game.")],
+    kind: Annotated[str, typer.Option(help="What the game is: python, gymnasium, desktop, browser or bridge.")],
+    game: Annotated[str, typer.Option(help="What is played: an environment's id, a command, an address.")] = "",
+    out: Annotated[Path, typer.Option(help="The folder to write it into.")] = Path(),
+) -> None:
+    """Write a small package with a world of your own: an adapter, tasks, a test. It runs as it is.
+
+    \b
+    Examples:
+      agent env new my_game --kind python && pip install -e my_game
+      agent env new room --kind gymnasium --game MiniWorld-OneRoom-v0
+      agent env new openarena --kind desktop --game "openarena +set r_mode 3"
+    """
+    from agent.scaffold import write_package
+
+    files = write_package(name, kind, out, game)
+    for path in files:
+        typer.echo(path)
+    typer.echo(f"Next: pip install -e {out / name} && agent env check {name}")
+
+
+def _told(latency: dict[str, Any] | None) -> str:
+    if latency is None:
+        return "no input changed the picture more than it changes by itself"
+    ticks = "tick" if latency["ticks"] == 1 else "ticks"
+    return f"{latency['input']} shows in the picture after {latency['ticks']} {ticks}, {latency['milliseconds']:.0f} ms"
+
+
 def _measure(world: World, seed: int, path: Path) -> dict[str, Any]:
-    """Play random actions for a while: frames a second, and a contact sheet of what was seen."""
+    """Play random actions for a while: frames a second, and a contact sheet of what was seen; then, how soon an input
+    shows."""
     from envs.errors import UserError
+    from envs.latency import input_latency
 
     pictures: list[npt.NDArray[np.uint8]] = []
     count, every, clock = 0, 1, 0.0
@@ -153,6 +189,7 @@ def _measure(world: World, seed: int, path: Path) -> dict[str, Any]:
             count += 1
             if terminated or truncated:
                 world.reset()
+        latency = input_latency(world, seed)
     finally:
         world.close()
     try:
@@ -160,7 +197,12 @@ def _measure(world: World, seed: int, path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"--sheet {path}: {error.strerror or error}") from error
     height, width, _ = pictures[0].shape
-    return {"frames_per_second": count / clock, "frame_size": [height, width], "sheet": str(path)}
+    return {
+        "frames_per_second": count / clock,
+        "frame_size": [height, width],
+        "latency": None if latency is None else asdict(latency),
+        "sheet": str(path),
+    }
 
 
 def _contact_sheet(pictures: list[npt.NDArray[np.uint8]], path: Path) -> None:

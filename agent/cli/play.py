@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.options import Clock, Env, PolicyName, Resolution, Think
+from agent.cli.options import Clock, Env, PolicyName, RealDesktop, Resolution, Think
 from envs.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def play(
     image: Annotated[Path | None, typer.Option(help='A picture of what is meant, for "go to this".')] = None,
     time: Clock = None,
     resolution: Resolution = None,
+    allow_real_desktop: RealDesktop = False,
     time_limit: Annotated[float | None, typer.Option(min=0.1, help="Seconds of game time for an instruction.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder [default: runs/TIME-INSTRUCTION].")] = None,
     json: console.Json = False,
@@ -66,7 +67,9 @@ def play(
 
         brain = compose.load_policy(policy, think)
         labels = getattr(brain, "labels", False)  # a script may see the labels, too
-        make_world = compose.world_factory(env, resolution=resolution, labels=labels or None)
+        make_world = compose.world_factory(
+            env, resolution=resolution, labels=labels or None, allow_real_desktop=allow_real_desktop or None
+        )
         first = secrets.randbelow(2**31) if seed is None else seed
         wanted = [instruction.strip()] if instruction else TOUR
         tasks = [compose.instructed(text, env, first + index) for index, text in enumerate(wanted)]

@@ -35,7 +35,7 @@ class SmallConfig:
     text_layers: int = 2
     channels: tuple[int, int] = (48, 96)
     blocks: int = 1
-    kinds: int = 23
+    kinds: int = 26
     colours: int = 5
 
     def to_json(self) -> dict[str, Any]:

@@ -32,7 +32,8 @@ Band = npt.NDArray[np.float32]
 _WIDTH = 192  # of the pictures that are compared
 _STEP = 1 / 12  # of the width: the shift that a step is to have
 _FOV = (45.0, 125.0)  # degrees: what games have
-_SURE, _LIKELY = 0.85, 0.6  # correlations with the first picture: the turn is complete; it may be
+_SURE, _LIKELY = 0.85, 0.5  # correlations with the first picture: the turn is complete; it may be
+_TRIES = 3  # a machine under load may stall the game in the middle of it
 _MOST = 2000  # counts: a view that these do not turn is not turned by the mouse
 _ALIKE = 0.5  # correlation of a picture with its neighbour, below which a shift means nothing
 
@@ -49,10 +50,13 @@ def measure(
     `turn(right, down)` moves the mouse by so many counts and waits until it is to be seen; `look` gives the frame
     (H, W, 3). `fov`: the frame's width in degrees, if known. The view ends where it began. Raises CalibrationError.
     """
-    step, shift = _find_step(turn, look)
-    _warn_of_acceleration(turn, look, step, shift)
+    for _ in range(_TRIES):
+        step, shift = _find_step(turn, look)
+        whole = _turn_around(turn, look, step, shift, fov)
+        if whole is not None:
+            break
     per_count = abs(shift) / step
-    whole = _turn_around(turn, look, step, shift, fov)
+    _warn_of_acceleration(turn, look, step, shift)
     if whole is None:
         if fov is None:
             raise CalibrationError(
@@ -101,7 +105,7 @@ def _warn_of_acceleration(turn: Callable[[int, int], None], look: Callable[[], F
     for piece in range(pieces):
         turn(-(step * (piece + 1) // pieces - step * piece // pieces), 0)
     off, alike = _best_shift(before, _small(look()), axis=1)
-    if alike > _ALIKE and abs(off) > 0.1 * abs(shift):
+    if alike > _ALIKE and abs(off) > 0.25 * abs(shift):
         logger.warning(
             "the game turns by another angle for one large move of the mouse than for the same in small ones, so that "
             "turns will be off: switch the acceleration of the mouse off in its settings"
@@ -115,28 +119,30 @@ def _turn_around(
     low, high = _FOV if fov is None else (fov * 0.85, min(fov * 1.15, 175.0))
     fewest, mostest = (2 * math.pi * _focal(limit) / abs(shift) for limit in (high, low))  # steps
     seen = [_small(look())]
-    found: list[tuple[float, float]] = []  # by the step: how alike the first picture and this one, and the shift then
+    at, before = 0, (0.0, 0.0)  # counts turned; the shift from the first picture and how alike they are, a step ago
     reach = math.ceil(1.5 * abs(shift))
-    best = 0
+
+    def compare() -> tuple[float, float]:
+        seen.append(_small(look()))
+        return _best_shift(_without_still(seen[0], seen), _without_still(seen[-1], seen), axis=1, reach=reach)
+
     for number in range(1, math.ceil(mostest) + 2):
         turn(step, 0)
-        seen.append(_small(look()))
-        off, alike = _best_shift(_without_still(seen[0], seen), _without_still(seen[-1], seen), axis=1, reach=reach)
-        found.append((alike if number >= fewest - 1 and abs(off) < reach else 0.0, off))
-        best = max(range(number), key=lambda index: found[index][0])
-        if found[best][0] > _SURE and number > best + 2:
-            break
-    whole = None
-    if found[best][0] > _LIKELY:
-        # A step further or before, the picture is on the other side of where it began: the turn ends in between.
-        other = best + (1 if found[best][1] * shift < 0 else -1)
-        here, there = found[best][1], found[other][1] if other < len(found) else math.inf
-        moved = (there - here) * (other - best)
-        if not 0.5 < moved / shift < 1.5:  # the neighbour was not recognized
-            moved = shift
-        whole = step * (best + 1 - here / moved)
-    turn(-round(len(found) * step - (whole or 0.0)), 0)
-    return whole
+        at += step
+        off, alike = compare()
+        moved = off - before[0]
+        # The turn ended within this step if the first picture was on the one side and is now on the other.
+        passed = before[0] * shift <= 0 <= off * shift and 0.7 < moved / shift < 1.4
+        if passed and min(before[1], alike) > _LIKELY and number >= fewest:
+            end = at - round(step * off / moved)
+            turn(end - at, 0)
+            rest, sure = compare()
+            if sure > _SURE:
+                return end - step * rest / moved
+            turn(at - end, 0)
+        before = off, alike
+    turn(-at, 0)
+    return None
 
 
 def _focal(fov: float) -> float:

@@ -35,6 +35,8 @@ class Game(Strict):
     `tick_hz`: ticks in a second. `hold`: seconds that a key stays down at least: two frames of the game. `max_look`:
     degrees in a tick at most. `degrees_per_count`: how far the view turns for one count of the mouse, or (yaw, pitch)
     of them, a negative one where the game turns the other way and 0 where it does not turn; None has it measured.
+    `max_counts`: counts of the mouse that the game follows at once, the rest goes to the next ticks: any number where
+    it reads the mouse itself; None is less than half of the frame, for games that put the pointer back to the middle.
     `fov`: degrees that a frame is wide, where it is known, which makes measuring easier.
     """
 
@@ -55,6 +57,7 @@ class Game(Strict):
     hold: float = Field(default=0.07, ge=0.0)
     max_look: float = Field(default=45.0, ge=0.0)
     degrees_per_count: tuple[float, float] | None = None
+    max_counts: int | None = Field(default=None, gt=0)
     fov: float | None = Field(default=None, gt=0.0, lt=180.0)
 
     @field_validator("command", mode="before")

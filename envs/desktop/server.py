@@ -42,8 +42,8 @@ class Xvfb:
         read, write = os.pipe()
         width, height = size
         command = [
-            guarded(executable, "TERM"), "-displayfd", str(write), "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp",
-            "-auth", str(self.authority), "-noreset", "-s", "0", "-r",
+            guarded(executable, "TERM"), "-displayfd", str(write), "-screen", "0", f"{width}x{height}x24",
+            "-nolisten", "tcp", "-auth", str(self.authority), "-noreset", "-s", "0", "-r",
         ]  # fmt: skip
         try:
             with log.open("wb") as file:

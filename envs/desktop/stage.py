@@ -59,15 +59,19 @@ class Stage:
         """The display, the hands on it, and the watchdog behind them."""
         if self.screen is not None:
             return
-        if self.display is None:
-            self._server = Xvfb(self._size, self.folder)
-        authority = self._server.authority if self._server else None
-        self.screen = Screen(self._server.name if self._server else str(self.display), authority)
-        self.hands = Hands(self.screen, self._keys, self._hold, outside=self.display is not None)
-        if self.display is not None:
-            self.hotkeys = Hotkeys(self.display)
-        self._mark = secrets.token_hex(8)
-        self.guard()
+        try:
+            if self.display is None:
+                self._server = Xvfb(self._size, self.folder)
+            authority = self._server.authority if self._server else None
+            self.screen = Screen(self._server.name if self._server else str(self.display), authority)
+            self.hands = Hands(self.screen, self._keys, self._hold, outside=self.display is not None)
+            if self.display is not None:
+                self.hotkeys = Hotkeys(self.display)
+            self._mark = secrets.token_hex(8)
+            self.guard()
+        except BaseException:
+            self.close()
+            raise
 
     def guard(self) -> None:
         """See to it that a watchdog is on duty: nothing may be pressed without one."""

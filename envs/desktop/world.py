@@ -31,8 +31,8 @@ from envs.world import Observation, World
 
 _POLL = 0.02  # seconds between looks at a game that starts
 _TAP = 0.15  # seconds that a key of `start` and `reset` is held, and the pause after it
-_MOST_COUNTS = 0.4  # of the frame's smaller side, at most, in a tick: games that put the pointer back lose more
-_REST = 0.25  # seconds that a picture gets to change, or to come to rest; some never do
+_MOST_COUNTS = 0.4  # of the window's smaller side
+_REST = 0.3  # seconds that a picture gets to change, or to come to rest; some never do
 
 
 class DesktopWorld(World):
@@ -164,8 +164,10 @@ class DesktopWorld(World):
                 before = self.pixels()
                 self._send(NEUTRAL, (x, y))
                 time.sleep(self.game.hold)
-                self._await(before, changed=True)
-            self._await(self.pixels(), changed=False)
+                deadline = time.monotonic() + _REST
+                while time.monotonic() < deadline and np.array_equal(before, self.pixels()):
+                    time.sleep(_POLL)
+            self._rest()
 
         self.degrees_per_count = calibration.measure(turn, self.pixels, fov=self.game.fov)
         calibration.remember(self.game, self.degrees_per_count)
@@ -284,17 +286,18 @@ class DesktopWorld(World):
         return [sign * min(most, abs(counts) - start) for start in range(0, abs(counts), most)]
 
     def _most_counts(self) -> int:
-        return max(1, int(_MOST_COUNTS * min(self._place.width, self._place.height)))
+        return self.game.max_counts or max(1, int(_MOST_COUNTS * min(self._place.width, self._place.height)))
 
-    def _await(self, before: Frame, *, changed: bool) -> None:
-        """Wait until the picture is another one, or until it rests; for some time, since there are animations."""
-        deadline = time.monotonic() + _REST
-        while time.monotonic() < deadline:
+    def _rest(self) -> None:
+        """Wait until the picture rests, for some time, since there are animations. One that is the same for less than
+        two frames of the game may be an old one: slow games, and those that draw between their ticks, move on."""
+        same, since = self.pixels(), time.monotonic()
+        deadline = since + _REST
+        while time.monotonic() < min(deadline, since + self.game.hold):
             time.sleep(_POLL)
-            after = self.pixels()
-            if np.array_equal(before, after) != changed:
-                return
-            before = before if changed else after
+            now = self.pixels()
+            if not np.array_equal(same, now):
+                same, since = now, time.monotonic()
 
     def _send(self, action: Action, counts: tuple[int, int]) -> str:
         """Hold an action, in keys of the game; empty, or why nothing was sent."""

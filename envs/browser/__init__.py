@@ -1,0 +1,1 @@
+"""Any game in a web page, in a headless Chromium."""
