@@ -200,10 +200,15 @@ def test_keys_walk_and_jump(world: Minetest) -> None:
     assert "KeyW" not in world.held[0]
 
 
+def put(world: Minetest, x: float, z: float) -> None:
+    world.tell("teleport", x=x, y=0, z=z)
+    play(world, NEUTRAL, lambda s: math.hypot(s.x - x, s.z - z) < 0.05 and s.y < 0.05)
+
+
 @needs_game
 def test_dig_place_and_open(world: Minetest) -> None:
     begin(world)
-    play(world, keys("KeyW"), lambda s: s.z > 1.4)
+    put(world, 0.0, 2.0)
     state = turn(world, 0.0, -14.0)
     assert (state.aimed, state.aimed_top) == (0, True)
     assert state.aimed_distance < 4.0
@@ -213,17 +218,16 @@ def test_dig_place_and_open(world: Minetest) -> None:
     assert (first.x, first.z, first.on) == (0.0, 4.0, 0)
     assert state.bag.get("ludens:block_white", 0) < 2
     begin(world)
-    play(world, keys("KeyW"), lambda s: s.z > 1.4)
+    put(world, 0.0, 2.0)
     turn(world, 0.0, -22.0)
     play(world, Action(buttons=frozenset({"left"})), lambda s: bool(s.dug))
     state = rest(world)
     assert state.dug == (0,)
     assert state.bag == {"ludens:block_white": 2, "ludens:block_red": 1}
     begin(world)
-    turn(world, 90.0, 0.0)
-    play(world, keys("KeyW"), lambda s: s.x > 1.4)
-    turn(world, 90.0, -22.0)
-    state = play(world, Action(buttons=frozenset({"right"})), lambda s: s.opened == {1}, 60)
+    put(world, 2.0, 0.0)
+    turn(world, 90.0, -25.0)
+    state = play(world, Action(buttons=frozenset({"right"})), lambda s: bool(s.opened), 60)
     assert state.opened == {1}
 
 

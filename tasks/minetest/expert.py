@@ -13,6 +13,7 @@ from agent import codec
 from agent.policy import Decision
 from envs.errors import UserError
 from envs.minetest.state import BLOCKED, MinetestState
+from envs.minetest.things import FRONTS
 from tasks.minetest.verify import FAMILIES, NEAR, look_tolerance
 from tasks.task import VerifierSpec
 
@@ -23,6 +24,7 @@ REACH = 3.6  # nodes from the eyes: the hand of the game reaches 4
 ARM = 2.4  # nodes along the ground from which one digs, opens and places
 PITCH = -12.0  # degrees, while walking
 PRESS = 4  # decisions from one press of the right button to the next: what it did has to be seen first
+_RIGHT = 0.06  # nodes
 WIDE = 0.34  # nodes: half of the player, and a little
 
 Tokens = codec.Tokens
@@ -90,19 +92,22 @@ def _enter(state: MinetestState, thing: int) -> Tokens:
     if state.inside(thing):
         return codec.NOOP
     item = state.level.things[thing]
-    door = item.opening
-    assert door is not None
-    front = item.threshold
-    east, north = (front[0] - item.x) / 3.5, (front[1] - item.z) / 3.5  # of length 1: out of the door
-    ahead = (state.x - item.x) * east + (state.z - item.z) * north
-    aside = abs((state.x - item.x) * north - (state.z - item.z) * east)
-    if aside > max(0.25, 0.12 * (ahead - 2.5)) or not 1.5 < ahead < 5.5:  # come straight from the front
-        return _walk(state, (item.x + 4.7 * east, item.z + 4.7 * north), None, {thing})
-    if thing not in state.opened:
-        if ahead > 4.9:
-            return _steer(state, (item.x, item.z))
-        return _aim(state, thing, (door[0], state.base[thing] + 1.3, door[2]), lambda: _press(state), near=6.0)
-    return _steer(state, (item.x, item.z))
+    east, north = FRONTS[item.turn]  # out of the door
+
+    def before(ahead: float) -> Point:
+        """A place so far before the house's middle, a little to the right: an open door takes room on the left."""
+        return item.x + ahead * east - _RIGHT * north, item.z + ahead * north + _RIGHT * east
+
+    x, z = state.x - before(0.0)[0], state.z - before(0.0)[1]
+    ahead, aside = x * east + z * north, abs(x * north - z * east)
+    if not 1.5 < ahead < 5.5 or aside > max(0.12, 0.16 * (ahead - 2.0)):  # come straight from the front
+        return _walk(state, before(4.7), None, {thing})
+    if thing in state.opened:
+        return _steer(state, before(2.0 if ahead > 2.9 else 0.0))
+    if ahead > 4.9:
+        return _steer(state, before(2.0))
+    door = before(2.0)
+    return _aim(state, thing, (door[0], state.base[thing] + 1.3, door[1]), lambda: _press(state), near=6.0)
 
 
 def _aim(
