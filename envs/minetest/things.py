@@ -39,7 +39,7 @@ KINDS: dict[str, Kind] = {
         Kind("block", (0.5, 0.5), 1.0),
         Kind("pillar", (0.5, 0.5), 3.0),
         Kind("pyramid", (0.5, 0.5), 1.0),
-        Kind("cross", (0.6, 0.6), 1.8),
+        Kind("cross", (0.5, 0.5), 1.8),
         Kind("wall", (1.5, 0.5), 2.0),
         Kind("chest", (0.5, 0.5), 0.9, diggable=False, opens=True),
         Kind("house", (2.5, 2.5), 4.0, diggable=False, opens=True),
@@ -120,7 +120,7 @@ def definitions() -> dict[str, dict[str, Any]]:
         add(f"pillar_{colour}", [f"default_stone_block.png{tinted}"], **boxes((-0.3, -0.5, -0.3, 0.3, 0.5, 0.3)), **dig)
         steps = [(-0.5 + i / 8, -0.5 + i / 4, -0.5 + i / 8, 0.5 - i / 8, -0.25 + i / 4, 0.5 - i / 8) for i in range(4)]
         add(f"pyramid_{colour}", [f"default_sandstone_block.png{tinted}"], **boxes(*steps), **dig)
-        bars = [(-0.15, -0.5, -0.15, 0.15, 1.3, 0.15), (-0.6, 0.4, -0.15, 0.6, 0.7, 0.15)]
+        bars = [(-0.15, -0.5, -0.15, 0.15, 1.3, 0.15), (-0.5, 0.4, -0.15, 0.5, 0.7, 0.15)]
         add(f"cross_{colour}", [f"default_wood.png{tinted}"], **boxes(*bars), **dig)
         add(f"wall_{colour}", [f"default_brick.png{tinted}"], **dig)
         add(f"house_{colour}", [f"default_cobble.png^[colorize:{tint}:170"])
