@@ -14,6 +14,7 @@ from agent import codec
 from agent.policy import Context, Decision, PolicySpec
 from envs.doom.things import KINDS
 from envs.doom.world import DoomObject, DoomState
+from tasks import worlds
 from tasks.navigation import Route, clear
 from tasks.planning import Errand, Point, barred_doors, closed, errand, errand_for, room_of
 from tasks.task import Task, VerifierSpec
@@ -246,10 +247,8 @@ class ExpertPolicy:
         spec = task.verifier
         if spec is None:
             raise ValueError(f"the expert cannot play {task.instruction!r}: nothing verifies it")
-        if task.world == "playroom":
-            from tasks.playroom import expert  # its state, of another world
-
-            return expert.start(spec)
+        if task.world in worlds.OTHERS:
+            return worlds.part(task.world, "expert").start(spec)  # its state is of another world
         sequence = Steps(**spec.args) if spec.name == "sequence" else None
 
         def decide(state: DoomState) -> Decision:

@@ -13,6 +13,7 @@ from typing import Any
 
 from envs.doom.things import KINDS
 from envs.doom.world import DoomObject, DoomState
+from tasks import worlds
 from tasks.javascript import JavaScript
 from tasks.reward import Reward
 from tasks.task import VerifierSpec
@@ -345,11 +346,8 @@ FAMILIES: dict[str, Callable[..., Verifier]] = {
 
 def make_verifier(spec: VerifierSpec) -> Verifier:
     """A fresh verifier. Raises ValueError for an unknown name or wrong arguments, naming them."""
-    families = FAMILIES
-    if spec.name.startswith("playroom."):
-        from tasks.playroom import verify as playroom  # which builds on this module
-
-        families = playroom.FAMILIES
+    world = spec.name.partition(".")[0]
+    families = worlds.part(world, "verify").FAMILIES if world in worlds.OTHERS else FAMILIES
     if spec.name not in families:
         raise ValueError(f"unknown verifier {spec.name!r}; known: {', '.join(sorted(families))}")
     try:

@@ -76,14 +76,11 @@ def is_path(name: str) -> bool:
 
 def instructed(text: str, world: str, seed: int) -> Task:
     """The task that an instruction is in a world; one that nobody can judge has no verifier."""
-    if world == "doom":
-        from tasks.parse import task_from_instruction
+    from tasks import worlds
 
-        return task_from_instruction(text, seed)
-    if world == "playroom":
-        from tasks.playroom import suites
-
-        return suites.task_from_instruction(text, seed)
+    task = worlds.instructed(text, world, seed)
+    if task is not None:
+        return task
     return Task(id=f"{world}/{slug(text)}/{seed}", instruction=text, world=world, seed=seed)
 
 

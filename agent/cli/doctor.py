@@ -85,7 +85,7 @@ def doctor(json: console.Json = False) -> None:
     """
     out = console.console(machine=json)
     findings: list[Finding] = []
-    for look in (_python, _packages, _torch, _doom, _video, _mujoco, _desktop, _browser, _machine, _plugins):
+    for look in (_python, _packages, _torch, _doom, _video, _mujoco, _desktop, _minetest, _browser, _machine, _plugins):
         with out.status(f"looking at {look.__name__.strip('_')}"):
             findings += _safely(look)
     ill = any(not f.ok and f.needed for f in findings)
@@ -198,6 +198,13 @@ def _mujoco() -> Iterator[Finding]:
         needed=False,
         mend="apt-get install libegl1 libgl1-mesa-dri   # or libosmesa6",
     )
+
+
+def _minetest() -> Iterator[Finding]:
+    from envs.minetest import world as minetest
+
+    path = minetest.find()
+    yield Finding("minetest", path is not None, path or "not installed", needed=False, mend=minetest.MEND)
 
 
 def _desktop() -> Iterator[Finding]:

@@ -128,14 +128,12 @@ def _open_world(name: str, labels: bool = False) -> World:
 
 def _from_suite(name: str, episodes: int, seed: int) -> list[Task]:
     from envs import plugins
-    from tasks import suites
-    from tasks.playroom import suites as playroom
+    from tasks import worlds
 
-    if name in playroom.SUITES:
-        return list(playroom.SUITES[name].tasks(seed, episodes))
-    if name not in suites.SUITES:
-        raise UserError(plugins.unknown_name("suite", name, [*suites.SUITES, *playroom.SUITES]))
-    return list(suites.evaluation(name).tasks(seed, episodes))
+    known = worlds.suites()
+    if name not in known:
+        raise UserError(plugins.unknown_name("suite", name, known))
+    return list(known[name].tasks(seed, episodes))
 
 
 def _from_file(path: Path, episodes: int, seed: int) -> list[Task]:

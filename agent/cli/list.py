@@ -75,7 +75,6 @@ def _tasks() -> list[dict[str, str]]:
 
 
 def _all_suites() -> list[Any]:
-    from tasks import suites
-    from tasks.playroom import suites as playroom
+    from tasks import worlds
 
-    return [*suites.SUITES.values(), *playroom.SUITES.values()]
+    return list(worlds.suites().values())

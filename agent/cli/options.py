@@ -19,7 +19,12 @@ Env = Annotated[str, typer.Option(help="A world's name (agent list worlds), or p
 PolicyName = Annotated[
     str, typer.Option(help="A policy's name (agent list policies), package.module:Name, or a checkpoint folder.")
 ]
-Clock = Annotated[ClockName, typer.Option(help="lockstep: the world waits for the player; realtime: it does not.")]
+Clock = Annotated[
+    ClockName | None,
+    typer.Option(
+        help="lockstep: the world waits for the player; realtime: it does not. [default: lockstep where it can wait]"
+    ),
+]
 Resolution = Annotated[
     str | None, typer.Option(help="WIDTHxHEIGHT of the world's frames, such as 640x480 [default: the world's own].")
 ]

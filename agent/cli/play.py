@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.options import Clock, ClockName, Env, PolicyName, RealDesktop, Resolution, Think
+from agent.cli.options import Clock, Env, PolicyName, RealDesktop, Resolution, Think
 from envs.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def play(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of level and policy [default: random].")] = None,
     think: Think = "auto",
     image: Annotated[Path | None, typer.Option(help='A picture of what is meant, for "go to this".')] = None,
-    time: Clock = ClockName.lockstep,
+    time: Clock = None,
     resolution: Resolution = None,
     allow_real_desktop: RealDesktop = False,
     time_limit: Annotated[float | None, typer.Option(min=0.1, help="Seconds of game time for an instruction.")] = None,
@@ -75,18 +75,20 @@ def play(
         tasks = [compose.instructed(text, env, first + index) for index, text in enumerate(wanted)]
         if image is not None:
             tasks = [compose.pictured(task, image) for task in tasks]
-        world = compose.keep_clock(make_world(), time.value)
+        made = make_world()
+        clock: compose.Clock = time.value if time else "realtime" if made.realtime else "lockstep"
+        world = compose.keep_clock(made, clock)
     try:
         if time_limit is not None:
             tasks = [replace(task, time_limit=max(1, round(time_limit * world.tick_hz))) for task in tasks]
-        players = [compose.make_player(brain, task, world, time.value) for task in tasks]
+        players = [compose.make_player(brain, task, world, clock) for task in tasks]
         folder = compose.run_folder(out, instruction or "tour")
         options = {
             "env": env,
             "policy": policy,
             "think": think,
             "seed": first,
-            "time": time.value,
+            "time": clock,
             "resolution": resolution,
         }
         session = Session(folder, world, policy=policy, config={"options": options, **compose.provenance()})

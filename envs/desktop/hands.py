@@ -76,6 +76,7 @@ class Hands:
         self._screen, self._hold, self._outside = screen, hold, outside
         self._codes = keycodes(screen.display, keys)
         self._down: dict[str, float] = {}  # keys and buttons, and since when
+        self._window: Window | None = None  # where they were pressed
         self.codes = frozenset(self._codes.values())
         self.buttons = frozenset(keysyms.BUTTONS.values())
 
@@ -105,6 +106,7 @@ class Hands:
         with locked(display):
             blocked = self._blocked(window, place)
             if not blocked:
+                self._window = window
                 self._lift(lifted)
                 self._move(place, action.pointer, counts)
                 on_it = self._screen.under_pointer(window) if action.buttons or action.wheel else True
@@ -118,7 +120,11 @@ class Hands:
         return blocked
 
     def release(self) -> None:
-        """Let go of everything."""
+        """Let go of everything. The game is to hear of it, so that no key stays down for it, where it has the focus."""
+        if self._down and self._window is not None:
+            with locked(self._screen.display), contextlib.suppress(error.XError):
+                if self._screen.focused(self._window):
+                    self._lift(list(self._down))
         self._down.clear()
         release(self._screen.display, self.codes, self.buttons)
 

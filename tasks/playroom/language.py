@@ -9,6 +9,7 @@ import numpy as np
 
 from envs.playroom.things import COLOURS, KINDS
 from tasks import phrases
+from tasks.grammar import Grammar
 from tasks.language import Phrasing
 
 TRAINING: dict[str, tuple[str, ...]] = {
@@ -56,8 +57,6 @@ PLACES: dict[str, tuple[str, ...]] = {
     "bed": ("bed",),
     "rug": ("rug", "mat", "carpet"),
 }
-_START = re.compile(r"^(?:please|now|can you|could you|hey|ok|next)[, ]+")
-_END = re.compile(r"(?:,? please|,? now| for me|[.!?])+$")
 
 
 @dataclass(frozen=True)
@@ -70,44 +69,23 @@ class Meaning:
     place: str | None = None
 
 
+GRAMMAR = Grammar(TRAINING, HELD_OUT, {"y": "|".join(word for words in PLACES.values() for word in words)})
+
+
 def phrase(rng: np.random.Generator, meaning: Meaning, phrasing: Phrasing = "training") -> str:
     """An instruction that means this."""
-    templates = (TRAINING if phrasing == "training" else HELD_OUT)[meaning.verb]
     noun = f"the {meaning.colour} {meaning.kind}" if meaning.colour else f"the {meaning.kind}"
     place = str(rng.choice(list(PLACES[meaning.place]))) if meaning.place else ""
-    text = str(rng.choice(list(templates))).format(x=noun, y=place)
-    return f"{rng.choice(list(phrases.PREFIXES))}{text}{rng.choice(list(phrases.SUFFIXES))}"
-
-
-def _compile() -> list[tuple[str, re.Pattern[str]]]:
-    places = "|".join(word for words in PLACES.values() for word in words)
-    patterns = []
-    for verb, templates in TRAINING.items():
-        for template in templates + HELD_OUT[verb]:
-            body = re.escape(template).replace(r"\{x\}", "(?P<x>.+?)").replace(r"\{y\}", f"(?P<y>{places})")
-            patterns.append((verb, re.compile(body)))
-    # the longest first: "take it and put it on the table" is no "take"
-    return sorted(patterns, key=lambda pair: -len(pair[1].pattern))
-
-
-_PATTERNS = _compile()
+    return GRAMMAR.phrase(rng, meaning.verb, held_out=phrasing == "held_out", x=noun, y=place)
 
 
 def read(text: str) -> Meaning | None:
     """What an instruction asks for, or None where the grammar does not know it."""
-    words = re.sub(r"\s+", " ", text.strip().lower())
-    while (shorter := _END.sub("", _START.sub("", words))) != words:
-        words = shorter
-    for verb, pattern in _PATTERNS:
-        match = pattern.fullmatch(words)
-        thing = _read_thing(match["x"]) if match else None
-        if match is None or thing is None:
-            continue
-        said = match.groupdict().get("y")
-        place = next((kind for kind, names in PLACES.items() if said in names), None)
-        if verb == "put_in" and place != "bin":
-            continue
-        return Meaning(verb, *thing, place)
+    for verb, slots in GRAMMAR.readings(text):
+        thing = _read_thing(slots["x"])
+        place = next((kind for kind, names in PLACES.items() if slots.get("y") in names), None)
+        if thing is not None and (verb != "put_in" or place == "bin"):
+            return Meaning(verb, *thing, place)
     return None
 
 

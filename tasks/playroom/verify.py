@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from envs.playroom.state import PlayroomState
-from tasks.verify import Verdict, Verifier
+from tasks.verdict import Verdict, Verifier
+from tasks.watch import LOOK_TICKS, Watch
 
 NEAR = 1.4  # metres within which one is at a thing
 NEAR_ANGLE = 30.0  # degrees off the view's centre
-LOOK_TICKS = 14
 LIFT_TICKS = 12
 REST_TICKS = 8
 REST_SPEED = 0.1  # metres a second
-STAND_TICKS = 10
-WRONG_LOOK_TICKS = 24
 WRONG_HOLD_TICKS = 10  # who lets go of a wrong thing at once has not taken it
 
 
@@ -45,47 +42,27 @@ def rests(state: PlayroomState, thing: int) -> bool:
     return state.held != thing and float(np.linalg.norm(state.velocities[thing][:3])) < REST_SPEED
 
 
-class _Watch(ABC):
-    """What every verifier of the playroom looks at. `targets`: indices into the room's things."""
+class _Watch(Watch):
+    """A watch over a room's things, indices into `room.things`."""
 
-    guard_stand = False
-    guard_look = False
-
-    def __init__(self, targets: Iterable[int]) -> None:
-        self.targets = frozenset(targets)
-        self._since: dict[str, int] = {}
-
-    def update(self, state: PlayroomState) -> Verdict | None:
+    def wrong(self, state: PlayroomState) -> str:
         wrong = state.held is not None and state.held not in self.targets
-        if self.lasts(state, "wrong", wrong, WRONG_HOLD_TICKS):
-            assert state.held is not None
-            return Verdict(False, f"took the {thing_name(state, state.held)}, which was not asked for")
-        return self.judge(state) or self._guards(state)
+        if not self.lasts(state, "wrong", wrong, WRONG_HOLD_TICKS):
+            return ""
+        assert state.held is not None
+        return f"took the {thing_name(state, state.held)}"
 
-    @abstractmethod
-    def judge(self, state: PlayroomState) -> Verdict | None:
-        """The family's own rule."""
+    def names(self, state: PlayroomState) -> list[str]:
+        return [thing_name(state, thing) for thing in range(len(state.room.things))]
 
-    def lasts(self, state: PlayroomState, what: str, true: bool, ticks: int) -> bool:
-        """Whether `what` has been true for so many ticks."""
-        if not true:
-            self._since.pop(what, None)
-            return False
-        return state.tick - self._since.setdefault(what, state.tick) >= ticks
+    def is_at(self, state: PlayroomState, thing: int) -> bool:
+        return is_at(state, thing)
 
-    def _guards(self, state: PlayroomState) -> Verdict | None:
-        pose = f"{state.x:.1f} {state.y:.1f} {state.yaw:.0f}"
-        self._since = {key: tick for key, tick in self._since.items() if not key.startswith("pose") or key[5:] == pose}
-        still = state.tick - self._since.setdefault(f"pose {pose}", state.tick)
-        near = min((state.distance(thing) for thing in self.targets), default=math.inf)
-        for thing in range(len(state.room.things)):
-            if thing in self.targets:
-                continue
-            if self.guard_stand and still >= STAND_TICKS and is_at(state, thing) and state.distance(thing) < near:
-                return Verdict(False, f"stands at the {thing_name(state, thing)}, which was not asked for")
-            if self.guard_look and still >= WRONG_LOOK_TICKS and looks_at(state, thing):
-                return Verdict(False, f"looks at the {thing_name(state, thing)}, which was not asked for")
-        return None
+    def looks_at(self, state: PlayroomState, thing: int) -> bool:
+        return looks_at(state, thing)
+
+    def where(self, state: PlayroomState) -> str:
+        return f"{state.x:.1f} {state.y:.1f} {state.yaw:.0f}"
 
 
 class LookAt(_Watch):
