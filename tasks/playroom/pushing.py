@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,48 +13,45 @@ from envs.playroom.rooms import BODY_RADIUS
 from envs.playroom.state import PlayroomState
 from tasks.playroom.walking import Point, Tokens, bearing_to, turn_to, walk_to
 
-RUN_UP = 0.3  # metres between one and the thing before one walks into it
+RUN_UP = 0.35  # metres between one and the thing before one walks into it
+BERTH = 0.1  # metres more than is needed that one keeps from it on the way
 INSET = 0.3  # metres inside of the rug's edge: where it is pushed to
 ON = 0.1  # metres inside of the rug's edge: far enough
 ASTRAY = 40.0  # degrees off the way to the rug, seen from the thing: one walks round it
 SLIPPED = 25.0  # degrees: it slips aside, and one steps back
 STRAIGHT = 8.0  # degrees: one is behind it
+TOUCHES = 0.08  # metres between two that all but touch
 PITCH = -34.0  # degrees: one sees what is before one's feet
-
-
-def goal_on(rug: Furniture, at: Point) -> Point:
-    """The nearest place on the rug, well inside of its edge."""
-    half_x, half_y = rug.half
-    x = min(max(at[0], rug.x - half_x + INSET), rug.x + half_x - INSET)
-    y = min(max(at[1], rug.y - half_y + INSET), rug.y + half_y - INSET)
-    return x, y
 
 
 def push(state: PlayroomState, thing: int, rug: Furniture) -> Tokens:
     """The decision towards pushing a thing onto the rug."""
-    at: Point = (float(state.positions[thing][0]), float(state.positions[thing][1]))
-    if rug.covers(*at, -ON):
+    x, y = (float(number) for number in state.positions[thing][:2])
+    if rug.covers(x, y, -ON):
         return codec.NOOP
+    seen = math.degrees(math.atan2(y - state.y, x - state.x))
+
+    def aside(goal: Point) -> float:
+        return (_heading((x, y), goal) - seen + 180.0) % 360.0 - 180.0
+
+    things = [(float(at[0]), float(at[1])) for at in state.positions]
+    goals = _goals(rug)
+    goals = [goal for goal in goals if _free(state.room, things, thing, goal)] or goals
+    # the nearest, and rather one that it is pushed to from here
+    goal = min(goals, key=lambda goal: math.dist((x, y), goal) + abs(aside(goal)) / 60.0)
+    off_line, ahead = aside(goal), _heading((x, y), goal)
     contact = state.room.things[thing].radius + BODY_RADIUS
-    goal = goal_on(rug, at)
-    ahead = math.degrees(math.atan2(goal[1] - at[1], goal[0] - at[0]))
-    seen = math.degrees(math.atan2(at[1] - state.y, at[0] - state.x))
-    aside = (ahead - seen + 180.0) % 360.0 - 180.0
     gap = state.distance(thing) - contact
-    if abs(aside) > ASTRAY or gap > 2 * RUN_UP:
-        return walk_to(state, _behind(at, ahead, contact + RUN_UP), 0.2, set())
+    if abs(off_line) > ASTRAY or gap > 2 * RUN_UP:
+        return walk_to(state, _behind((x, y), ahead, contact + RUN_UP), 0.2, set(), berth=BERTH)
     look = PITCH - state.pitch if abs(PITCH - state.pitch) > 4.0 else 0.0
-    if gap < 0.08 or abs(aside) < STRAIGHT:
-        if abs(aside) > SLIPPED:
-            return codec.tokens_of(turn=turn_to(state.bearing(thing)[0]), look=look, forth=-1)
+    if gap < TOUCHES and abs(off_line) > SLIPPED:
+        return codec.tokens_of(turn=state.bearing(thing)[0], look=look, forth=-1)
+    if gap < TOUCHES or abs(off_line) < STRAIGHT:
         off = (state.yaw - ahead + 180.0) % 360.0 - 180.0
     else:
-        off = bearing_to(state, _behind(at, ahead, contact - 0.02))
-    return codec.tokens_of(turn=turn_to(off), look=look, forth=int(abs(off) < 15.0))
-
-
-def _behind(at: Point, ahead: float, far: float) -> Point:
-    return at[0] - far * math.cos(math.radians(ahead)), at[1] - far * math.sin(math.radians(ahead))
+        off = bearing_to(state, _behind((x, y), ahead, contact - 0.02))
+    return codec.tokens_of(turn=off if gap < RUN_UP else turn_to(off), look=look, forth=int(abs(off) < 15.0))
 
 
 def can_push(room: Room, thing: int) -> bool:
@@ -61,18 +59,38 @@ def can_push(room: Room, thing: int) -> bool:
     rug, item = room.piece("rug"), room.things[thing]
     if rug is None or item.z > 0.0 or rug.covers(item.x, item.y, item.radius + 0.1):
         return False
-    goal = goal_on(rug, (item.x, item.y))
-    ahead = math.degrees(math.atan2(goal[1] - item.y, goal[0] - item.x))
-    start = _behind((item.x, item.y), ahead, item.radius + BODY_RADIUS + RUN_UP)
-    end = _behind(goal, ahead, -0.3)
+    things = [(other.x, other.y) for other in room.things]
+    nearest = min(_goals(rug), key=lambda goal: math.dist((item.x, item.y), goal))
+    return _free(room, things, thing, nearest)
+
+
+def _goals(rug: Furniture) -> list[Point]:
+    """Places on the rug, well inside of its edge."""
+    half_x, half_y = rug.half
+    xs, ys = (np.linspace(-1.0, 1.0, 3) * (half - INSET) for half in (half_x, half_y))
+    return [(rug.x + float(x), rug.y + float(y)) for x in xs for y in ys]
+
+
+def _free(room: Room, things: Sequence[Point], thing: int, goal: Point) -> bool:
+    """Whether nothing is in the way from behind a thing to a place, for it and for who pushes it."""
+    item, ahead = room.things[thing], _heading(things[thing], goal)
+    wide = max(BODY_RADIUS, item.radius) + 0.1
+    start = _behind(things[thing], ahead, item.radius + BODY_RADIUS + RUN_UP)
     for t in np.linspace(0.0, 1.0, 24):
-        x, y = (float(a + t * (b - a)) for a, b in zip(start, end, strict=True))
-        wide = max(BODY_RADIUS, item.radius) + 0.1
+        x, y = (float(a + t * (b - a)) for a, b in zip(start, goal, strict=True))
         if abs(x) > room.width / 2 - wide or abs(y) > room.depth / 2 - wide:
             return False
         if any(piece.kind != "rug" and piece.covers(x, y, wide) for piece in room.furniture):
             return False
         for i, other in enumerate(room.things):
-            if i != thing and other.z == 0.0 and math.hypot(other.x - x, other.y - y) < other.radius + wide:
+            if i != thing and other.z == 0.0 and math.dist(things[i], (x, y)) < other.radius + wide:
                 return False
     return True
+
+
+def _heading(a: Point, b: Point) -> float:
+    return math.degrees(math.atan2(b[1] - a[1], b[0] - a[0]))
+
+
+def _behind(at: Point, ahead: float, far: float) -> Point:
+    return at[0] - far * math.cos(math.radians(ahead)), at[1] - far * math.sin(math.radians(ahead))

@@ -44,15 +44,17 @@ def walk_to(
     pitch: float = -15.0,
     fine: bool = False,
     height: float | None = None,
+    berth: float = 0.0,
 ) -> Tokens:
     """Walk to within `stop` metres of a point, around furniture and things, looking up or down by `pitch`, or, where
-    it is `fine`, as one does. `height`: of what has to be seen in the end, metres."""
+    it is `fine`, as one does. `height`: of what has to be seen in the end, metres. `berth`: metres more than is needed
+    that one keeps from things."""
     x, y = (float(number) for number in goal)
     off, dist = bearing_to(state, (x, y)), math.hypot(x - state.x, y - state.y)
     level = 0.0 if fine or abs(state.pitch - pitch) < 4.0 else pitch - state.pitch
     if dist <= stop and (height is None or fine):
         return codec.tokens_of(turn=turn_to(off), look=level)
-    way = _Grid(state, leave_out).next_point(state, (x, y), stop, height)
+    way = _Grid(state, leave_out, berth).next_point(state, (x, y), stop, height)
     if way is not None:
         around = bearing_to(state, way)
         # look for the target first: who has not seen it cannot know the way
@@ -64,7 +66,7 @@ def walk_to(
 class _Grid:
     """Where one can walk now."""
 
-    def __init__(self, state: PlayroomState, leave_out: set[int]) -> None:
+    def __init__(self, state: PlayroomState, leave_out: set[int], berth: float) -> None:
         room: Room = state.room
         self._shape = math.ceil(room.width / CELL), math.ceil(room.depth / CELL)
         self._corner = -room.width / 2, -room.depth / 2
@@ -80,7 +82,8 @@ class _Grid:
         for i, thing in enumerate(room.things):
             low = state.positions[i][2] < thing.height + 0.1
             if low and i not in leave_out and i != state.held:
-                free &= np.hypot(self.x - state.positions[i][0], self.y - state.positions[i][1]) > thing.radius + margin
+                away = np.hypot(self.x - state.positions[i][0], self.y - state.positions[i][1])
+                free &= away > thing.radius + margin + berth
         self.free = free
 
     def _cell(self, x: float, y: float) -> tuple[int, int]:
