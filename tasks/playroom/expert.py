@@ -167,22 +167,22 @@ def _spot(state: PlayroomState, thing: int, piece: Furniture, inner: float) -> P
         min(max(state.x, piece.x - half_x), piece.x + half_x),
         min(max(state.y, piece.y - half_y), piece.y + half_y),
     )
-    if _clear(state, thing, piece, nearest):
+    if _clear(state, thing, piece, nearest, 0.1):
         return nearest
     edge = [(side * half_x, t * half_y) for side in (-1, 1) for t in np.linspace(-1.0, 1.0, 7)]
     edge += [(t * half_x, side * half_y) for side in (-1, 1) for t in np.linspace(-1.0, 1.0, 7)]
     spots = [(piece.x + x, piece.y + y) for x, y in edge]
-    spots = [spot for spot in spots if _clear(state, thing, piece, spot)] or [nearest]
+    spots = [spot for spot in spots if _clear(state, thing, piece, spot, 0.1)] or [nearest]
     return min(spots, key=lambda spot: math.hypot(spot[0] - state.x, spot[1] - state.y))
 
 
-def _clear(state: PlayroomState, thing: int, piece: Furniture, spot: Point) -> bool:
-    """Whether a thing would fall onto no other at a place on a piece of furniture. In the bin it may."""
+def _clear(state: PlayroomState, thing: int, piece: Furniture, spot: Point, gap: float) -> bool:
+    """Whether a thing at a place on a piece of furniture has `gap` metres to any other there. In the bin it may not."""
     if piece.kind == "bin":
         return True
     things = state.room.things
     return all(
-        math.hypot(x - spot[0], y - spot[1]) > things[thing].radius + things[other].radius
+        math.hypot(x - spot[0], y - spot[1]) > things[thing].radius + things[other].radius + gap
         for other, (x, y, z) in enumerate(state.positions.tolist())
         if other != thing and piece.covers(x, y) and z > piece.height
     )
@@ -193,7 +193,7 @@ def _over(state: PlayroomState, thing: int, piece: Furniture) -> bool:
     x, y, z = state.positions[thing].tolist()
     edge = min(0.13, 0.45 * min(piece.half))
     high = z > piece.height * (0.3 if piece.kind == "bin" else 1.0)
-    return high and piece.covers(x, y, -edge) and _clear(state, thing, piece, (x, y))
+    return high and piece.covers(x, y, -edge) and _clear(state, thing, piece, (x, y), -0.03)
 
 
 def _put_over(state: PlayroomState, thing: int, below: int) -> Tokens:

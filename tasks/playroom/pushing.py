@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from agent import codec
 from envs.playroom.room import Furniture, Room
 from envs.playroom.rooms import BODY_RADIUS
 from envs.playroom.state import PlayroomState
-from tasks.playroom.walking import Point, Tokens, bearing_to, turn_to, walk_to
+from tasks.playroom.walking import Grid, Point, Tokens, bearing_to, turn_to, walk_to
 
 RUN_UP = 0.35  # metres between one and the thing before one walks into it
 BERTH = 0.1  # metres more than is needed that one keeps from it on the way
@@ -34,9 +34,8 @@ def push(state: PlayroomState, thing: int, rug: Furniture) -> Tokens:
     def aside(goal: Point) -> float:
         return (_heading((x, y), goal) - seen + 180.0) % 360.0 - 180.0
 
-    things = [(float(at[0]), float(at[1])) for at in state.positions]
     goals = _goals(rug)
-    goals = [goal for goal in goals if _free(state.room, things, thing, goal)] or goals
+    goals = [goal for goal in goals if _free(state.room, state.positions, thing, goal)] or goals
     # the nearest, and rather one that it is pushed to from here
     goal = min(goals, key=lambda goal: math.dist((x, y), goal) + abs(aside(goal)) / 60.0)
     off_line, ahead = aside(goal), _heading((x, y), goal)
@@ -59,9 +58,12 @@ def can_push(room: Room, thing: int) -> bool:
     rug, item = room.piece("rug"), room.things[thing]
     if rug is None or item.z > 0.0 or rug.covers(item.x, item.y, item.radius + 0.1):
         return False
-    things = [(other.x, other.y) for other in room.things]
-    nearest = min(_goals(rug), key=lambda goal: math.dist((item.x, item.y), goal))
-    return _free(room, things, thing, nearest)
+    positions = np.array([(other.x, other.y, other.z + other.height / 2) for other in room.things])
+    goal = min(_goals(rug), key=lambda goal: math.dist((item.x, item.y), goal))
+    if not _free(room, positions, thing, goal):
+        return False
+    behind = _behind((item.x, item.y), _heading((item.x, item.y), goal), item.radius + BODY_RADIUS + RUN_UP)
+    return Grid(room, positions, (), BERTH).joins((room.start[0], room.start[1]), behind)
 
 
 def _goals(rug: Furniture) -> list[Point]:
@@ -71,11 +73,11 @@ def _goals(rug: Furniture) -> list[Point]:
     return [(rug.x + float(x), rug.y + float(y)) for x in xs for y in ys]
 
 
-def _free(room: Room, things: Sequence[Point], thing: int, goal: Point) -> bool:
+def _free(room: Room, positions: npt.NDArray[np.float64], thing: int, goal: Point) -> bool:
     """Whether nothing is in the way from behind a thing to a place, for it and for who pushes it."""
-    item, ahead = room.things[thing], _heading(things[thing], goal)
+    item, at = room.things[thing], (float(positions[thing][0]), float(positions[thing][1]))
     wide = max(BODY_RADIUS, item.radius) + 0.1
-    start = _behind(things[thing], ahead, item.radius + BODY_RADIUS + RUN_UP)
+    start = _behind(at, _heading(at, goal), item.radius + BODY_RADIUS + RUN_UP)
     for t in np.linspace(0.0, 1.0, 24):
         x, y = (float(a + t * (b - a)) for a, b in zip(start, goal, strict=True))
         if abs(x) > room.width / 2 - wide or abs(y) > room.depth / 2 - wide:
@@ -83,7 +85,7 @@ def _free(room: Room, things: Sequence[Point], thing: int, goal: Point) -> bool:
         if any(piece.kind != "rug" and piece.covers(x, y, wide) for piece in room.furniture):
             return False
         for i, other in enumerate(room.things):
-            if i != thing and other.z == 0.0 and math.dist(things[i], (x, y)) < other.radius + wide:
+            if i != thing and other.z == 0.0 and math.dist(positions[i][:2], (x, y)) < other.radius + wide:
                 return False
     return True
 

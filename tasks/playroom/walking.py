@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,7 @@ def walk_to(
     level = 0.0 if fine or abs(state.pitch - pitch) < 4.0 else pitch - state.pitch
     if dist <= stop and (height is None or fine):
         return codec.tokens_of(turn=turn_to(off), look=level)
-    way = _Grid(state, leave_out, berth).next_point(state, (x, y), stop, height)
+    way = Grid(state.room, state.positions, leave_out | {state.held}, berth).next_point(state, (x, y), stop, height)
     if way is not None:
         around = bearing_to(state, way)
         # look for the target first: who has not seen it cannot know the way
@@ -63,11 +63,15 @@ def walk_to(
     return codec.tokens_of(turn=turn_to(off), look=level, forth=int(abs(off) <= WALK_ANGLE))
 
 
-class _Grid:
-    """Where one can walk now."""
+class Grid:
+    """Where one can walk in a room now: `free`, and `furniture_free` where things may be shoved along.
 
-    def __init__(self, state: PlayroomState, leave_out: set[int], berth: float) -> None:
-        room: Room = state.room
+    `positions` (N, 3): the things' centres. `leave_out`: things that don't count. `berth`: as for `walk_to`.
+    """
+
+    def __init__(
+        self, room: Room, positions: npt.NDArray[np.float64], leave_out: Collection[int | None], berth: float = 0.0
+    ) -> None:
         self._shape = math.ceil(room.width / CELL), math.ceil(room.depth / CELL)
         self._corner = -room.width / 2, -room.depth / 2
         xs, ys = (self._corner[i] + CELL * (np.arange(self._shape[i]) + 0.5) for i in range(2))
@@ -79,12 +83,16 @@ class _Grid:
                 half_x, half_y = piece.half
                 free &= (abs(self.x - piece.x) > half_x + margin) | (abs(self.y - piece.y) > half_y + margin)
         self.furniture_free = free.copy()
-        for i, thing in enumerate(room.things):
-            low = state.positions[i][2] < thing.height + 0.1
-            if low and i not in leave_out and i != state.held:
-                away = np.hypot(self.x - state.positions[i][0], self.y - state.positions[i][1])
-                free &= away > thing.radius + margin + berth
+        for i, (thing, (x, y, z)) in enumerate(zip(room.things, positions, strict=True)):
+            if z < thing.height + 0.1 and i not in leave_out:
+                free &= np.hypot(self.x - x, self.y - y) > thing.radius + margin + berth
         self.free = free
+
+    def joins(self, a: Point, b: Point) -> bool:
+        """Whether one can walk from one point to the other."""
+        parts, _ = ndimage.label(self.free)
+        part = int(parts[self._cell(*a)])
+        return part > 0 and part == parts[self._cell(*b)]
 
     def _cell(self, x: float, y: float) -> tuple[int, int]:
         i = int((x - self._corner[0]) / CELL), int((y - self._corner[1]) / CELL)
