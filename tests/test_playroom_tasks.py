@@ -39,6 +39,11 @@ def expert_plays(world: Playroom, task: Task, wanted: VerifierSpec | None = None
     return play_task(world, Scripted(policy.start(told), spec=policy.spec), task, observe="decision")
 
 
+def name_of(task: Task, thing: int) -> str:
+    item = Room.from_json(task.options["room"]).things[thing]
+    return f"{item.colour} {item.kind}"
+
+
 @pytest.mark.parametrize("verb", list(TRAINING))
 def test_what_is_said_is_read_back(verb: str) -> None:
     rng = np.random.default_rng(0)
@@ -46,7 +51,9 @@ def test_what_is_said_is_read_back(verb: str) -> None:
     for i in range(300):
         kind, colour = str(rng.choice(list(KINDS))), str(rng.choice(list(COLOURS)))
         place = str(rng.choice(suites.PLACES[verb])) if verb in suites.PLACES else None
-        meaning = Meaning(verb, kind, colour, place)
+        meaning = Meaning(verb, None if verb.startswith("sort") else kind, colour, place)
+        if verb == "stack":
+            meaning = replace(meaning, other=(str(rng.choice(suites.FLAT)), str(rng.choice(list(COLOURS)))))
         text = phrase(rng, meaning, "held_out" if i % 3 == 0 else "training")
         assert read(text) == meaning, text
 
@@ -58,6 +65,13 @@ def test_what_is_said_is_read_back(verb: str) -> None:
         ("put the red cube on the table", Meaning("put_on", "cube", "red", "table")),
         ("drop the ball into the box", Meaning("put_in", "ball", None, "bin")),
         ("push the blue car onto the carpet", Meaning("push_to", "car", "blue", "rug")),
+        ("put the red cube on the blue book", Meaning("stack", "cube", "red", None, ("book", "blue"))),
+        ("stack the duck on top of a plate, please", Meaning("stack", "duck", None, None, ("plate", None))),
+        ("put everything green in the crate", Meaning("sort_in", None, "green", "bin")),
+        ("move all the white things to the table", Meaning("sort_on", None, "white", "table")),
+        ("put everything green on the bin", None),
+        ("put all things in the bin", None),
+        ("put the red cube on the moon", None),
         ("put the red cube in the table", None),
         ("lift the moon", None),
         ("", None),
@@ -90,7 +104,14 @@ def test_splits_keep_training_and_evaluation_apart() -> None:
 
 def test_the_expert_does_what_it_is_asked(world: Playroom) -> None:
     outcomes = []
-    for name, count in (("playroom-basic", 9), ("playroom-themes", 3), ("playroom-put", 4)):
+    for name, count in (
+        ("playroom-basic", 9),
+        ("playroom-themes", 3),
+        ("playroom-put", 4),
+        ("playroom-stack", 3),
+        ("playroom-push", 3),
+        ("playroom-sort", 2),
+    ):
         for task in suites.SUITES[name].tasks(5, count):
             outcomes.append((task.id, expert_plays(world, task)))
     assert [(task, outcome.why) for task, outcome in outcomes if not outcome.success] == []
@@ -122,8 +143,45 @@ def test_who_carries_has_not_pushed(world: Playroom) -> None:
     task = suites.task_from_instruction("push the red cube to the rug", 1)
     outcome = expert_plays(world, task, VerifierSpec("playroom.lift", {"targets": [0]}))
     assert outcome.why == "carried it instead of pushing it"
-    with pytest.raises(UserError, match="the expert cannot do"):
-        ExpertPolicy().start(task)
+    with pytest.raises(UserError, match=r"the expert cannot do playroom\.juggle; it can do playroom\.look_at"):
+        ExpertPolicy().start(replace(task, verifier=VerifierSpec("playroom.juggle")))
+
+
+def test_pushing_or_sorting_something_else_is_a_failure(world: Playroom) -> None:
+    task = suites.SUITES["playroom-push"].task(4, 0)
+    other = replace(task, verifier=VerifierSpec("playroom.push_to", {"targets": [1]}))
+    why = f"brought the {name_of(task, 0)} to the rug, which was not asked for"
+    assert expert_plays(world, other, task.verifier).why == why
+    # all that was asked for, and one more
+    task = suites.SUITES["playroom-sort"].task(4, 1)
+    assert task.verifier is not None
+    targets = task.verifier.args["targets"]
+    assert {Room.from_json(task.options["room"]).things[thing].colour for thing in targets} == {
+        name_of(task, 0).split()[0]
+    }
+    fewer = replace(task, verifier=VerifierSpec("playroom.sort", {"targets": targets[1:], "place": "bin"}))
+    outcome = expert_plays(world, fewer, VerifierSpec("playroom.sort", {"targets": targets[:1], "place": "bin"}))
+    assert outcome.why == f"took the {name_of(task, 0)}, which was not asked for"
+
+
+def test_one_of_several_is_not_sorted(world: Playroom) -> None:
+    task = suites.SUITES["playroom-sort"].task(4, 1)
+    one = replace(task, verifier=VerifierSpec("playroom.put_in", {"targets": [0]}))
+    alone = expert_plays(world, one)
+    assert alone.success
+    assert not expert_plays(world, replace(task, time_limit=alone.ticks + 30), one.verifier).success
+
+
+def test_what_is_stacked_lies_on_what_was_named(world: Playroom) -> None:
+    task = suites.SUITES["playroom-stack"].task(4, 0)
+    assert task.verifier is not None
+    (below,) = task.verifier.args["supports"]
+    other = VerifierSpec("playroom.stack", {"targets": [0], "supports": [below + 1]})  # its kind in another colour
+    there = expert_plays(world, replace(task, verifier=other))
+    assert there.success
+    assert not expert_plays(world, replace(task, time_limit=there.ticks + 30), other).success
+    wrong = VerifierSpec("playroom.stack", {"targets": [below], "supports": [below + 1]})
+    assert expert_plays(world, task, wrong).why == f"took the {name_of(task, below)}, which was not asked for"
 
 
 def test_unknown_verifiers_are_refused_by_name() -> None:

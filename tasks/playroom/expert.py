@@ -3,69 +3,45 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
-from scipy import ndimage
 
 from agent import codec
 from agent.policy import Decision
 from envs.errors import UserError
 from envs.playroom.mjcf import EYE
-from envs.playroom.room import Furniture, Room
+from envs.playroom.room import Furniture
 from envs.playroom.rooms import BODY_RADIUS
 from envs.playroom.state import PlayroomState
-from tasks.playroom.verify import NEAR, REST_SPEED, look_tolerance
+from tasks.playroom.pushing import push
+from tasks.playroom.verify import NEAR, REST_SPEED, is_there, look_tolerance
+from tasks.playroom.walking import VIEW, Point, Tokens, bearing_to, turn_to, walk_to
 from tasks.task import VerifierSpec
 
-SEARCH_TURN = 32.0  # degrees a decision while the target is out of view; always the same way, so that it can be learned
-VIEW = 36.0  # half of what is seen, degrees
-WALK_ANGLE = 20.0  # walk while the way ahead is within this
 ARM = 1.15  # metres along the floor from which one picks up
 CLOSE = 0.7  # metres: as near as one goes where something hides it
 HAND_BELOW = 14.0  # degrees: what is held hovers so far under the crosshair
 SWING = 0.25  # metres a second: what is let go of faster rolls or slides off
-CELL = 0.1  # metres, of the grid on which ways are looked for
-
-KNOWN = ("playroom.look_at", "playroom.go_to", "playroom.lift", "playroom.put_on", "playroom.put_in")
-
-Tokens = codec.Tokens
-Point = tuple[float, float]
+STILL = 0.12  # metres a second: slower than that, one stands
+HOLD = 0.85  # metres from the eyes to what is held
+OFF_CENTRE = 0.05  # metres that what is stacked may be off the middle of what is below
 
 
 def start(spec: VerifierSpec) -> Callable[[PlayroomState], Decision]:
     """What decides from ground truth towards what `spec` verifies. Raises UserError for what the expert can't do."""
-    if spec.name not in KNOWN:
-        raise UserError(f"the expert cannot do {spec.name}; it can do {', '.join(KNOWN)}")
+    if spec.name not in _FAMILIES:
+        raise UserError(f"the expert cannot do {spec.name}; it can do {', '.join(_FAMILIES)}")
     return lambda state: codec.decode(choose(state, spec))
 
 
 def choose(state: PlayroomState, spec: VerifierSpec) -> Tokens:
-    """The action tokens for one decision towards what `spec` verifies. Raises ValueError for an unknown verifier."""
-    targets = spec.args["targets"]
-    thing = min(targets, key=state.distance)
-    if spec.name == "playroom.look_at":
-        return _look_at(state, thing)
-    if spec.name == "playroom.go_to":
-        return walk_to(state, state.positions[thing][:2], NEAR - 0.2, {thing})
-    if spec.name == "playroom.lift":
-        return _take(state, thing)
-    if spec.name in ("playroom.put_on", "playroom.put_in"):
-        piece = state.room.piece(spec.args.get("support", "bin"))
-        if piece is None:
-            raise ValueError(f"the expert puts things on furniture alone, and the room has no {spec.args['support']!r}")
-        return _put(state, thing, piece)
-    raise ValueError(f"the expert does not know the verifier {spec.name!r}")
+    """The action tokens for one decision towards what `spec` verifies. Raises KeyError for an unknown verifier."""
+    return _FAMILIES[spec.name](state, **spec.args)
 
 
-def _turn_to(off: float) -> float:
-    return SEARCH_TURN if abs(off) > VIEW else off
-
-
-def _bearing(state: PlayroomState, point: Iterable[float]) -> float:
-    x, y = point
-    return (state.yaw - math.degrees(math.atan2(y - state.y, x - state.x)) + 180.0) % 360.0 - 180.0
+def _nearest(state: PlayroomState, things: Iterable[int]) -> int:
+    return min(things, key=state.distance)
 
 
 def _click(state: PlayroomState) -> Tokens:
@@ -73,13 +49,60 @@ def _click(state: PlayroomState) -> Tokens:
     return codec.tokens_of(hand="attack" if state.tick // codec.CHUNK % 2 == 0 else "none")
 
 
-def _look_at(state: PlayroomState, thing: int) -> Tokens:
+def _look_at(state: PlayroomState, targets: Sequence[int]) -> Tokens:
+    thing = _nearest(state, targets)
     right, up = state.bearing(thing)
     exact = 0.4 * look_tolerance(state, thing)
     out_of_view = abs(right) > VIEW
     return codec.tokens_of(
-        turn=0.0 if abs(right) < exact else _turn_to(right), look=0.0 if out_of_view or abs(up) < exact else up
+        turn=0.0 if abs(right) < exact else turn_to(right), look=0.0 if out_of_view or abs(up) < exact else up
     )
+
+
+def _go_to(state: PlayroomState, targets: Sequence[int]) -> Tokens:
+    thing = _nearest(state, targets)
+    return walk_to(state, state.positions[thing][:2], NEAR - 0.2, {thing})
+
+
+def _lift(state: PlayroomState, targets: Sequence[int]) -> Tokens:
+    return _take(state, _nearest(state, targets))
+
+
+def _put_on(state: PlayroomState, targets: Sequence[int], support: str) -> Tokens:
+    thing = _nearest(state, targets)
+    return _fetch(state, thing, state.lies_on(thing, support)) or _put(state, thing, _piece(state, support))
+
+
+def _put_in(state: PlayroomState, targets: Sequence[int]) -> Tokens:
+    thing = _nearest(state, targets)
+    return _fetch(state, thing, state.is_in(thing)) or _put(state, thing, _piece(state, "bin"))
+
+
+def _push_to(state: PlayroomState, targets: Sequence[int]) -> Tokens:
+    return _click(state) if state.held is not None else push(state, _nearest(state, targets), _piece(state, "rug"))
+
+
+def _stack(state: PlayroomState, targets: Sequence[int], supports: Sequence[int]) -> Tokens:
+    thing = state.held if state.held in targets else _nearest(state, targets)
+    assert thing is not None
+    below = _nearest(state, set(supports) - {thing})
+    return _fetch(state, thing, (thing, below) in state.on) or _put_over(state, thing, below)
+
+
+def _sort(state: PlayroomState, targets: Sequence[int], place: str) -> Tokens:
+    left = [thing for thing in targets if thing == state.held or not is_there(state, thing, place)]
+    if not left:
+        return codec.NOOP
+    thing = state.held if state.held in left else _nearest(state, left)
+    assert thing is not None
+    return _fetch(state, thing, False) or _put(state, thing, _piece(state, place))
+
+
+def _piece(state: PlayroomState, kind: str) -> Furniture:
+    piece = state.room.piece(kind)
+    if piece is None:
+        raise ValueError(f"the expert needs a {kind}, and the room has none")
+    return piece
 
 
 def _take(state: PlayroomState, thing: int) -> Tokens:
@@ -93,7 +116,7 @@ def _take(state: PlayroomState, thing: int) -> Tokens:
         return walk_to(state, state.positions[thing][:2], ARM, {thing}, height=float(state.positions[thing][2]))
     if abs(right) < 2.0 and abs(up) < 3.0:
         return _probe(state, thing)
-    return codec.tokens_of(turn=_turn_to(right), look=up if abs(right) <= VIEW else 0.0)
+    return codec.tokens_of(turn=turn_to(right), look=up if abs(right) <= VIEW else 0.0)
 
 
 def _probe(state: PlayroomState, thing: int) -> Tokens:
@@ -107,22 +130,24 @@ def _probe(state: PlayroomState, thing: int) -> Tokens:
     return codec.tokens_of(side=1 if state.tick // codec.CHUNK % 64 < 32 else -1)
 
 
+def _fetch(state: PlayroomState, thing: int, there: bool) -> Tokens | None:
+    """What to do until a thing is in the hand; None once it is. Nothing, where it is `there` already, or falls."""
+    if state.held == thing:
+        return None
+    return codec.NOOP if there or _speed(state, thing) > REST_SPEED else _take(state, thing)
+
+
+def _speed(state: PlayroomState, thing: int) -> float:
+    return float(np.linalg.norm(state.velocities[thing][:3]))
+
+
 def _put(state: PlayroomState, thing: int, piece: Furniture) -> Tokens:
-    if state.held != thing:
-        there = state.is_in(thing) if piece.kind == "bin" else state.lies_on(thing, piece.kind)
-        falls = float(np.linalg.norm(state.velocities[thing][:3])) > REST_SPEED
-        return codec.NOOP if there or falls else _take(state, thing)
-    half_x, half_y = piece.half
+    """Let go of what is held over a piece of furniture."""
     inner = 0.15 if piece.kind == "bin" else 0.22
-    # the nearest place on it, a little inwards from its edge
-    spot = (
-        min(max(state.x, piece.x - half_x + inner), piece.x + half_x - inner),
-        min(max(state.y, piece.y - half_y + inner), piece.y + half_y - inner),
-    )
+    spot = _spot(state, thing, piece, inner)
     dist = math.hypot(spot[0] - state.x, spot[1] - state.y)
     if _over(state, thing, piece):
-        swings = float(np.linalg.norm(state.velocities[thing][:3])) > SWING
-        return codec.NOOP if swings else _click(state)
+        return codec.NOOP if _speed(state, thing) > SWING else _click(state)
     half = state.room.things[thing].height / 2
     if state.tick // codec.CHUNK % 40 >= 36 and dist < 1.0:  # it is caught somewhere: get it free
         return codec.tokens_of(look=12.0 if state.pitch < 10.0 else 0.0, forth=-1)
@@ -130,140 +155,81 @@ def _put(state: PlayroomState, thing: int, piece: Furniture) -> Tokens:
         return codec.tokens_of(look=12.0 if state.pitch < 10.0 else 0.0, forth=-1)
     if dist > inner + BODY_RADIUS + 0.2:
         return walk_to(state, spot, inner + BODY_RADIUS + 0.15, {thing}, pitch=0.0)
-    right = _bearing(state, spot)
+    right = bearing_to(state, spot)
     up = math.degrees(math.atan2(piece.height + half - state.eye, dist + 0.1)) + HAND_BELOW - state.pitch
-    return codec.tokens_of(turn=_turn_to(right), look=up if abs(right) <= VIEW else 0.0)
+    return codec.tokens_of(turn=turn_to(right), look=up if abs(right) <= VIEW else 0.0)
+
+
+def _spot(state: PlayroomState, thing: int, piece: Furniture, inner: float) -> Point:
+    """The nearest place on a piece of furniture, `inner` metres inside of its edge, where nothing lies yet."""
+    half_x, half_y = piece.half[0] - inner, piece.half[1] - inner
+    nearest = (
+        min(max(state.x, piece.x - half_x), piece.x + half_x),
+        min(max(state.y, piece.y - half_y), piece.y + half_y),
+    )
+    if _clear(state, thing, piece, nearest, 0.1):
+        return nearest
+    edge = [(side * half_x, t * half_y) for side in (-1, 1) for t in np.linspace(-1.0, 1.0, 7)]
+    edge += [(t * half_x, side * half_y) for side in (-1, 1) for t in np.linspace(-1.0, 1.0, 7)]
+    spots = [(piece.x + x, piece.y + y) for x, y in edge]
+    spots = [spot for spot in spots if _clear(state, thing, piece, spot, 0.1)] or [nearest]
+    return min(spots, key=lambda spot: math.hypot(spot[0] - state.x, spot[1] - state.y))
+
+
+def _clear(state: PlayroomState, thing: int, piece: Furniture, spot: Point, gap: float) -> bool:
+    """Whether a thing at a place on a piece of furniture has `gap` metres to any other there. In the bin it may not."""
+    if piece.kind == "bin":
+        return True
+    things = state.room.things
+    return all(
+        math.hypot(x - spot[0], y - spot[1]) > things[thing].radius + things[other].radius + gap
+        for other, (x, y, z) in enumerate(state.positions.tolist())
+        if other != thing and piece.covers(x, y) and z > piece.height
+    )
 
 
 def _over(state: PlayroomState, thing: int, piece: Furniture) -> bool:
     """Whether a thing would fall onto a piece of furniture, well inside of its edge."""
     x, y, z = state.positions[thing].tolist()
     edge = min(0.13, 0.45 * min(piece.half))
-    return piece.covers(x, y, -edge) and z > piece.height * (0.3 if piece.kind == "bin" else 1.0)
+    high = z > piece.height * (0.3 if piece.kind == "bin" else 1.0)
+    return high and piece.covers(x, y, -edge) and _clear(state, thing, piece, (x, y), -0.03)
 
 
-def walk_to(
-    state: PlayroomState,
-    goal: Iterable[float],
-    stop: float,
-    leave_out: set[int],
-    *,
-    pitch: float = -15.0,
-    fine: bool = False,
-    height: float | None = None,
-) -> Tokens:
-    """Walk to within `stop` metres of a point, around furniture and things, looking up or down by `pitch`, or, where
-    it is `fine`, as one does. `height`: of what has to be seen in the end, metres."""
-    x, y = (float(number) for number in goal)
-    off, dist = _bearing(state, (x, y)), math.hypot(x - state.x, y - state.y)
-    level = 0.0 if fine or abs(state.pitch - pitch) < 4.0 else pitch - state.pitch
-    if dist <= stop and (height is None or fine):
-        return codec.tokens_of(turn=_turn_to(off), look=level)
-    way = _Grid(state, leave_out).next_point(state, (x, y), stop, height)
-    if way is not None:
-        around = _bearing(state, way)
-        # look for the target first: who has not seen it cannot know the way
-        if abs(off) <= VIEW or abs(around) <= VIEW:
-            off = around
-    return codec.tokens_of(turn=_turn_to(off), look=level, forth=int(abs(off) <= WALK_ANGLE))
+def _put_over(state: PlayroomState, thing: int, below: int) -> Tokens:
+    """Let go of what is held over another thing. The hand is brought over it by the pitch, which sets how high it is,
+    by turns, and by steps: straight ones go far, slanting ones less, and one to the side a little away from it."""
+    things, (x, y, z) = state.room.things, state.positions[thing].tolist()
+    at = state.positions[below]
+    top = float(at[2]) + things[below].height / 2
+    half, keep = things[thing].height / 2, things[below].radius + BODY_RADIUS + 0.06
+    tilt = math.asin(min(1.0, max(0.0, (EYE - top - half - 0.06) / HOLD)))  # degrees below the horizon, of the hand
+    tilt = math.degrees(min(tilt, math.acos(keep / HOLD)))
+    dist, out = state.distance(below), math.hypot(x - state.x, y - state.y)
+    if dist > HOLD + 0.35:
+        return walk_to(state, at[:2], HOLD + 0.2, {thing}, pitch=0.0)
+    if math.hypot(x - at[0], y - at[1]) < OFF_CENTRE and z - half > top:
+        return codec.NOOP if _speed(state, thing) > SWING else _click(state)
+    right, up = bearing_to(state, at[:2]), HAND_BELOW - tilt - state.pitch
+    turn = turn_to(right)
+    if z - half < top - 0.02 and dist < out + things[below].radius:  # it would be caught below the top
+        return codec.tokens_of(turn=turn, look=12.0 if state.pitch < 10.0 else 0.0, forth=-1)
+    if abs(right) > 2.0 or abs(up) > 2.0 or _speed(state, thing) > STILL:
+        return codec.tokens_of(turn=turn, look=up if abs(right) <= VIEW else 0.0)
+    far = dist - out
+    if far > 0.2 or far < -0.2:
+        return codec.tokens_of(turn=turn, forth=1 if far > 0.0 else -1)
+    side = 1 if state.tick // codec.CHUNK % 64 < 32 else -1
+    return codec.tokens_of(turn=turn, forth=int(far > OFF_CENTRE), side=side if abs(far) > 0.8 * OFF_CENTRE else 0)
 
 
-class _Grid:
-    """Where one can walk now."""
-
-    def __init__(self, state: PlayroomState, leave_out: set[int]) -> None:
-        room: Room = state.room
-        self._shape = math.ceil(room.width / CELL), math.ceil(room.depth / CELL)
-        self._corner = -room.width / 2, -room.depth / 2
-        xs, ys = (self._corner[i] + CELL * (np.arange(self._shape[i]) + 0.5) for i in range(2))
-        self.x, self.y = np.meshgrid(xs, ys, indexing="ij")
-        margin = BODY_RADIUS + 0.04
-        free = (abs(self.x) < room.width / 2 - margin) & (abs(self.y) < room.depth / 2 - margin)
-        for piece in room.furniture:
-            if piece.kind != "rug":
-                half_x, half_y = piece.half
-                free &= (abs(self.x - piece.x) > half_x + margin) | (abs(self.y - piece.y) > half_y + margin)
-        self.furniture_free = free.copy()
-        for i, thing in enumerate(room.things):
-            low = state.positions[i][2] < thing.height + 0.1
-            if low and i not in leave_out and i != state.held:
-                free &= np.hypot(self.x - state.positions[i][0], self.y - state.positions[i][1]) > thing.radius + margin
-        self.free = free
-
-    def _cell(self, x: float, y: float) -> tuple[int, int]:
-        i = int((x - self._corner[0]) / CELL), int((y - self._corner[1]) / CELL)
-        return min(max(i[0], 0), self._shape[0] - 1), min(max(i[1], 0), self._shape[1] - 1)
-
-    def next_point(self, state: PlayroomState, goal: Point, stop: float, height: float | None) -> Point | None:
-        """A place ahead on the way to within `stop` of the goal, in a straight line from here; None without a way.
-
-        `height`: of what has to be seen there over the furniture, where it has to be."""
-        for free in (self.free, self.furniture_free):  # where things bar the way, one shoves them along
-            steps = self._steps(free, goal, stop, height, state)
-            here = self._cell(state.x, state.y)
-            if steps[here] < 0:
-                continue
-            point = None
-            for _ in range(14):
-                if steps[here] == 0:
-                    break
-                here = self._downhill(steps, here)
-                spot = float(self.x[here]), float(self.y[here])
-                if point is not None and not self._clear(free, (state.x, state.y), spot):
-                    break
-                point = spot
-            if point is not None:
-                return point
-        return None
-
-    def _steps(
-        self, free: npt.NDArray[np.bool_], goal: Point, stop: float, height: float | None, state: PlayroomState
-    ) -> npt.NDArray[np.int64]:
-        """For every cell, the steps from it to the nearest one within `stop` of the goal; -1 where there is no way."""
-        passable = free.copy()
-        passable[self._cell(state.x, state.y)] = True
-        passable = ndimage.binary_dilation(passable & ~free, iterations=3) & self.furniture_free | passable
-        reach = np.hypot(self.x - goal[0], self.y - goal[1])
-        front = free & (reach < stop - 0.05)
-        if height is not None and (seen := front & self._sees(state, goal, height)).any():
-            front = seen
-        if not front.any():
-            front = free & (reach <= reach[free].min() + 0.05)
-        steps = np.where(front, 0, -1)
-        count, cross = 0, ndimage.generate_binary_structure(2, 1)
-        while front.any():
-            count += 1
-            front = ndimage.binary_dilation(front, cross) & passable & (steps < 0)
-            steps[front] = count
-        return steps
-
-    def _sees(self, state: PlayroomState, goal: Point, height: float) -> npt.NDArray[np.bool_]:
-        """From which cells nothing of the furniture hides what is at the goal, at that height."""
-        seen = np.ones(self._shape, bool)
-        for t in np.linspace(0.05, 0.95, 12):
-            x, y = self.x + t * (goal[0] - self.x), self.y + t * (goal[1] - self.y)
-            for piece in state.room.furniture:
-                half_x, half_y = piece.half
-                if EYE + t * (height - EYE) < piece.height and piece.kind != "rug":
-                    seen &= (abs(x - piece.x) > half_x) | (abs(y - piece.y) > half_y)
-        return seen
-
-    @staticmethod
-    def _downhill(steps: npt.NDArray[np.int64], here: tuple[int, int]) -> tuple[int, int]:
-        i, j = here
-        around = [
-            (steps[a, b], (a, b))
-            for a in range(max(i - 1, 0), min(i + 2, steps.shape[0]))
-            for b in range(max(j - 1, 0), min(j + 2, steps.shape[1]))
-            if steps[a, b] >= 0
-        ]
-        return min(around)[1]
-
-    def _clear(self, free: npt.NDArray[np.bool_], a: Point, b: Point) -> bool:
-        """Whether the straight way is free, but for where one stands already."""
-        length = math.hypot(b[0] - a[0], b[1] - a[1])
-        for k in range(3, math.ceil(length / (CELL / 2))):
-            t = k * CELL / 2 / length
-            if not free[self._cell(a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1]))]:
-                return False
-        return True
+_FAMILIES: dict[str, Callable[..., Tokens]] = {
+    "playroom.look_at": _look_at,
+    "playroom.go_to": _go_to,
+    "playroom.lift": _lift,
+    "playroom.put_on": _put_on,
+    "playroom.put_in": _put_in,
+    "playroom.push_to": _push_to,
+    "playroom.stack": _stack,
+    "playroom.sort": _sort,
+}

@@ -36,6 +36,23 @@ TRAINING: dict[str, tuple[str, ...]] = {
         "nudge {x} onto the {y}", "push {x} over to the {y}", "push {x} until it is on the {y}", "drive {x} to the {y}",
         "get {x} onto the {y} by pushing it",
     ),
+    "stack": (
+        "stack {x} on {z}", "stack {x} on top of {z}", "put {x} on {z}", "put {x} on top of {z}", "put {x} onto {z}",
+        "place {x} on {z}", "place {x} on top of {z}", "set {x} on {z}", "set {x} down on top of {z}", "lay {x} on {z}",
+        "take {x} and put it on {z}", "pick up {x} and stack it on {z}", "get {x} onto {z}", "balance {x} on {z}",
+    ),
+    "sort_on": (
+        "put all {c} things on the {y}", "put everything {c} on the {y}", "put every {c} thing on the {y}",
+        "place all the {c} things on the {y}", "set everything {c} on the {y}", "sort the {c} things onto the {y}",
+        "collect the {c} things on the {y}", "gather everything {c} on the {y}", "move all the {c} things to the {y}",
+        "carry everything {c} to the {y}", "lay all {c} things on the {y}", "bring every {c} thing to the {y}",
+    ),
+    "sort_in": (
+        "put all {c} things in the {y}", "put everything {c} in the {y}", "put every {c} thing into the {y}",
+        "put all the {c} things into the {y}", "drop everything {c} into the {y}", "sort the {c} things into the {y}",
+        "collect the {c} things in the {y}", "gather everything {c} in the {y}", "throw all the {c} things in the {y}",
+        "tidy all {c} things away into the {y}", "clear the {c} things into the {y}", "drop every {c} thing in the {y}",
+    ),
 }  # fmt: skip
 HELD_OUT: dict[str, tuple[str, ...]] = {
     "look_at": (*phrases.HELD_OUT["face"], "search for {x}", "locate {x}"),
@@ -47,6 +64,11 @@ HELD_OUT: dict[str, tuple[str, ...]] = {
                "let {x} fall into the {y}"),
     "push_to": ("give {x} pushes until it lies on the {y}", "shift {x} onto the {y} by pushing",
                 "bring {x} to the {y} by pushing it", "shove {x} until it is on the {y}"),
+    "stack": ("rest {x} on top of {z}", "find {x} and stack it on {z}", "let {x} stand on {z}", "leave {x} on {z}"),
+    "sort_on": ("get every {c} thing onto the {y}", "let everything {c} lie on the {y}",
+                "find all {c} things and put them on the {y}", "leave no {c} thing off the {y}"),
+    "sort_in": ("get every {c} thing into the {y}", "let everything {c} lie in the {y}",
+                "find all {c} things and put them in the {y}", "leave no {c} thing out of the {y}"),
 }  # fmt: skip
 
 PLACES: dict[str, tuple[str, ...]] = {
@@ -61,32 +83,49 @@ PLACES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Meaning:
-    """What an instruction of the playroom asks for. `colour` is None where none is named; `place`: furniture."""
+    """What an instruction of the playroom asks for.
+
+    `kind`: None where all things of a colour are meant. `colour`: None where none is named. `place`: furniture.
+    `other`: kind and colour, or None, of the thing that it is stacked on.
+    """
 
     verb: str
-    kind: str
+    kind: str | None
     colour: str | None
     place: str | None = None
+    other: tuple[str, str | None] | None = None
 
 
-GRAMMAR = Grammar(TRAINING, HELD_OUT, {"y": "|".join(word for words in PLACES.values() for word in words)})
+GRAMMAR = Grammar(
+    TRAINING, HELD_OUT, {"y": "|".join(word for words in PLACES.values() for word in words), "c": "|".join(COLOURS)}
+)
 
 
 def phrase(rng: np.random.Generator, meaning: Meaning, phrasing: Phrasing = "training") -> str:
     """An instruction that means this."""
-    noun = f"the {meaning.colour} {meaning.kind}" if meaning.colour else f"the {meaning.kind}"
     place = str(rng.choice(list(PLACES[meaning.place]))) if meaning.place else ""
-    return GRAMMAR.phrase(rng, meaning.verb, held_out=phrasing == "held_out", x=noun, y=place)
+    return GRAMMAR.phrase(
+        rng, meaning.verb, held_out=phrasing == "held_out", x=_noun(meaning.kind, meaning.colour), y=place,
+        z=_noun(*meaning.other) if meaning.other else "", c=meaning.colour or "",
+    )  # fmt: skip
 
 
 def read(text: str) -> Meaning | None:
     """What an instruction asks for, or None where the grammar does not know it."""
     for verb, slots in GRAMMAR.readings(text):
-        thing = _read_thing(slots["x"])
         place = next((kind for kind, names in PLACES.items() if slots.get("y") in names), None)
-        if thing is not None and (verb != "put_in" or place == "bin"):
-            return Meaning(verb, *thing, place)
+        if verb.endswith("_in") != (place == "bin") and verb in ("put_in", "sort_in", "sort_on"):
+            continue
+        if verb.startswith("sort"):
+            return Meaning(verb, None, slots["c"], place)
+        thing, other = _read_thing(slots["x"]), _read_thing(slots.get("z", ""))
+        if thing is not None and (verb != "stack" or other is not None):
+            return Meaning(verb, *thing, place, other)
     return None
+
+
+def _noun(kind: str | None, colour: str | None) -> str:
+    return f"the {colour} {kind}" if colour else f"the {kind}"
 
 
 def _read_thing(words: str) -> tuple[str, str | None] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from envs.playroom.rooms import HELD_OUT_THEMES, TRAINING_THEMES, generate
 from envs.playroom.things import COLOURS, KINDS
 from tasks.language import Phrasing
 from tasks.playroom.language import Meaning, phrase, read
+from tasks.playroom.pushing import can_push
 from tasks.suites import EVALUATION_SEEDS
 from tasks.task import Task, VerifierSpec
 
@@ -28,8 +29,20 @@ HELD_OUT_PAIRS: frozenset[Pair] = frozenset(
     }
 )  # fmt: skip
 BASIC = ("look_at", "go_to", "lift")
-PLACES = {"put_on": ("table", "bench", "bed"), "put_in": ("bin",), "push_to": ("rug",)}
+PLACES = {
+    "put_on": ("table", "bench", "bed"), "put_in": ("bin",), "push_to": ("rug",), "sort_on": ("table",),
+    "sort_in": ("bin",),
+}  # fmt: skip
+FLAT = ("cube", "cylinder", "book", "plate", "cup", "hat")  # what things are stacked on
+# what is pushed: round and tall things roll on or topple
+PUSHED = (
+    "cube", "plate", "bottle", "book", "ring", "cone", "pyramid", "star", "car", "boat", "house", "hat", "cross",
+    "robot", "rocket", "cactus", "arch", "stairs",
+)  # fmt: skip
+SORTED = (2, 3)  # things of a colour, least and most
 TIME_LIMIT = 600  # ticks
+SORT_LIMIT = 1500
+_TRIES = 200  # rooms looked at before one is given up
 
 
 @dataclass(frozen=True)
@@ -54,13 +67,18 @@ class PlayroomSuite:
         verb = self.verbs[index % len(self.verbs)]
         pairs = [
             (kind, colour)
-            for kind in KINDS
+            for kind in (PUSHED if verb == "push_to" else KINDS)
             for colour in COLOURS
             if ((kind, colour) in HELD_OUT_PAIRS) == (self.pairs == "held_out")
         ]
         kind, colour = pairs[rng.integers(len(pairs))]
         place = str(rng.choice(list(PLACES[verb]))) if verb in PLACES else None
         meaning = Meaning(verb, kind, colour, place)
+        if verb == "stack":
+            below = [pair for pair in pairs if pair[0] in FLAT and pair != (kind, colour)]
+            meaning = replace(meaning, other=below[rng.integers(len(below))])
+        elif verb in ("sort_on", "sort_in"):
+            meaning = replace(meaning, kind=None)
         room_seed = int(rng.integers(EVALUATION_SEEDS)) + (EVALUATION_SEEDS if evaluation else 0)
         room, spec = make(rng, meaning, room_seed, self.themes)
         return Task(
@@ -76,25 +94,62 @@ def make(
     rng: np.random.Generator, meaning: Meaning, seed: int, themes: Sequence[str] = TRAINING_THEMES
 ) -> tuple[Room, VerifierSpec]:
     """A room in which it can be done and is not done yet, and the verifier. Raises ValueError."""
+    things = _things(rng, meaning)
+    how: dict[str, Any] = {"raised": 0.2 if meaning.verb in BASIC else 0.0}
+    if meaning.verb not in (*BASIC, "put_on", "put_in"):
+        how["n_things"] = (5, 9)
+    for attempt in range(_TRIES):
+        room = generate(seed ^ attempt, things=things, themes=themes, **how)
+        spec = _asked(room, meaning)
+        if spec is not None:
+            return room, spec
+    raise ValueError(f"no room in which one can {meaning.verb} the {meaning.kind or f'{meaning.colour} things'}")
+
+
+def _things(rng: np.random.Generator, meaning: Meaning) -> list[tuple[str, str, str | None]]:
+    """What has to be in the room: what is asked for, and what is easily taken for it."""
     colour = meaning.colour or str(rng.choice(list(COLOURS)))
-    size = "small" if meaning.verb in PLACES else None  # large ones fill the bin and a bench
+    # large ones fill the bin and a bench, and hide what they are stacked on
+    size = None if meaning.verb in (*BASIC, "push_to") else "small"
     other = str(rng.choice([name for name in COLOURS if name != colour]))
+    if meaning.kind is None:
+        kinds = [str(kind) for kind in rng.permutation(list(KINDS))[: rng.integers(SORTED[0], SORTED[1] + 1)]]
+        return [*((kind, colour, size) for kind in kinds), (kinds[0], other, None)]
     kind = str(rng.choice([name for name in KINDS if name != meaning.kind]))
-    # what is easily taken for it: the same colour on another kind, and, where it was named, its kind in another colour
-    things: list[tuple[str, str, str | None]] = [(meaning.kind, colour, size), (kind, colour, None)]
+    things: list[tuple[str, str, str | None]] = [(meaning.kind, colour, size)]
+    if meaning.other is not None:
+        below, tint = meaning.other
+        things.append((below, tint or str(rng.choice(list(COLOURS))), "large"))
+        things.append((below, str(rng.choice([name for name in COLOURS if name not in (tint, colour)])), "large"))
+    # the same colour on another kind, and, where it was named, its kind in another colour
+    things.append((kind, colour, None))
     if meaning.colour is not None:
         things.append((meaning.kind, other, None))
-    for attempt in range(20):
-        room = generate(seed ^ attempt, things=things, themes=themes, raised=0.0 if meaning.verb in PLACES else 0.2)
-        place = room.piece(meaning.place) if meaning.place else None
-        if meaning.place and (place is None or place.covers(room.things[0].x, room.things[0].y)):
-            continue
-        named = [i for i, t in enumerate(room.things) if t.kind == meaning.kind and meaning.colour in (None, t.colour)]
-        args: dict[str, Any] = {"targets": named}
-        if meaning.verb == "put_on":
-            args["support"] = meaning.place
-        return room, VerifierSpec(f"playroom.{meaning.verb}", args)
-    raise ValueError(f"no room in which one can {meaning.verb} the {meaning.kind}")
+    return things
+
+
+def _asked(room: Room, meaning: Meaning) -> VerifierSpec | None:
+    """The verifier of what is asked for in a room; None where it can't be done there, or is done."""
+
+    def named(kind: str | None, colour: str | None) -> list[int]:
+        return [i for i, t in enumerate(room.things) if kind in (None, t.kind) and colour in (None, t.colour)]
+
+    targets = named(meaning.kind, meaning.colour)
+    place = room.piece(meaning.place) if meaning.place else None
+    if meaning.place and (place is None or place.covers(room.things[0].x, room.things[0].y)):
+        return None
+    args: dict[str, Any] = {"targets": targets}
+    if meaning.verb == "put_on":
+        args["support"] = meaning.place
+    elif meaning.verb == "push_to" and not can_push(room, 0):
+        return None
+    elif meaning.other is not None:
+        args["supports"] = named(*meaning.other)
+    elif meaning.kind is None:
+        if len(targets) > SORTED[1] or any(room.things[i].size != "small" for i in targets):
+            return None
+        return VerifierSpec("playroom.sort", {**args, "place": meaning.place})
+    return VerifierSpec(f"playroom.{meaning.verb}", args)
 
 
 def task_from_instruction(text: str, seed: int = 0) -> Task:
@@ -105,8 +160,8 @@ def task_from_instruction(text: str, seed: int = 0) -> Task:
     if meaning is None:
         return Task(f"typed/{seed}", text, "playroom", room_seed, {"room": generate(room_seed).to_json()}, TIME_LIMIT)
     room, spec = make(rng, meaning, room_seed)
-    options = {"room": room.to_json()}
-    return Task(f"typed/{seed}", text, "playroom", room_seed, options, TIME_LIMIT, spec, meaning.verb)
+    limit = SORT_LIMIT if meaning.kind is None else TIME_LIMIT
+    return Task(f"typed/{seed}", text, "playroom", room_seed, {"room": room.to_json()}, limit, spec, meaning.verb)
 
 
 SUITES: dict[str, PlayroomSuite] = {
@@ -114,6 +169,12 @@ SUITES: dict[str, PlayroomSuite] = {
     for suite in (
         PlayroomSuite("playroom-basic", "the playroom: look at, go to, lift"),
         PlayroomSuite("playroom-put", "the playroom: put on table, bench or bed, put in the bin", ("put_on", "put_in")),
+        PlayroomSuite("playroom-push", "the playroom: push onto the rug", ("push_to",)),
+        PlayroomSuite("playroom-stack", "the playroom: put one thing on another", ("stack",)),
+        PlayroomSuite(
+            "playroom-sort", "the playroom: put all things of a colour on the table, or in the bin",
+            ("sort_on", "sort_in"), time_limit=SORT_LIMIT,
+        ),
         PlayroomSuite(
             "playroom-pairs", "playroom-basic with (kind, colour) pairs that no training instruction names",
             pairs="held_out", held_out=True,

@@ -42,15 +42,42 @@ def rests(state: PlayroomState, thing: int) -> bool:
     return state.held != thing and float(np.linalg.norm(state.velocities[thing][:3])) < REST_SPEED
 
 
+def is_there(state: PlayroomState, thing: int, place: str) -> bool:
+    """Whether a thing is in the bin, or lies on another piece of furniture or on what lies there."""
+    piece = state.room.piece(place)
+    if piece is None or place == "bin":
+        return state.is_in(thing)
+    x, y, z = state.positions[thing].tolist()
+    return state.lies_on(thing, place) or (place != "rug" and piece.covers(x, y) and z > piece.height)
+
+
 class _Watch(Watch):
-    """A watch over a room's things, indices into `room.things`."""
+    """A watch over a room's things, indices into `room.things`.
+
+    `place`: furniture to which nothing may be added that was not asked for.
+    """
+
+    def __init__(self, targets: Iterable[int], place: str | None = None) -> None:
+        super().__init__(targets)
+        self.place = place
+        self._before: frozenset[int] | None = None  # what was there when it began
 
     def wrong(self, state: PlayroomState) -> str:
         wrong = state.held is not None and state.held not in self.targets
-        if not self.lasts(state, "wrong", wrong, WRONG_HOLD_TICKS):
+        if self.lasts(state, "wrong", wrong, WRONG_HOLD_TICKS):
+            assert state.held is not None
+            return f"took the {thing_name(state, state.held)}"
+        if self.place is None:
             return ""
-        assert state.held is not None
-        return f"took the {thing_name(state, state.held)}"
+        there = self._resting(state, self.place)
+        self._before = there if self._before is None else self._before
+        added = sorted(there - self._before - self.targets)
+        return f"brought the {thing_name(state, added[0])} to the {self.place}" if added else ""
+
+    @staticmethod
+    def _resting(state: PlayroomState, place: str) -> frozenset[int]:
+        things = range(len(state.room.things))
+        return frozenset(thing for thing in things if rests(state, thing) and is_there(state, thing, place))
 
     def names(self, state: PlayroomState) -> list[str]:
         return [thing_name(state, thing) for thing in range(len(state.room.things))]
@@ -117,13 +144,44 @@ class PutIn(_Watch):
 
 
 class PushTo(_Watch):
-    """Bring a target onto the rug without picking it up."""
+    """Bring a target, and nothing else, onto the rug without picking it up."""
+
+    def __init__(self, targets: Iterable[int]) -> None:
+        super().__init__(targets, "rug")
 
     def judge(self, state: PlayroomState) -> Verdict | None:
         if state.held is not None:
             return Verdict(False, "carried it instead of pushing it")
         there = any(rests(state, thing) and state.lies_on(thing, "rug") for thing in self.targets)
         return Verdict(True, "it lies there") if self.lasts(state, "there", there, REST_TICKS) else None
+
+
+class Stack(_Watch):
+    """Let a target come to rest on one of the things `supports`, off the floor."""
+
+    def __init__(self, targets: Iterable[int], supports: Iterable[int]) -> None:
+        super().__init__(targets)
+        self._supports = frozenset(supports)
+
+    def judge(self, state: PlayroomState) -> Verdict | None:
+        there = any(
+            rests(state, thing) and (thing, support) in state.on and (thing, "floor") not in state.on
+            for thing in self.targets
+            for support in self._supports
+        )
+        return Verdict(True, "it lies there") if self.lasts(state, "there", there, REST_TICKS) else None
+
+
+class Sort(_Watch):
+    """Let all targets, and nothing else, come to rest in the bin or on another piece of furniture, `place`."""
+
+    def __init__(self, targets: Iterable[int], place: str) -> None:
+        super().__init__(targets, place)
+        self._place = place
+
+    def judge(self, state: PlayroomState) -> Verdict | None:
+        there = self.targets <= self._resting(state, self._place)
+        return Verdict(True, "they are all there") if self.lasts(state, "there", there, REST_TICKS) else None
 
 
 FAMILIES: dict[str, Callable[..., Verifier]] = {
@@ -133,4 +191,6 @@ FAMILIES: dict[str, Callable[..., Verifier]] = {
     "playroom.put_on": PutOn,
     "playroom.put_in": PutIn,
     "playroom.push_to": PushTo,
+    "playroom.stack": Stack,
+    "playroom.sort": Sort,
 }
