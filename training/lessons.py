@@ -6,11 +6,9 @@ for them, questions, a caption, a proposal. They lie in one row and share the fr
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,13 +25,11 @@ from agent.small.layout import (
     COLUMNS,
     END,
     GO,
-    JUDGE,
     NOWHERE,
     PLACE,
     PROPOSE,
     ROWS,
     SAY,
-    SCORE_IDS,
     STARTS,
     WORD_ID,
     say,
@@ -41,7 +37,7 @@ from agent.small.layout import (
 )
 from agent.small.model import HISTORY, Prompt
 from agent.small.prompt import Asked, pack
-from agent.small.turn import FIELD, SCORING, SILENT, SPEAKING, TALKING, THINKING
+from agent.small.turn import FIELD, SILENT, SPEAKING, TALKING, THINKING
 from agent.small.words import split
 from tasks import proposals, questions
 from tasks.guide import plain_goal
@@ -487,37 +483,3 @@ def _places(scenes: npt.NDArray[np.uint8], thing: int) -> npt.NDArray[np.int64]:
     out[seen, 0] = np.minimum(chosen[seen, 1], COLUMNS - 1)
     out[seen, 1] = ROWS if thing == PANEL_CLASS else np.minimum(chosen[seen, 2], ROWS - 1)
     return out
-
-
-@dataclass
-class Clips:
-    """What the judge learns from: `frames` uint8 (N, CLIP, H, W, 3), and for each the instruction, whether it was
-    carried out, and why."""
-
-    frames: npt.NDArray[np.uint8]
-    instructions: list[list[str]]
-    successes: list[bool]
-    reasons: list[list[int]]
-
-    @classmethod
-    def open(cls, folder: Path) -> Clips:
-        """What training.judging.collect wrote."""
-        lines = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
-        return cls(
-            np.load(folder / "frames.npy", mmap_mode="r"),
-            [split(line["instruction"]) for line in lines],
-            [line["success"] for line in lines],
-            [spell(line["reason"]) for line in lines],
-        )
-
-    def at(self, step: int, rank: int, size: int, seed: int) -> Batch:
-        """Batch number `step`, `size` episodes."""
-        rng = np.random.default_rng([seed, step, rank, 7])
-        rows = np.sort(rng.integers(len(self.frames), size=size))
-        asked = [[Asked(mistyped(rng, self.instructions[row]))] for row in rows]
-        texts = [
-            [words_of(JUDGE, [SCORE_IDS[-1 if self.successes[row] else 0], *self.reasons[row]], SCORING)]
-            for row in rows
-        ]
-        frames = self.frames[rows]
-        return assemble(frames.reshape(-1, *frames.shape[2:]), asked, texts)

@@ -25,11 +25,12 @@ import pydantic
 import yaml
 
 from envs.reaper import die_with_parent
+from training.clips import Clips
 from training.corpus import Corpus, build
 from training.crew import ONE_THREAD, environment
 from training.demonstrate import demonstrate
 from training.judging import collect
-from training.lessons import Clips, Mix
+from training.lessons import Mix
 from training.stage import Mode, run
 
 # glibc gives freed memory back at once by default, and training takes it again at every step: twice the time.

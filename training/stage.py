@@ -19,8 +19,9 @@ from agent.small.model import CLIP, Memory, SmallConfig, SmallModel
 from agent.small.policy import load_model, save_small
 from agent.small.turn import CHOICES, FIELD
 from training.annotate import COLOUR_OF, KIND_OF
+from training.clips import Clips
 from training.corpus import Corpus
-from training.lessons import Batch, Clips, Lessons, Mix
+from training.lessons import Batch, Lessons, Mix
 
 Mode = Literal["vision", "grounding", "cloning", "talking", "refining", "polishing", "finishing"]
 GOALS_ONLY = ("vision", "grounding", "cloning")

@@ -1,0 +1,51 @@
+"""`Clips`: what the judge learns from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.small.layout import JUDGE, SCORE_IDS, spell
+from agent.small.prompt import Asked
+from agent.small.turn import SCORING
+from agent.small.words import split
+from training.lessons import Batch, assemble, words_of
+from training.phrases import mistyped
+
+
+@dataclass
+class Clips:
+    """What the judge learns from: `frames` uint8 (N, CLIP, H, W, 3), and for each the instruction, whether it was
+    carried out, and why."""
+
+    frames: npt.NDArray[np.uint8]
+    instructions: list[list[str]]
+    successes: list[bool]
+    reasons: list[list[int]]
+
+    @classmethod
+    def open(cls, folder: Path) -> Clips:
+        """What training.judging.collect wrote."""
+        lines = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
+        return cls(
+            np.load(folder / "frames.npy", mmap_mode="r"),
+            [split(line["instruction"]) for line in lines],
+            [line["success"] for line in lines],
+            [spell(line["reason"]) for line in lines],
+        )
+
+    def at(self, step: int, rank: int, size: int, seed: int) -> Batch:
+        """Batch number `step`, `size` episodes."""
+        rng = np.random.default_rng([seed, step, rank, 7])
+        rows = np.sort(rng.integers(len(self.frames), size=size))
+        asked = [[Asked(mistyped(rng, self.instructions[row]))] for row in rows]
+        texts = [
+            [words_of(JUDGE, [SCORE_IDS[-1 if self.successes[row] else 0], *self.reasons[row]], SCORING)]
+            for row in rows
+        ]
+        frames = self.frames[rows]
+        return assemble(frames.reshape(-1, *frames.shape[2:]), asked, texts)
