@@ -207,4 +207,4 @@ def test_it_is_played_evaluated_and_looked_at_by_name(
     (tmp_path / "short.yaml").write_text(text.split("  - id: touch")[0])
     args = ["--tasks", "short.yaml", "--env", NAME, "--policy", "random", "--policy-only", "--workers", "1"]
     assert cli.run(["eval", *args, "--json", "-"]) == 0
-    assert "collect-all" in capsys.readouterr().out
+    assert "collect all" in capsys.readouterr().out

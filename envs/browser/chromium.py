@@ -40,6 +40,7 @@ _FLAGS = (
 _START_SECONDS = 60.0
 _CLOSE_SECONDS = 5.0
 _NUDGE_SECONDS = 0.3
+_LEFT = ("navigated", "context was destroyed", "Cannot find context")  # what CDP says where a page goes
 _TAIL = 5  # lines of the page's console in an error
 _LINE = 200  # characters of each
 
@@ -113,7 +114,8 @@ class Chromium:
     def perform(self, events: Sequence[Event], call: str, *, draw: bool) -> tuple[Any, Frame | None]:
         """Send input events and call `call`, JavaScript in which COLOUR is put where the hooks want a frame's mark.
 
-        Returns its value, and, with `draw`, the first frame that shows the page as that call left it.
+        Returns its value, and, with `draw`, the first frame that shows the page as that call left it. A page that loads
+        another one, or itself, meanwhile gives {"lost": True, "events": 0} once that has loaded.
         """
         return self._run(self._perform(events, call, draw), self._timeout, "the page does not answer")
 
@@ -294,13 +296,21 @@ class Chromium:
         raise BrowserError(self._told(said.removeprefix("Error: ")))
 
     async def _perform(self, events: Sequence[Event], call: str, draw: bool) -> tuple[Any, Frame | None]:
+        from playwright.async_api import Error
+
         # The replies are not waited for in between: the hooks count in the page what has come.
         sent = [asyncio.ensure_future(self._cdp.send(method, dict(given))) for method, given in events]
         try:
             value = await self._evaluate(call.replace("COLOUR", self._next_mark() if draw else "null"))
+            frame = await self._marked() if draw and "lost" not in value else None
+        except Error as error:
+            if not any(words in error.message for words in _LEFT):
+                raise
+            await self._page.wait_for_load_state()
+            return {"lost": True, "events": 0}, None
         finally:
             await asyncio.gather(*sent, return_exceptions=True)
-        return value, await self._marked() if draw else None
+        return value, frame
 
     def _next_mark(self) -> str:
         self._mark = (self._mark + 0x9E3779) % 0x1000000  # an odd step: no colour comes twice in 16 million

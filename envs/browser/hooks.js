@@ -78,7 +78,7 @@
     },
     sent: async (expected) => {
       await settle(expected);
-      return events;
+      return { events };
     },
     reset: async (seed, options) => { await window.__reset(seed, options); },
   };

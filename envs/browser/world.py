@@ -28,7 +28,7 @@ from envs.world import Observation, World
 _BUTTON_BITS = {"left": 1, "right": 2, "middle": 4}  # as in MouseEvent.buttons
 _NOTCH = 100.0  # CSS pixels that a notch of the wheel scrolls
 _POLL_SECONDS = 0.05
-_LOCK_SECONDS = 2.0
+_LOCK_SECONDS = 10.0
 _RELOADS = 3
 
 _tokens = itertools.count(1)
@@ -254,7 +254,7 @@ class BrowserWorld(World):
     def _send(self, events: Sequence[Event]) -> None:
         if events:
             reply, _ = self._browser.perform(events, f"__ludens.sent({self._events + len(events)})", draw=False)
-            self._events = reply
+            self._events = reply["events"]
 
     # Playing
 
