@@ -112,6 +112,20 @@ def test_keys_buttons_wheel_and_mouse_arrive(world: DesktopWorld, events: Path) 
     assert not np.array_equal(before, observation["pixels"])
 
 
+def test_the_game_hears_what_is_let_go_of(world: DesktopWorld, events: Path) -> None:
+    world.step(Action(keys=frozenset({"KeyW"}), buttons=frozenset({"left"})))
+    world.reset(seed=1)
+    assert eventually(lambda: heard(events) == ["press w", "press button1", "release w", "release button1"])
+
+
+def test_what_is_held_is_let_go_of_when_the_focus_goes(world: DesktopWorld) -> None:
+    world.step(W)
+    world.screen.display.set_input_focus(X.PointerRoot, X.RevertToParent, X.CurrentTime)
+    *_, info = world.step(W)
+    assert "focus" in info["blocked"], "though there was nothing new to press"
+    assert not any(world.screen.display.query_keymap())
+
+
 def test_a_tap_of_one_tick_is_held_for_two_frames_of_the_game(events: Path) -> None:
     world = DesktopWorld(tiny("--events", events, tick_hz=50.0, hold=0.2))
     try:
@@ -381,7 +395,7 @@ def player(game: Game) -> tuple[subprocess.Popen[str], list[str]]:
     return process, process.stdout.readline().split()
 
 
-def test_the_watchdog_lets_go_when_the_agent_is_killed(outside: Outside) -> None:
+def test_the_watchdog_lets_go_when_the_agent_is_killed(outside: Outside, tmp_path: Path) -> None:
     outside.focus()
     process, words = player(tiny(**ATTACHED))
     try:
@@ -395,6 +409,7 @@ def test_the_watchdog_lets_go_when_the_agent_is_killed(outside: Outside) -> None
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert outside.game.poll() is None, "a game that is not ours goes on"
+    assert eventually(lambda: {"release w", "release a", "release button1"} <= set(heard(tmp_path / "events.txt")))
 
 
 def test_nothing_is_left_of_a_killed_run_and_the_next_one_starts() -> None:

@@ -69,6 +69,13 @@ class Watchdog:
         """Whether it is on duty."""
         return self._process.poll() is None
 
+    def tell(self, window: int) -> None:
+        """Which window is the game's, the only one that may hear of keys that are let go."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(f"{window}\n".encode())
+            self._process.stdin.flush()
+
     def close(self) -> None:
         """Dismiss it: it ends without doing anything. Safe to call twice."""
         with contextlib.suppress(OSError, ValueError):
@@ -96,11 +103,15 @@ def watch(charge: Charge) -> None:
         with contextlib.suppress(ProcessLookupError):
             ends.append(os.pidfd_open(charge.agent))
     print("on duty", flush=True)
-    ready, _, _ = select.select(ends, [], [])
-    if sys.stdin.fileno() in ready and sys.stdin.buffer.readline():
-        return
+    window, told = 0, b""
+    while select.select(ends, [], [])[0] == [sys.stdin.fileno()] and (news := os.read(sys.stdin.fileno(), 4096)):
+        told += news
+        if b"bye\n" in told:
+            return
+        *whole, told = told.split(b"\n")
+        window = int(whole[-1]) if whole else window
     try:
-        release(display, frozenset(charge.codes), frozenset(charge.buttons))
+        release(display, frozenset(charge.codes), frozenset(charge.buttons), window)
     except Exception as error:  # the display may be gone before us; the rest has to be cleaned up all the same
         print(error, file=sys.stderr)
     if charge.mark:
