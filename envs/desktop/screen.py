@@ -64,6 +64,9 @@ class Screen:
             raise UserError(f"the display {name!r} has no XTEST, through which keys are pressed")
         self.display.set_error_handler(lambda *_: None)  # a window may go at any time; what asks for a reply raises
         self.root: Window = self.display.screen().root
+        # Never shown: by it others can name this connection to the server, to have it ended.
+        self.client: int = self.root.create_window(-1, -1, 1, 1, 0, X.CopyFromParent, X.InputOnly).id
+        self.display.sync()
         self.size = (self.display.screen().width_in_pixels, self.display.screen().height_in_pixels)
 
     def close(self) -> None:

@@ -87,6 +87,7 @@ class Stage:
                     authority=str(self._server.authority) if self._server else "",
                     codes=tuple(sorted(self.hands.codes)),
                     buttons=tuple(sorted(self.hands.buttons)),
+                    client=self.screen.client,
                     mark=self._mark,
                     server=self._server.process.pid if self._server else 0,
                     folder=str(self.folder),
