@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from Xlib import XK, X
 from Xlib.display import Display
+from Xlib.xobject.drawable import Window
 
 from envs.action import Action
 from envs.check import check_world
@@ -303,9 +304,13 @@ class Outside:
         buttons = self.display.screen().root.query_pointer().mask & (X.Button1Mask | X.Button2Mask | X.Button3Mask)
         return any(self.display.query_keymap()) or bool(buttons)
 
+    def shown(self) -> list[Window]:
+        children = self.display.screen().root.query_tree().children
+        return [window for window in children if window.get_attributes().map_state == X.IsViewable]
+
     def focus(self) -> None:
-        assert eventually(lambda: len(self.display.screen().root.query_tree().children) == 1)
-        self.display.screen().root.query_tree().children[0].set_input_focus(X.RevertToParent, X.CurrentTime)
+        assert eventually(lambda: self.shown() != [], 20.0)
+        self.shown()[0].set_input_focus(X.RevertToParent, X.CurrentTime)
         self.display.sync()
 
     def press(self, key: str) -> None:
