@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from envs.action import Action, KeyboardMouse
+from envs.action import BUTTONS, KEYS, Action, KeyboardMouse
 from envs.desktop.game import Game
 from envs.desktop.keysyms import refused
 
@@ -13,15 +13,17 @@ class DesktopActions(KeyboardMouse):
     """The actions of a desktop game: a `KeyboardMouse` without the combinations that close or switch windows."""
 
     def __init__(self, game: Game, *, outside: bool) -> None:
-        turns = game.mouse == "captured"
+        held = {*game.keys, *game.buttons, *game.ignore}
         super().__init__(
-            game.keys, game.buttons, max_look=game.max_look if turns else 0.0, pointer=game.mouse == "free",
+            held & set(KEYS), held & set(BUTTONS), max_look=game.max_look, pointer=game.mouse == "free",
             wheel=game.wheel,
         )  # fmt: skip
         self._pressed, self._outside = dict(game.keys), outside
 
     def contains(self, x: Any) -> bool:
-        return super().contains(x) and not refused({self._pressed[key] for key in x.keys}, outside=self._outside)
+        return super().contains(x) and not refused(
+            {self._pressed.get(key, key) for key in x.keys}, outside=self._outside
+        )
 
     def sample(self, mask: Any = None, probability: Any = None) -> Action:
         action = super().sample(mask, probability)

@@ -101,7 +101,7 @@ def _warn_of_acceleration(turn: Callable[[int, int], None], look: Callable[[], F
     """One turn there and many small ones back have to end where it began."""
     before = _small(look())
     turn(step, 0)
-    pieces = 6
+    pieces = 12
     for piece in range(pieces):
         turn(-(step * (piece + 1) // pieces - step * piece // pieces), 0)
     off, alike = _best_shift(before, _small(look()), axis=1)
@@ -187,26 +187,26 @@ def _best_shift(first: Band, second: Band, *, axis: int, reach: int | None = Non
     return peak - reach + fraction, scores[peak]
 
 
-def _file(game: Game) -> Path:
-    """Where the measurement of this game with these settings is kept."""
-    settings = game.model_dump_json(include={"command", "env", "title", "process", "size"})
+def _file(game: Game, adapter: str) -> Path:
+    """Where the measurement of this game with these settings, played through this adapter, is kept."""
+    settings = adapter + game.model_dump_json(include={"command", "env", "title", "process", "size"})
     digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
     safe = "".join(c if c.isalnum() else "-" for c in game.name)[:40]
     return platformdirs.user_data_path("ludens", appauthor=False) / "desktop" / f"{safe}-{digest}.json"
 
 
-def recall(game: Game) -> tuple[float, float] | None:
+def recall(game: Game, adapter: str) -> tuple[float, float] | None:
     """What was measured for this game before, or None. A file that can't be read counts as none."""
     try:
-        yaw, pitch = json.loads(_file(game).read_text())["degrees_per_count"]
+        yaw, pitch = json.loads(_file(game, adapter).read_text())["degrees_per_count"]
         return (float(yaw), float(pitch)) if yaw else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def remember(game: Game, degrees_per_count: tuple[float, float]) -> Path:
+def remember(game: Game, adapter: str, degrees_per_count: tuple[float, float]) -> Path:
     """Keep a measurement; the file, which may be removed to measure anew."""
-    path = _file(game)
+    path = _file(game, adapter)
     path.parent.mkdir(parents=True, exist_ok=True)
     rounded = [round(value, 6) for value in degrees_per_count]
     draft = path.with_suffix(f".{os.getpid()}")

@@ -13,7 +13,13 @@ from pydantic import Field, field_validator, model_validator
 from envs.action import BUTTONS, KEYS
 from envs.errors import UserError
 from envs.gymnasium.keymap import Strict, hands, validated
+from envs.gymnasium.world import USUAL
 
+# What most games can be played with: a command without a file gets these.
+_MOST = (
+    "KeyW", "KeyA", "KeyS", "KeyD", "KeyE", "KeyQ", "KeyR", "KeyF", "Space", "ShiftLeft", "ControlLeft", "Enter",
+    "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", *(f"Digit{n}" for n in range(1, 10)),
+)  # fmt: skip
 # A key to press, by its KeyboardEvent.code name, or seconds to wait.
 Presses = tuple[str | float, ...]
 
@@ -26,7 +32,8 @@ class Game(Strict):
     process, where the only window is not enough. `size`: (width, height) of the frames, and of the own screen.
 
     `keys`: the keys it listens to, or a mapping from the keys of an action to those of the game. `buttons`, `wheel`:
-    what else. `mouse`: "captured" (moving it turns the view), "free" (a pointer) or "none".
+    what else. `ignore`: keys and buttons that a player may hold all the same, and that reach nobody. `mouse`:
+    "captured" (moving it turns the view), "free" (a pointer) or "none"; a `look` then turns nothing.
 
     `ready`: when it can be played: seconds since it drew something, or a regular expression that its output has to
     hold. `timeout`: seconds until then at most. `start`: keys to press (numbers are seconds to wait) when it is ready.
@@ -47,6 +54,7 @@ class Game(Strict):
     size: tuple[int, int] = (320, 240)
     keys: dict[str, str]
     buttons: tuple[str, ...] = ("left", "right")
+    ignore: tuple[str, ...] = USUAL
     wheel: bool = False
     mouse: Literal["captured", "free", "none"] = "captured"
     ready: float | str = 1.0
@@ -82,6 +90,8 @@ class Game(Strict):
                 raise ValueError(f"{name!r} is a key; expected mouse buttons ({', '.join(BUTTONS)})")
         return names
 
+    _ignored = field_validator("ignore", mode="before")(hands)
+
     @field_validator("start", "reset", mode="after")
     @classmethod
     def _presses(cls, value: Any) -> Any:
@@ -115,7 +125,7 @@ class Game(Strict):
 def read_game(text: str) -> Game:
     """The game of a YAML file (.yaml), or of a command. Raises UserError for what is wrong in it."""
     if not text.endswith((".yaml", ".yml")):
-        return Game(command=tuple(shlex.split(text)), keys={name: name for name in USUAL})
+        return Game(command=tuple(shlex.split(text)), keys={name: name for name in _MOST})
     try:
         data = yaml.safe_load(Path(text).expanduser().read_text(encoding="utf-8"))
     except OSError as error:
@@ -123,10 +133,3 @@ def read_game(text: str) -> Game:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{text}: not YAML: {getattr(error, 'problem', None) or 'not text'}") from error
     return validated(Game, data, f"{text}: ")
-
-
-# What most games can be played with; a command without a file gets these.
-USUAL = (
-    "KeyW", "KeyA", "KeyS", "KeyD", "KeyE", "KeyQ", "KeyR", "KeyF", "Space", "ShiftLeft", "ControlLeft", "Enter",
-    "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", *(f"Digit{n}" for n in range(1, 10)),
-)  # fmt: skip

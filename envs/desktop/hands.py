@@ -98,7 +98,7 @@ class Hands:
         lifted = [name for name, since in self._down.items() if name not in wanted and now - since >= self._hold]
         if keysyms.refused((self._down.keys() - set(lifted)) | action.keys, outside=self._outside):
             lifted = [name for name in self._down if name not in wanted]  # what lingers would make it one
-        pressed = [name for name in wanted if name not in self._down]
+        pressed = sorted(wanted - self._down.keys())
         moves = counts != (0, 0) or action.pointer is not None
         if not (lifted or pressed or moves or action.wheel):
             return ""

@@ -170,7 +170,7 @@ class DesktopWorld(World):
             self._rest()
 
         self.degrees_per_count = calibration.measure(turn, self.pixels, fov=self.game.fov)
-        calibration.remember(self.game, self.degrees_per_count)
+        calibration.remember(self.game, self._adapter, self.degrees_per_count)
         return self.degrees_per_count
 
     # The world.
@@ -191,7 +191,7 @@ class DesktopWorld(World):
             self.begin(options or {})
             self._hands.release()
             if self.game.mouse == "captured" and self.degrees_per_count is None:
-                self.degrees_per_count = calibration.recall(self.game)
+                self.degrees_per_count = calibration.recall(self.game, self._adapter)
                 if self.degrees_per_count is None:
                     self.calibrate()
             self._frame = self.pixels()
@@ -208,8 +208,9 @@ class DesktopWorld(World):
         with self._served():
             blocked = self._paused()
             if not blocked:
-                pressed = frozenset(self.game.keys[key] for key in action.keys)
-                blocked = self._send(replace(action, keys=pressed), self._counts(action.look))
+                keys = frozenset(self.game.keys[key] for key in action.keys if key in self.game.keys)
+                reaching = replace(action, keys=keys, buttons=action.buttons.intersection(self.game.buttons))
+                blocked = self._send(reaching, self._counts(action.look))
             self._ticks.next()
             self._ticks.wait()
             self._frame = self.pixels()
@@ -233,6 +234,10 @@ class DesktopWorld(World):
             if self._stage.hands is not None:
                 self._stage.hands.release()
         self._shut()
+
+    @property
+    def _adapter(self) -> str:
+        return f"{type(self).__module__}.{type(self).__qualname__}"
 
     @property
     def _hands(self) -> Hands:
@@ -269,7 +274,7 @@ class DesktopWorld(World):
 
     def _counts(self, look: tuple[float, float]) -> tuple[int, int]:
         """The counts of the mouse (right, down) for a turn in degrees; what is left over goes to the next tick."""
-        if self.degrees_per_count is None:
+        if self.degrees_per_count is None or self.game.mouse != "captured":
             return 0, 0
         most, counts, owed = self._most_counts(), [], []
         for degrees, scale, due in zip((look[0], -look[1]), self.degrees_per_count, self._turn, strict=True):
