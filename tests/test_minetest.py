@@ -250,7 +250,7 @@ def test_the_same_state_after_reset_whatever_happened(world: Minetest) -> None:
     for _ in range(50):
         world.step(world.action_space.sample())
     world.step(keys("KeyD", "Space", "Digit4"))
-    assert world.held == ({"KeyD", "Space", "Digit4"}, frozenset())
+    assert world.held[0] >= {"KeyD", "Space", "Digit4"}
     again = begin(world)
     assert world.held == (frozenset(), frozenset())
     for name in ("tick", "bag", "dug", "placed", "opened", "base", "level", "hp"):
