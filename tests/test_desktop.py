@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from Xlib import XK, X
 from Xlib.display import Display
+from Xlib.xobject.drawable import Window
 
 from envs.action import Action
 from envs.check import check_world
@@ -110,6 +111,20 @@ def test_keys_buttons_wheel_and_mouse_arrive(world: DesktopWorld, events: Path) 
         observation, *_ = world.step(Action(look=(1.03, 0.5)))
     assert eventually(lambda: heard(events, "view")[-1].split()[1:3] == ["40.600", "10.000"]), heard(events, "view")[-1]
     assert not np.array_equal(before, observation["pixels"])
+
+
+def test_the_game_hears_what_is_let_go_of(world: DesktopWorld, events: Path) -> None:
+    world.step(Action(keys=frozenset({"KeyW"}), buttons=frozenset({"left"})))
+    world.reset(seed=1)
+    assert eventually(lambda: heard(events) == ["press w", "press button1", "release w", "release button1"])
+
+
+def test_what_is_held_is_let_go_of_when_the_focus_goes(world: DesktopWorld) -> None:
+    world.step(W)
+    world.screen.display.set_input_focus(X.PointerRoot, X.RevertToParent, X.CurrentTime)
+    *_, info = world.step(W)
+    assert "focus" in info["blocked"], "though there was nothing new to press"
+    assert not any(world.screen.display.query_keymap())
 
 
 def test_a_tap_of_one_tick_is_held_for_two_frames_of_the_game(events: Path) -> None:
@@ -289,9 +304,13 @@ class Outside:
         buttons = self.display.screen().root.query_pointer().mask & (X.Button1Mask | X.Button2Mask | X.Button3Mask)
         return any(self.display.query_keymap()) or bool(buttons)
 
+    def shown(self) -> list[Window]:
+        children = self.display.screen().root.query_tree().children
+        return [window for window in children if window.get_attributes().map_state == X.IsViewable]
+
     def focus(self) -> None:
-        assert eventually(lambda: len(self.display.screen().root.query_tree().children) == 1)
-        self.display.screen().root.query_tree().children[0].set_input_focus(X.RevertToParent, X.CurrentTime)
+        assert eventually(lambda: self.shown() != [], 20.0)
+        self.shown()[0].set_input_focus(X.RevertToParent, X.CurrentTime)
         self.display.sync()
 
     def press(self, key: str) -> None:
@@ -381,7 +400,7 @@ def player(game: Game) -> tuple[subprocess.Popen[str], list[str]]:
     return process, process.stdout.readline().split()
 
 
-def test_the_watchdog_lets_go_when_the_agent_is_killed(outside: Outside) -> None:
+def test_the_watchdog_lets_go_when_the_agent_is_killed(outside: Outside, tmp_path: Path) -> None:
     outside.focus()
     process, words = player(tiny(**ATTACHED))
     try:
@@ -395,6 +414,7 @@ def test_the_watchdog_lets_go_when_the_agent_is_killed(outside: Outside) -> None
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert outside.game.poll() is None, "a game that is not ours goes on"
+    assert eventually(lambda: {"release w", "release a", "release button1"} <= set(heard(tmp_path / "events.txt")))
 
 
 def test_nothing_is_left_of_a_killed_run_and_the_next_one_starts() -> None:

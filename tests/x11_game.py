@@ -65,7 +65,7 @@ def main() -> None:
         time.sleep(60)
     display = Display()
     screen = display.screen()
-    mask = X.KeyPressMask | X.KeyReleaseMask | X.ButtonPressMask | X.ButtonReleaseMask | X.PointerMotionMask
+    mask = X.KeyPressMask | X.KeyReleaseMask | X.ButtonPressMask | X.ButtonReleaseMask
     window = screen.root.create_window(
         0, 0, width, height, 0, screen.root_depth, X.InputOutput, X.CopyFromParent, event_mask=mask
     )
@@ -102,17 +102,19 @@ def main() -> None:
                     buttons.append(event.detail)
                 elif event.detail in buttons:
                     buttons.remove(event.detail)
-            elif event.type == X.MotionNotify:
-                moved, name = (event.event_x - middle[0], event.event_y - middle[1]), ""
             else:
                 continue
-            if log and name:
+            if log:
                 log.write(f"{'press' if event.type in (X.KeyPress, X.ButtonPress) else 'release'} {name}\n")
-        if moved != (0, 0) and not options.free:
+        if not options.free:
+            display.grab_server()  # what the mouse does between the look and the move back would be lost
+            pointer = window.query_pointer()
+            moved = pointer.win_x - middle[0], pointer.win_y - middle[1]
+            if moved != (0, 0):
+                window.warp_pointer(*middle)
+            display.ungrab_server()
             yaw += moved[0] * options.degrees_per_count
             pitch = float(np.clip(pitch - moved[1] * options.degrees_per_count, -60, 60))
-            window.warp_pointer(*middle)
-            display.flush()  # at once: what the mouse does until the server knows is lost
         picture = np.zeros((height, width, 4), np.uint8)
         picture[..., :3] = view.draw(yaw, pitch)[..., ::-1]
         for index, key in enumerate(keys):

@@ -13,7 +13,7 @@ from Xlib.xobject.drawable import Window
 
 from envs.action import Action
 from envs.desktop import keysyms
-from envs.desktop.screen import Rect, Screen
+from envs.desktop.screen import Rect, Screen, focused
 from envs.errors import UserError
 
 
@@ -27,25 +27,27 @@ def keycodes(display: Display, keys: Iterable[str]) -> dict[str, int]:
     return codes
 
 
-def release(display: Display, codes: frozenset[int], buttons: frozenset[int]) -> None:
-    """Let go of those of the keys and buttons that are down, whoever has the focus.
+def release(display: Display, codes: Set[int], buttons: Set[int], window: int) -> None:
+    """Let go of those of the keys and buttons that are down, so that nobody but the game's `window` hears of it.
 
-    A release would go to the window that has the focus, which may have changed since the press: the keyboard is
-    grabbed meanwhile, so that no other window hears of it. A button's goes to the window that got the press anyway.
+    A release goes to the window that has the focus, which may have changed since the press: if that is not the game's,
+    the keyboard is grabbed meanwhile. A button's goes to the window that got the press anyway.
     """
     with locked(display):
+        root = display.screen().root
         down = [code for code, bit in enumerate(_bits(display.query_keymap())) if bit and code in codes]
-        mask = display.screen().root.query_pointer().mask
-        held = [button for button in buttons if mask & (X.Button1Mask << (button - 1))]
-        if down:
-            root = display.screen().root
+        mask = root.query_pointer().mask
+        aside = bool(down) and not focused(display, window)
+        if aside:
             root.grab_keyboard(False, X.GrabModeAsync, X.GrabModeAsync, X.CurrentTime)
-            for code in down:
-                xtest.fake_input(display, X.KeyRelease, code)
-            display.sync()
+        for code in down:
+            xtest.fake_input(display, X.KeyRelease, code)
+        for button in buttons:
+            if mask & (X.Button1Mask << (button - 1)):
+                xtest.fake_input(display, X.ButtonRelease, button)
+        display.sync()
+        if aside:
             display.ungrab_keyboard(X.CurrentTime)
-        for button in held:
-            xtest.fake_input(display, X.ButtonRelease, button)
     while display.pending_events():  # what the grab brought us
         display.next_event()
 
@@ -76,7 +78,6 @@ class Hands:
         self._screen, self._hold, self._outside = screen, hold, outside
         self._codes = keycodes(screen.display, keys)
         self._down: dict[str, float] = {}  # keys and buttons, and since when
-        self._window: Window | None = None  # where they were pressed
         self.codes = frozenset(self._codes.values())
         self.buttons = frozenset(keysyms.BUTTONS.values())
 
@@ -100,37 +101,29 @@ class Hands:
             lifted = [name for name in self._down if name not in wanted]  # what lingers would make it one
         pressed = sorted(wanted - self._down.keys())
         moves = counts != (0, 0) or action.pointer is not None
-        if not (lifted or pressed or moves or action.wheel):
+        if not (self._down or pressed or moves or action.wheel):
             return ""
-        display = self._screen.display
-        with locked(display):
-            blocked = self._blocked(window, place)
+        with locked(self._screen.display):
+            blocked, on_it = self._blocked(window, place), True
             if not blocked:
-                self._window = window
                 self._lift(lifted)
                 self._move(place, action.pointer, counts)
-                on_it = self._screen.under_pointer(window) if action.buttons or action.wheel else True
+                if action.buttons or action.wheel:
+                    on_it = self._screen.under_pointer(window)
                 self._press(pressed, now, on_it)
-                if on_it:
-                    self._wheel(action.wheel)
-                else:
-                    blocked = "the pointer is not on the game's window"
-        if blocked and self._down and not blocked.startswith("the pointer"):
-            self.release()
-        return blocked
+                self._wheel(action.wheel if on_it else 0.0)
+        if blocked and self._down:
+            self.release(window)
+        return blocked if on_it else "the pointer is not on the game's window"
 
-    def release(self) -> None:
-        """Let go of everything. The game is to hear of it, so that no key stays down for it, where it has the focus."""
-        if self._down and self._window is not None:
-            with locked(self._screen.display), contextlib.suppress(error.XError):
-                if self._screen.focused(self._window):
-                    self._lift(list(self._down))
+    def release(self, window: Window | None) -> None:
+        """Let go of everything; only the game's `window` may hear of it."""
         self._down.clear()
-        release(self._screen.display, self.codes, self.buttons)
+        release(self._screen.display, self.codes, self.buttons, window.id if window is not None else 0)
 
     def _blocked(self, window: Window, place: Rect) -> str:
         try:
-            if not self._screen.focused(window):
+            if not focused(self._screen.display, window.id):
                 return "another window has the focus"
             found = self._screen.place(window)
         except error.XError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from Xlib import X, error
 from Xlib.display import Display
 
@@ -43,4 +45,5 @@ class Hotkeys:
 
     def close(self) -> None:
         """Give the keys back, as the server does when their connection ends."""
-        self._display.close()
+        with contextlib.suppress(error.ConnectionClosedError):
+            self._display.close()

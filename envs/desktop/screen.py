@@ -33,6 +33,19 @@ class Rect(NamedTuple):
     height: int
 
 
+def focused(display: Display, window: int) -> bool:
+    """Whether the window of that id, or a part of it, has the keyboard."""
+    holder = display.get_input_focus().focus
+    try:
+        while isinstance(holder, Window):
+            if holder.id == window:
+                return True
+            holder = holder.query_tree().parent
+    except error.XError:
+        pass  # it is gone
+    return False
+
+
 class Screen:
     """Connections to the X display `name`: one to ask and send, one to look.
 
@@ -51,6 +64,9 @@ class Screen:
             raise UserError(f"the display {name!r} has no XTEST, through which keys are pressed")
         self.display.set_error_handler(lambda *_: None)  # a window may go at any time; what asks for a reply raises
         self.root: Window = self.display.screen().root
+        # Never shown: by it others can name this connection to the server, to have it ended.
+        self.client: int = self.root.create_window(-1, -1, 1, 1, 0, X.CopyFromParent, X.InputOnly).id
+        self.display.sync()
         self.size = (self.display.screen().width_in_pixels, self.display.screen().height_in_pixels)
 
     def close(self) -> None:
@@ -129,23 +145,17 @@ class Screen:
         window.set_input_focus(X.RevertToParent, X.CurrentTime)
         self.display.sync()
 
-    def focused(self, window: Window) -> bool:
-        """Whether the window, or a part of it, has the keyboard."""
-        holder = self.display.get_input_focus().focus
-        while isinstance(holder, Window) and holder != self.root:
-            if holder == window:
-                return True
-            holder = holder.query_tree().parent
-        return False
-
     def under_pointer(self, window: Window) -> bool:
         """Whether the pointer is on the window, with no other one above it there."""
         holder, target = self.root.query_pointer().child, window
-        while True:  # the child of the root that holds the window: a window manager puts frames around windows
-            parent = target.query_tree().parent
-            if not isinstance(parent, Window) or parent == self.root:
-                return bool(holder == target)
-            target = parent
+        try:
+            while True:  # the child of the root that holds the window: a window manager puts frames around windows
+                parent = target.query_tree().parent
+                if not isinstance(parent, Window) or parent == self.root:
+                    return bool(holder == target)
+                target = parent
+        except error.XError:
+            return False
 
     def pixels(self, rect: Rect, size: tuple[int, int]) -> Frame:
         """What is at `rect` now, uint8 (H, W, 3), a fresh array, scaled to `size` (width, height) if need be."""

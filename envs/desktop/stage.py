@@ -42,6 +42,7 @@ class Stage:
         self._server: Xvfb | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog: Watchdog | None = None
+        self._told = 0
         self._mark = ""
         self.screen: Screen | None = None
         self.hands: Hands | None = None
@@ -73,24 +74,28 @@ class Stage:
             self.close()
             raise
 
-    def guard(self) -> None:
-        """See to it that a watchdog is on duty: nothing may be pressed without one."""
-        if self._watchdog is not None and self._watchdog.alive:
-            return
+    def guard(self, window: int = 0) -> None:
+        """See to it that a watchdog is on duty and knows the game's window: nothing may be pressed without one."""
         assert self.screen is not None
         assert self.hands is not None
-        self._watchdog = Watchdog(
-            Charge(
-                agent=os.getpid(),
-                display=self.screen.name,
-                authority=str(self._server.authority) if self._server else "",
-                codes=tuple(sorted(self.hands.codes)),
-                buttons=tuple(sorted(self.hands.buttons)),
-                mark=self._mark,
-                server=self._server.process.pid if self._server else 0,
-                folder=str(self.folder),
+        if self._watchdog is None or not self._watchdog.alive:
+            self._told = 0
+            self._watchdog = Watchdog(
+                Charge(
+                    agent=os.getpid(),
+                    display=self.screen.name,
+                    authority=str(self._server.authority) if self._server else "",
+                    codes=tuple(sorted(self.hands.codes)),
+                    buttons=tuple(sorted(self.hands.buttons)),
+                    client=self.screen.client,
+                    mark=self._mark,
+                    server=self._server.process.pid if self._server else 0,
+                    folder=str(self.folder),
+                )
             )
-        )
+        if window != self._told:
+            self._watchdog.tell(window)
+            self._told = window
 
     def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """End the game that runs, and start `command`. Raises GameError where there is no such program."""

@@ -27,8 +27,8 @@ _START_SECONDS = 30.0
 class Charge:
     """What the watchdog watches over: the keycodes and buttons that may be down on a display, and what is to end.
 
-    `mark`: of the game's processes, empty for a game that is not ours. `server`: process id of the own X server, or 0.
-    `folder`: to remove in the end, or empty.
+    `client`: an X resource of the agent's connection. `mark`: of the game's processes, empty for a game that is not
+    ours. `server`: process id of the own X server, or 0. `folder`: to remove in the end, or empty.
     """
 
     agent: int
@@ -36,6 +36,7 @@ class Charge:
     authority: str
     codes: tuple[int, ...]
     buttons: tuple[int, ...]
+    client: int
     mark: str = ""
     server: int = 0
     folder: str = ""
@@ -69,6 +70,13 @@ class Watchdog:
         """Whether it is on duty."""
         return self._process.poll() is None
 
+    def tell(self, window: int) -> None:
+        """Which window is the game's, the only one that may hear of keys that are let go."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(f"{window}\n".encode())
+            self._process.stdin.flush()
+
     def close(self) -> None:
         """Dismiss it: it ends without doing anything. Safe to call twice."""
         with contextlib.suppress(OSError, ValueError):
@@ -81,6 +89,7 @@ class Watchdog:
 def watch(charge: Charge) -> None:
     """Wait for the end of the agent and clean up behind it; return at once where it says goodbye."""
     from Xlib.display import Display
+    from Xlib.ext import xtest
 
     from envs.desktop.hands import release
     from envs.desktop.processes import end
@@ -90,17 +99,27 @@ def watch(charge: Charge) -> None:
         signal.signal(number, signal.SIG_IGN)
     with authorized(Path(charge.authority) if charge.authority else None):
         display = Display(charge.display)
+    xtest.grab_control(display, True)  # heard though the agent may have died with the server held
+    display.sync()
     ends = [sys.stdin.fileno()]
     if hasattr(os, "pidfd_open"):
         # The pipe alone would not do: a process that the agent forked holds its other end open, too.
         with contextlib.suppress(ProcessLookupError):
             ends.append(os.pidfd_open(charge.agent))
     print("on duty", flush=True)
-    ready, _, _ = select.select(ends, [], [])
-    if sys.stdin.fileno() in ready and sys.stdin.buffer.readline():
-        return
+    window, told = 0, b""
+    while select.select(ends, [], [])[0] == [sys.stdin.fileno()] and (news := os.read(sys.stdin.fileno(), 4096)):
+        told += news
+        if b"bye\n" in told:
+            return
+        *whole, told = told.split(b"\n")
+        window = int(whole[-1]) if whole else window
     try:
-        release(display, frozenset(charge.codes), frozenset(charge.buttons))
+        # The server ends the agent's connection by itself, and lets go of what it held, only when nobody has its socket
+        # any more: a process that the agent forked may have it for long.
+        display.create_resource_object("resource", charge.client).kill_client()
+        display.sync()
+        release(display, frozenset(charge.codes), frozenset(charge.buttons), window)
     except Exception as error:  # the display may be gone before us; the rest has to be cleaned up all the same
         print(error, file=sys.stderr)
     if charge.mark:

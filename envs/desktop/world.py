@@ -182,14 +182,14 @@ class DesktopWorld(World):
         self._over, self._turn = True, (0.0, 0.0)
         with self._served():
             self._stage.open()
-            self._hands.release()
+            self._hands.release(self._window)
             if self._window is None or not self._stage.alive or self.game.reset == "restart":
                 self._start()
                 self.press(self.game.start)
             elif isinstance(self.game.reset, tuple):
                 self.press(self.game.reset)
             self.begin(options or {})
-            self._hands.release()
+            self._hands.release(self._window)
             if self.game.mouse == "captured" and self.degrees_per_count is None:
                 self.degrees_per_count = calibration.recall(self.game, self._adapter)
                 if self.degrees_per_count is None:
@@ -232,7 +232,7 @@ class DesktopWorld(World):
         self._over = True
         with contextlib.suppress(UserError), self._served():
             if self._stage.hands is not None:
-                self._stage.hands.release()
+                self._stage.hands.release(self._window)
         self._shut()
 
     @property
@@ -264,12 +264,12 @@ class DesktopWorld(World):
         try:
             hotkeys.read()
         except KeyboardInterrupt:
-            self._hands.release()
+            self._hands.release(self._window)
             raise
         if not hotkeys.paused:
             return ""
         if self._hands.down:
-            self._hands.release()
+            self._hands.release(self._window)
         return f"paused; {PAUSE} goes on"
 
     def _counts(self, look: tuple[float, float]) -> tuple[int, int]:
@@ -307,9 +307,10 @@ class DesktopWorld(World):
     def _send(self, action: Action, counts: tuple[int, int]) -> str:
         """Hold an action, in keys of the game; empty, or why nothing was sent."""
         self._check_alive()
-        self._stage.guard()
         if self._window is None:
+            self._look_again()
             return "the game has no window"
+        self._stage.guard(self._window.id)
         blocked = self._hands.act(self._window, self._place, action, counts)
         if blocked:
             self._turn = 0.0, 0.0
