@@ -53,13 +53,14 @@ _CLIENT = {
     "font_size": 9,
     "show_debug": "false",
 }
-# The client comes when the server listens. Where one of the two ends, so does the other.
+# The client comes when the server listens. Where one of the two ends, so does the other. What is wrong is said to
+# standard error; the rest is in the logs.
 _RUN = """
 "$0" --server --quiet --gameid minetest --world "$1/world" --config "$1/server.conf" --logfile "$1/server.log" \
-  --port "$2" & server=$!
+  --port "$2" >/dev/null & server=$!
 until grep -qs 'listening on' "$1/server.log"; do kill -0 $server || exit 1; sleep 0.05; done
 "$0" --go --quiet --address 127.0.0.1 --port "$2" --name "$3" --password '' --config "$1/client.conf" \
-  --logfile "$1/client.log" & client=$!
+  --logfile "$1/client.log" >/dev/null & client=$!
 wait -n
 kill -KILL $server $client 2>/dev/null
 exit 1

@@ -34,15 +34,15 @@ MEND = "apt-get install minetest minetest-data xvfb libgl1-mesa-dri"
 _DIGITS = tuple(f"Digit{n}" for n in range(1, 9))
 _KEYS = ("KeyW", "KeyA", "KeyS", "KeyD", "Space", "ShiftLeft", "KeyE", *_DIGITS)
 _FINE = 320  # pixels: what is narrower is drawn twice as wide and high, and shrunk
-_ANSWER = 20.0  # seconds that a command may take
+_ANSWER = 60.0  # seconds that a command may take
 _SILENCE = 5.0  # seconds without a word of the server after which it is taken for dead
 _LANDING = 3.0  # seconds in which the player comes to stand at a level's start; then it is told anew
 _TRIES = 4
-_STILL = 0.12  # seconds without a change of the picture after which a level is taken as drawn
+_STILL = 0.12  # seconds without a change of the picture, at least, after which a level is taken as drawn
 _SETTLE = 0.2  # seconds that a level is given to be drawn, at least
 _SETTLE_FAR = 0.6  # where another place has to come from the server
 _UNSEEN = 4.0  # seconds after which a level is taken as drawn though there is no ground in the picture
-_LONGEST = 6.0  # seconds after which it is, though the picture still changes
+_LONGEST = 6.0  # further seconds after which it is, though the picture still changes
 
 
 class MinetestChat:
@@ -145,13 +145,16 @@ class Minetest(DesktopWorld):
             self.press(("Digit1",))
             self._choice = False
         self._tick = 0
+        began = time.monotonic()
         ground = self._arrive(level)
+        took = time.monotonic() - began
         side = 2 * level.half + 3
         self._ground = np.array(ground["heights"], np.int16).reshape(side, side)
         self._ground.flags.writeable = False
         self._base = tuple(int(y) for y in ground["base"] or ())
         self._level = level
-        self._settle(_SETTLE_FAR if level.site != self._site else _SETTLE)
+        # A client that was long in coming is long in drawing too: it may still show parts of the last level.
+        self._settle(max(took, _SETTLE_FAR if level.site != self._site else _SETTLE), max(_STILL, took / 2))
         self._site = level.site
 
     def state(self) -> MinetestState | None:
@@ -226,16 +229,17 @@ class Minetest(DesktopWorld):
                 time.sleep(0.01)
         raise GameError(f"minetest: the client did not go where it was put{self._stage.tail()}")
 
-    def _settle(self, least: float) -> None:
-        """Wait until the level is drawn: until there is ground to be seen, and the picture stays the same."""
+    def _settle(self, least: float, still: float) -> None:
+        """Wait until the level is drawn: until `least` seconds are over, there is ground to be seen, and the picture
+        has stayed the same for `still` seconds."""
         began = changed = time.monotonic()
         before = self.pixels()
-        while (now := time.monotonic()) - began < _LONGEST:
+        while (now := time.monotonic()) - began < least + _LONGEST:
             time.sleep(0.02)
             frame = self.pixels()
             if not np.array_equal(frame, before):
                 before, changed = frame, now
-            elif now - began > least and now - changed > _STILL and (_grounded(frame) or now - began > _UNSEEN):
+            elif now - began > least and now - changed > still and (_grounded(frame) or now - began > _UNSEEN):
                 return
 
     def _read(self, truth: dict[str, Any]) -> MinetestState:
