@@ -124,9 +124,9 @@ class Lift(_Watch):
 
 
 class PutOn(_Watch):
-    """Let a target come to rest on `support`: a kind of furniture, or the index of a thing."""
+    """Let a target come to rest on `support`, a kind of furniture."""
 
-    def __init__(self, targets: Iterable[int], support: str | int) -> None:
+    def __init__(self, targets: Iterable[int], support: str) -> None:
         super().__init__(targets)
         self._support = support
 
