@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from agent.inference import Scripted
+from agent.runtime import Outcome
 from envs.errors import UserError
 from envs.playroom import drawing
 from envs.playroom.room import Room
@@ -32,7 +33,7 @@ def world() -> Iterator[Playroom]:
     made.close()
 
 
-def expert_plays(world: Playroom, task: Task, wanted: VerifierSpec | None = None):
+def expert_plays(world: Playroom, task: Task, wanted: VerifierSpec | None = None) -> Outcome:
     """The outcome when the expert does what `wanted` says, or else what the task asks."""
     told = replace(task, verifier=wanted) if wanted else task
     policy = ExpertPolicy()

@@ -177,7 +177,8 @@ def _spot(state: PlayroomState, thing: int, piece: Furniture, inner: float) -> P
 
 
 def _clear(state: PlayroomState, thing: int, piece: Furniture, spot: Point, gap: float) -> bool:
-    """Whether a thing at a place on a piece of furniture has `gap` metres to any other there. In the bin it may not."""
+    """Whether a thing at a place on a piece of furniture has `gap` metres to the others there. In the bin they
+    may lie on each other."""
     if piece.kind == "bin":
         return True
     things = state.room.things
@@ -200,7 +201,7 @@ def _put_over(state: PlayroomState, thing: int, below: int) -> Tokens:
     """Let go of what is held over another thing. The hand is brought over it by the pitch, which sets how high it is,
     by turns, and by steps: straight ones go far, slanting ones less, and one to the side a little away from it."""
     things, (x, y, z) = state.room.things, state.positions[thing].tolist()
-    at = state.positions[below]
+    at = state.positions[below]  # where it is now
     top = float(at[2]) + things[below].height / 2
     half, keep = things[thing].height / 2, things[below].radius + BODY_RADIUS + 0.06
     tilt = math.asin(min(1.0, max(0.0, (EYE - top - half - 0.06) / HOLD)))  # degrees below the horizon, of the hand

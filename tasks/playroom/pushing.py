@@ -21,7 +21,7 @@ ASTRAY = 40.0  # degrees off the way to the rug, seen from the thing: one walks 
 SLIPPED = 25.0  # degrees: it slips aside, and one steps back
 STRAIGHT = 8.0  # degrees: one is behind it
 TOUCHES = 0.08  # metres between two that all but touch
-PITCH = -34.0  # degrees: one sees what is before one's feet
+PITCH = -46.0  # degrees: one sees what is before one's feet
 
 
 def push(state: PlayroomState, thing: int, rug: Furniture) -> Tokens:
@@ -43,14 +43,15 @@ def push(state: PlayroomState, thing: int, rug: Furniture) -> Tokens:
     gap = state.distance(thing) - contact
     if abs(off_line) > ASTRAY or gap > 2 * RUN_UP:
         return walk_to(state, _behind((x, y), ahead, contact + RUN_UP), 0.2, set(), berth=BERTH)
-    look = PITCH - state.pitch if abs(PITCH - state.pitch) > 4.0 else 0.0
+    look = PITCH - state.pitch
     if gap < TOUCHES and abs(off_line) > SLIPPED:
         return codec.tokens_of(turn=state.bearing(thing)[0], look=look, forth=-1)
     if gap < TOUCHES or abs(off_line) < STRAIGHT:
         off = (state.yaw - ahead + 180.0) % 360.0 - 180.0
     else:
         off = bearing_to(state, _behind((x, y), ahead, contact - 0.02))
-    return codec.tokens_of(turn=off if gap < RUN_UP else turn_to(off), look=look, forth=int(abs(off) < 15.0))
+    ready = abs(off) < 15.0 and abs(look) < 16.0
+    return codec.tokens_of(turn=off if gap < RUN_UP else turn_to(off), look=look, forth=int(ready))
 
 
 def can_push(room: Room, thing: int) -> bool:

@@ -16,6 +16,7 @@ NEAR_ANGLE = 30.0  # degrees off the view's centre
 LIFT_TICKS = 12
 REST_TICKS = 8
 REST_SPEED = 0.1  # metres a second
+BESIDE = 0.3  # metres from the rug: what begins there and is shoved onto it in passing was not brought
 WRONG_HOLD_TICKS = 10  # who lets go of a wrong thing at once has not taken it
 
 
@@ -60,7 +61,7 @@ class _Watch(Watch):
     def __init__(self, targets: Iterable[int], place: str | None = None) -> None:
         super().__init__(targets)
         self.place = place
-        self._before: frozenset[int] | None = None  # what was there when it began
+        self._before: frozenset[int] | None = None  # what was there, or beside the rug, when it began
 
     def wrong(self, state: PlayroomState) -> str:
         wrong = state.held is not None and state.held not in self.targets
@@ -69,9 +70,11 @@ class _Watch(Watch):
             return f"took the {thing_name(state, state.held)}"
         if self.place is None:
             return ""
-        there = self._resting(state, self.place)
-        self._before = there if self._before is None else self._before
-        added = sorted(there - self._before - self.targets)
+        if self._before is None:
+            piece, beside = state.room.piece(self.place), BESIDE if self.place == "rug" else 0.0
+            spots = enumerate(state.positions[:, :2].tolist())
+            self._before = frozenset(i for i, (x, y) in spots if piece is not None and piece.covers(x, y, beside))
+        added = sorted(self._resting(state, self.place) - self._before - self.targets)
         return f"brought the {thing_name(state, added[0])} to the {self.place}" if added else ""
 
     @staticmethod
@@ -124,9 +127,9 @@ class Lift(_Watch):
 
 
 class PutOn(_Watch):
-    """Let a target come to rest on `support`: a kind of furniture, or the index of a thing."""
+    """Let a target come to rest on `support`, a kind of furniture."""
 
-    def __init__(self, targets: Iterable[int], support: str | int) -> None:
+    def __init__(self, targets: Iterable[int], support: str) -> None:
         super().__init__(targets)
         self._support = support
 
