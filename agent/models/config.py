@@ -95,8 +95,10 @@ def load_config(path: Path | None = None, **limits: Any) -> Config:
     if named is not None or file.is_file():
         try:
             data = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{file}: can't be read: {getattr(error, 'strerror', None) or error.reason}") from None
+        except OSError as error:
+            raise UserError(f"{file}: can't be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise UserError(f"{file}: it is no text in UTF-8") from None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)  # the text around it may be a key
             raise UserError(f"{file}: no YAML{f', line {mark.line + 1}' if mark else ''}") from None

@@ -204,13 +204,13 @@ def _ids(value: Any) -> list[Any]:
 
 def load_hf_chat(argument: str = "", *, settings: Settings) -> HfBackend:
     """The backend `hf:NAME`: a folder, or a name of the Hugging Face hub. Raises OSError or ValueError."""
+    if not argument:
+        raise UserError("say which model: hf:FOLDER, or hf:NAME of the Hugging Face hub")
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
     from agent.vlm import load_model
 
-    if not argument:
-        raise UserError("say which model: hf:FOLDER, or hf:NAME of the Hugging Face hub")
     folder = Path(argument).expanduser()
     source = str(folder.resolve()) if folder.is_dir() else argument
     kind = AutoConfig.from_pretrained(source, trust_remote_code=False).model_type

@@ -25,7 +25,7 @@ from agent.models.base import (
 )
 from agent.models.config import Settings
 from agent.models.thoughts import ThoughtFilter, split_thought
-from agent.models.wire import Wire, checked_url
+from agent.models.wire import Wire, checked_url, split_address
 from envs.errors import UserError
 
 HOSTED = "https://api.openai.com/v1"
@@ -175,9 +175,8 @@ def load_openai(argument: str = "", *, settings: Settings) -> OpenAiBackend:
 
     $OPENAI_API_KEY goes to these two alone. Raises UserError.
     """
-    model, mark, url = argument.rpartition("@")
-    if not mark or not url.startswith(("http://", "https://")):
-        model, url = argument, settings.url or ""
+    model, url = split_address(argument)
+    url = url or settings.url or ""
     if not model:
         raise UserError("say which model: openai:MODEL, or openai:MODEL@http://HOST:PORT/v1")
     home = checked_url(os.environ.get("OPENAI_BASE_URL") or HOSTED)

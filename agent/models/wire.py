@@ -218,6 +218,15 @@ def checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def split_address(name: str) -> tuple[str, str]:
+    """A model's name and the address after it, which is checked: MODEL@http://HOST:PORT/v1; "" where there is none.
+
+    Raises UserError, which does not show the address.
+    """
+    model, mark, rest = name.partition("@http")
+    return (model, checked_url(f"http{rest}")) if mark else (name, "")
+
+
 def is_loopback(url: str) -> bool:
     """Whether an address is this machine's own."""
     host = urlsplit(url).hostname or ""
