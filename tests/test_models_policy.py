@@ -12,7 +12,7 @@ from agent.cli.compose import load_policy
 from agent.inference import InStep
 from agent.models import BadReplyError
 from agent.models.model import COOL
-from agent.models.policy import ask, read
+from agent.models.policy import read
 from agent.policy import Context
 from agent.runtime import Step, Subscriber, play
 from envs.action import NEUTRAL, Action
