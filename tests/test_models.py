@@ -292,11 +292,11 @@ def test_a_schema_that_is_none_is_the_users_fault_and_fetches_nothing() -> None:
 
 
 def test_the_cap_stops_before_it_is_passed() -> None:
-    budget = Budget(tokens=200)
+    budget = Budget(tokens=250)
     with serving(says("yes", prompt=30, completion=20)) as server, model_at(server, budget=budget) as model:
         for _ in range(3):
             model.chat("hello", max_tokens=60)
-        with pytest.raises(OverBudgetError, match="the run's 200 tokens are not enough: 150 are spent"):
+        with pytest.raises(OverBudgetError, match="the run's 250 tokens are not enough: 150 are spent"):
             model.chat("hello", max_tokens=60)
     assert len(server.asked) == 3
     assert budget.spent.tokens == 150
@@ -327,7 +327,7 @@ def test_requests_at_the_same_time_do_not_pass_the_cap_together() -> None:
         with ThreadPoolExecutor(8) as pool:
             done = sum(pool.map(ask, models))
     assert budget.spent.tokens == 70 * done <= 300
-    assert done >= 3
+    assert done >= 2
 
 
 def test_who_does_not_count_is_charged_the_estimate() -> None:

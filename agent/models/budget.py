@@ -3,12 +3,14 @@ passed even by requests that are under way at the same time."""
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from dataclasses import dataclass
 
 from agent.models.base import OverBudgetError, Request, Usage
 
+_TEMPLATE_TOKENS = 64  # that a chat template says of its own, such as a system message where there is none
 _MESSAGE_TOKENS = 16  # of a chat template around a message
 _PATCH = 14  # pixels: the finest patches that vision models cut a picture into
 _IMAGE_TOKENS = 256  # of marks and overviews around them
@@ -28,7 +30,9 @@ class Price:
 def estimate(request: Request) -> Usage:
     """The most that a request should take. A token is at least a byte, so this is a bound for text, and a generous
     guess for pictures, which every service counts in its own way."""
-    prompt = 0
+    prompt = _TEMPLATE_TOKENS
+    if request.schema is not None:  # some services tell the model of it, and count that
+        prompt += len(json.dumps(dict(request.schema)))
     for message in request.messages:
         prompt += len(message.text.encode(errors="replace")) + _MESSAGE_TOKENS
         for image in message.images:
