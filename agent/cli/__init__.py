@@ -20,6 +20,7 @@ VERBS = {
     "eval": "Measure a policy on a suite of tasks, with confidence intervals.",
     "replay": "Show an episode again, or play its actions again and compare.",
     "list": "What is there: worlds, policies, suites, tasks, models.",
+    "model": "Chat and vision-language models: try one.",
     "env": "Worlds: list them, check one against the contract.",
     "doctor": "What is missing on this machine, and the command that mends it.",
 }

@@ -1,0 +1,126 @@
+"""How models are configured: by flag, by environment, by file, in this order of precedence.
+
+The file is YAML: `--config FILE`, or $LUDENS_MODELS, or models.yaml in the user's configuration folder:
+
+    limits: {tokens: 2000000, dollars: 5}
+    models:
+      openai:big-model@https://llm.example.org/v1:   # a model's whole name, or of a backend's: openai, gemini
+        key_env: EXAMPLE_KEY
+        price: [0.25, 2.0]                           # dollars for a million tokens read, and written
+
+Keys are never flags, which other users of a machine can read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, SecretStr, ValidationError
+
+from envs.errors import UserError
+
+FILE = "LUDENS_MODELS"
+_PREFIX = "LUDENS_MODEL_"
+
+
+class _Strict(BaseModel):
+    # What stands in a wrong field may be a key in the wrong place.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Settings(_Strict):
+    """Of one model. `key_env`: the name of the variable that holds the key. `price`: dollars for a million tokens read,
+    and written. `deadline`: seconds of a call, retries and waits included. `attempts`: the most of a call."""
+
+    key: SecretStr | None = None
+    key_env: str | None = None
+    url: str | None = None
+    price: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
+    deadline: float = Field(60.0, gt=0)
+    attempts: int = Field(4, ge=1)
+
+    def secret(self, *variables: str) -> SecretStr | None:
+        """The key: the one given, or that of the first of the `variables` that is set. Raises UserError where the
+        variable that `key_env` names is not."""
+        if self.key is not None:
+            return self.key
+        if self.key_env is not None:
+            if not os.environ.get(self.key_env):
+                raise UserError(f"key_env: the environment has no variable {self.key_env}")
+            variables = (self.key_env,)
+        found = next((value for name in variables if (value := os.environ.get(name))), None)
+        return SecretStr(found) if found else None
+
+
+class Limits(_Strict):
+    """Of a run: the most tokens and dollars of all its models together."""
+
+    tokens: NonNegativeInt | None = None
+    dollars: NonNegativeFloat | None = None
+
+
+class Config(_Strict):
+    """What a configuration file holds."""
+
+    limits: Limits = Limits()
+    models: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)
+
+    def settings(self, name: str, **flags: Any) -> Settings:
+        """For the model called `name`; flags that are None are not given. Raises UserError."""
+        backend = name.partition(":")[0]
+        environment: dict[str, Any] = _environment(_PREFIX, Settings)
+        if "price" in environment:
+            environment["price"] = environment["price"].split(",")
+        given = {key: value for key, value in flags.items() if value is not None}
+        general = self.models.get(backend, {})
+        if "@" in name:  # a key for the one address is not for another
+            general = {key: value for key, value in general.items() if key not in ("key", "key_env", "url")}
+        of_file = {**general, **self.models.get(name, {})}
+        return _checked(Settings, {**of_file, **environment, **given}, f"settings of model {name!r}")
+
+
+def load_config(path: Path | None = None, **limits: Any) -> Config:
+    """The configuration, with `limits` that go before those of the file; ones that are None are not given.
+
+    Raises UserError where the file is missing though it was named, or is wrong; the message holds none of its values.
+    """
+    named = path or (Path(os.environ[FILE]) if os.environ.get(FILE) else None)
+    file = named or platformdirs.user_config_path("ludens", appauthor=False) / "models.yaml"
+    data: Any = {}
+    if named is not None or file.is_file():
+        try:
+            data = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except OSError as error:
+            raise UserError(f"{file}: can't be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise UserError(f"{file}: it is no text in UTF-8") from None
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)  # the text around it may be a key
+            raise UserError(f"{file}: no YAML{f', line {mark.line + 1}' if mark else ''}") from None
+    config = _checked(Config, data, str(file))
+    for name, fields in config.models.items():
+        _checked(Settings, fields, f"{file}: {name}")
+    given = {key: value for key, value in limits.items() if value is not None}
+    merged = {**config.limits.model_dump(), **_environment("LUDENS_MAX_", Limits), **given}
+    return config.model_copy(update={"limits": _checked(Limits, merged, "limits")})
+
+
+def _environment(prefix: str, kind: type[BaseModel]) -> dict[str, Any]:
+    """The fields of `kind` that the environment sets."""
+    return {name: value for name in kind.model_fields if (value := os.environ.get(prefix + name.upper()))}
+
+
+def _checked(kind: Any, data: Mapping[str, Any], where: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise UserError(f"{where}: expected names and values")
+    try:
+        return kind.model_validate(dict(data))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{where}: {place}: {first['msg']}") from None

@@ -1,0 +1,178 @@
+"""`gemini:MODEL`: Google's models through google-genai (the extra `gemini`), with pictures, thoughts on a budget."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pydantic import SecretStr
+
+from agent.models.base import (
+    BadReplyError,
+    Delta,
+    Finish,
+    Message,
+    RefusedError,
+    Reply,
+    Request,
+    UnavailableError,
+    Usage,
+)
+from agent.models.config import Settings
+from agent.models.openai import png
+from agent.models.wire import checked_url, is_loopback, relay, retry_after, run, scrub, status_error
+from envs.errors import UserError
+
+_SAID = 300  # characters of the service's own words in a message
+
+
+class GeminiBackend:
+    """A Gemini model. `url`: another address of the service than Google's."""
+
+    free = False
+
+    def __init__(self, model: str, secret: SecretStr, url: str | None = None) -> None:
+        from google import genai
+        from google.genai import types
+
+        self.model, self.name, self._secret = model, f"gemini:{model}", secret
+        self._types: Any = types
+        direct = url is not None and is_loopback(url)
+        self._client = genai.Client(
+            vertexai=False,
+            api_key=secret.get_secret_value(),
+            http_options=types.HttpOptions(
+                base_url=url,
+                retry_options=types.HttpRetryOptions(attempts=1),  # there is one owner of retries
+                # A key is not for whom a service points to.
+                async_client_args={"follow_redirects": False, "trust_env": not direct},
+            ),
+        )
+
+    def complete(self, request: Request, seconds: float) -> Reply:
+        written = _Written(self.name)
+
+        async def ask() -> None:
+            written.add(await self._client.aio.models.generate_content(**self._asked(request)))
+
+        run(self._bounded(ask, seconds))
+        return written.reply()
+
+    def stream(self, request: Request, seconds: float) -> Iterator[Delta | Reply]:
+        written = _Written(self.name)
+
+        def listen(put: Callable[[Any], None]) -> Any:
+            async def work() -> None:
+                async for piece in await self._client.aio.models.generate_content_stream(**self._asked(request)):
+                    put(piece)
+
+            return self._bounded(work, seconds)
+
+        for piece in relay(listen):
+            yield from written.add(piece)
+        yield written.reply()
+
+    def close(self) -> None:
+        run(self._client.aio.aclose())
+
+    def _asked(self, request: Request) -> dict[str, Any]:
+        types = self._types
+        system = "\n\n".join(m.text for m in request.messages if m.role == "system")
+        config = types.GenerateContentConfig(
+            system_instruction=system or None,
+            max_output_tokens=request.max_tokens + (request.think or 0),
+            seed=request.seed,
+            temperature=request.temperature,
+            response_mime_type="application/json" if request.schema is not None else None,
+            response_json_schema=dict(request.schema) if request.schema is not None else None,
+            thinking_config=None
+            if request.think is None
+            else types.ThinkingConfig(thinking_budget=request.think, include_thoughts=request.think > 0),
+        )
+        contents = [self._content(m) for m in request.messages if m.role != "system"]
+        return {"model": self.model, "contents": contents, "config": config}
+
+    def _content(self, message: Message) -> Any:
+        part = self._types.Part
+        parts = [part.from_bytes(data=png(image), mime_type="image/png") for image in message.images]
+        if message.text:
+            parts.append(part.from_text(text=message.text))
+        return self._types.Content(role="model" if message.role == "assistant" else "user", parts=parts)
+
+    async def _bounded(self, work: Callable[[], Any], seconds: float) -> None:
+        import httpx
+        from google.genai import errors
+
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                await work()
+        except TimeoutError:
+            raise UnavailableError(f"{self.name} gave no whole answer in {seconds:.1f} s", billed=True) from None
+        except errors.APIError as error:
+            headers: Mapping[str, str] = getattr(error.response, "headers", None) or {}
+            said = self._clean(f"{error.status}: {error.message}")
+            text = f"{self.name} answered {error.code}: {said}"
+            raise status_error(int(error.code or 0), text, retry_after(headers.get("retry-after"))) from None
+        except httpx.HTTPError as error:
+            what = self._clean(f"{type(error).__name__}: {error}")
+            billed = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            raise UnavailableError(f"{self.name} can't be reached: {what}", billed=billed) from None
+        except ValueError as error:  # what is no JSON, or not of the form that the package knows
+            raise BadReplyError(f"{self.name} answered what can't be read: {self._clean(str(error))}") from None
+
+    def _clean(self, text: str) -> str:
+        return scrub(text, self._secret)[:_SAID]
+
+
+class _Written:
+    """A reply as it comes, whole or in pieces."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._finish, self._usage, self._blocked = "", None, ""
+
+    def add(self, response: Any) -> list[Delta]:
+        self._usage = response.usage_metadata or self._usage
+        if response.prompt_feedback is not None and response.prompt_feedback.block_reason:
+            self._blocked = str(response.prompt_feedback.block_reason.value)
+        deltas = []
+        for candidate in (response.candidates or ())[:1]:
+            if candidate.finish_reason is not None:
+                self._finish = str(candidate.finish_reason.value)
+            for part in (candidate.content.parts or ()) if candidate.content else ():
+                if part.text:
+                    (self._thoughts if part.thought else self._texts).append(part.text)
+                    deltas.append(Delta(part.text, bool(part.thought)))
+        return deltas
+
+    def reply(self) -> Reply:
+        """Raises RefusedError where the service blocked it, BadReplyError where it broke off."""
+        text = "".join(self._texts).strip()
+        if self._blocked or (not text and self._finish not in ("", "STOP", "MAX_TOKENS")):
+            raise RefusedError(f"{self._name} will not: {self._blocked or self._finish}", billed=True)
+        if not self._finish:
+            raise BadReplyError(f"{self._name} broke off in the middle of its answer")
+        finish: Finish = "length" if self._finish == "MAX_TOKENS" else "stop"
+        usage = None
+        if self._usage is not None:
+            thinking = self._usage.thoughts_token_count or 0
+            written = (self._usage.candidates_token_count or 0) + thinking
+            usage = Usage(self._usage.prompt_token_count or 0, written, thinking)
+        return Reply(text, self._name, usage, "".join(self._thoughts).strip(), finish)
+
+
+def load_gemini(argument: str = "", *, settings: Settings) -> GeminiBackend:
+    """The backend `gemini:MODEL`; its key is $GEMINI_API_KEY or $GOOGLE_API_KEY. Raises UserError."""
+    if not argument:
+        raise UserError("say which model: gemini:MODEL")
+    secret = settings.secret("GEMINI_API_KEY", "GOOGLE_API_KEY")
+    if secret is None:
+        raise UserError(f"gemini:{argument} needs a key: set GEMINI_API_KEY")
+    url = checked_url(settings.url) if settings.url else None
+    try:
+        return GeminiBackend(argument, secret, url)
+    except ModuleNotFoundError as error:
+        raise UserError(f"gemini: needs google-genai ({error}): pip install 'ludens[gemini]'") from None

@@ -1,0 +1,230 @@
+"""`hf:FOLDER`: any chat or image-text model of transformers, in this process.
+
+Where the package xgrammar is installed (the extra `schema`), a schema is kept while the model writes; elsewhere it is
+asked for in words and checked afterwards, as with every backend.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from queue import Empty
+from types import SimpleNamespace
+from typing import Any
+
+from agent.models.base import (
+    Delta,
+    Message,
+    RefusedError,
+    Reply,
+    Request,
+    UnavailableError,
+    Usage,
+)
+from agent.models.config import Settings
+from agent.models.thoughts import ThoughtFilter, split_thought
+from envs.errors import UserError
+
+
+class HfBackend:
+    """A model of transformers and its processor, or its tokenizer where it is one for text alone.
+
+    One reply at a time: others wait for it within their own deadlines. Raises ValueError where there is no chat
+    template.
+    """
+
+    free = True
+
+    def __init__(self, model: Any, processor: Any, *, name: str) -> None:
+        from agent.vlm import Cleaner, end_of_turn
+
+        self.name, self._model, self._processor = name, model.eval(), processor
+        self._sees = hasattr(processor, "tokenizer")
+        self._tokenizer = processor.tokenizer if self._sees else processor
+        if not getattr(processor, "chat_template", None):
+            raise ValueError("the model has no chat template; take one that was made for dialogue")
+        self._clean = Cleaner(processor if self._sees else SimpleNamespace(tokenizer=processor))
+        ends = {self._tokenizer.eos_token_id, *_ids(model.generation_config.eos_token_id)}
+        if self._sees:
+            ends.add(end_of_turn(processor))
+        self._ends = sorted(end for end in ends if end is not None)
+        self._compiler: Any = None
+        self._lock = threading.Lock()
+
+    def complete(self, request: Request, seconds: float) -> Reply:
+        *_, reply = self.stream(request, seconds)
+        assert isinstance(reply, Reply)
+        return reply
+
+    def stream(self, request: Request, seconds: float) -> Iterator[Delta | Reply]:
+        from transformers import TextIteratorStreamer
+
+        end = time.monotonic() + seconds
+        late = UnavailableError(f"{self.name} gave no whole answer in {seconds:.1f} s")
+        if not self._lock.acquire(timeout=max(0.0, seconds)):
+            raise late
+        stop = threading.Event()
+        thread: threading.Thread | None = None
+        try:
+            inputs = self._inputs(request)
+            streamer = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True, timeout=0.1)
+            made: dict[str, Any] = {}
+
+            def write() -> None:
+                try:
+                    made["ids"] = self._generate(inputs, request, streamer, stop, end)
+                except BaseException as error:  # raised where somebody reads
+                    made["error"] = error
+                finally:
+                    streamer.end()
+
+            thread = threading.Thread(target=write, name="model", daemon=True)
+            thread.start()
+            marks = ThoughtFilter()
+            for piece in _pieces(streamer, end, late):
+                yield from marks.feed(piece)
+            yield from marks.end()
+            thread.join()
+            if "error" in made:
+                raise RefusedError(f"{self.name}: {type(made['error']).__name__}: {made['error']}") from made["error"]
+            if time.monotonic() > end:
+                raise late
+            yield self._reply(made["ids"], inputs["input_ids"].shape[1])
+        finally:
+            stop.set()
+            if thread is not None:
+                thread.join()
+            self._lock.release()
+
+    def close(self) -> None:
+        """It is given back with the last reference to it."""
+
+    def _inputs(self, request: Request) -> Mapping[str, Any]:
+        from agent.vlm import to_model
+
+        chat = [self._message(message) for message in request.messages]
+        thinking = {} if request.think is None else {"enable_thinking": request.think > 0}
+        inputs = self._processor.apply_chat_template(
+            chat, tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt", **thinking
+        )
+        room = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        length = inputs["input_ids"].shape[1]
+        if room is not None and length + request.max_tokens > room:
+            raise RefusedError(
+                f"{self.name}: {length} tokens and {request.max_tokens} to write; it has room for {room}"
+            )
+        return to_model(inputs, self._model)
+
+    def _message(self, message: Message) -> dict[str, Any]:
+        from PIL import Image
+
+        text = self._clean(message.text)
+        if not self._sees:
+            if message.images:
+                raise RefusedError(f"{self.name} sees no pictures; take a vision-language model")
+            return {"role": message.role, "content": text}
+        parts = [{"type": "image", "image": Image.fromarray(image)} for image in message.images]
+        return {"role": message.role, "content": [*parts, {"type": "text", "text": text}]}
+
+    def _generate(self, inputs: Any, request: Request, streamer: Any, stop: threading.Event, end: float) -> list[int]:
+        import torch
+        from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+
+        class Ended(StoppingCriteria):
+            def __call__(self, input_ids: Any, scores: Any, **rest: Any) -> Any:
+                over = stop.is_set() or time.monotonic() > end
+                return torch.full((input_ids.shape[0],), over, device=input_ids.device, dtype=torch.bool)
+
+        sampled = bool(request.temperature)
+        config = GenerationConfig(
+            max_new_tokens=request.max_tokens + (request.think or 0),
+            do_sample=sampled,
+            temperature=request.temperature if sampled else None,
+            eos_token_id=self._ends,
+            pad_token_id=self._ends[0] if self._tokenizer.pad_token_id is None else self._tokenizer.pad_token_id,
+        )
+        # The seed is this call's alone: what else draws numbers in this process goes on as it would have.
+        devices = [self._model.device] if self._model.device.type == "cuda" else []
+        with torch.inference_mode(), torch.random.fork_rng(devices):
+            torch.manual_seed(request.seed or 0)
+            out = self._model.generate(
+                **inputs,
+                generation_config=config,
+                streamer=streamer,
+                stopping_criteria=StoppingCriteriaList([Ended()]),
+                logits_processor=self._rules(request.schema),
+            )
+        return out[0].tolist()
+
+    def _rules(self, schema: Mapping[str, Any] | None) -> list[Any]:
+        """What keeps the writing within a schema, where xgrammar is there."""
+        if schema is None or find_spec("xgrammar") is None:
+            return []
+        import xgrammar
+        from xgrammar.contrib.hf import LogitsProcessor
+
+        if self._compiler is None:
+            size = self._model.get_output_embeddings().weight.shape[0]
+            info = xgrammar.TokenizerInfo.from_huggingface(self._tokenizer, vocab_size=size, stop_token_ids=self._ends)
+            self._compiler = xgrammar.GrammarCompiler(info)
+        compiled = self._compiler.compile_json_schema(json.dumps(dict(schema)), any_whitespace=False)
+        return [LogitsProcessor(compiled)]
+
+    def _reply(self, ids: list[int], prompt: int) -> Reply:
+        written = ids[prompt:]
+        thought, text = split_thought(self._tokenizer.decode(written, skip_special_tokens=True))
+        ended = bool(written) and written[-1] in self._ends
+        thinking = len(self._tokenizer.encode(thought, add_special_tokens=False)) if thought else 0
+        usage = Usage(prompt, len(written), thinking)
+        return Reply(text, self.name, usage, thought, "stop" if ended else "length")
+
+
+def _pieces(streamer: Any, end: float, late: UnavailableError) -> Iterator[str]:
+    """What the streamer gets, while there is time."""
+    while True:
+        try:
+            piece = next(streamer)
+        except StopIteration:
+            return
+        except Empty:
+            if time.monotonic() > end:
+                raise late from None
+            continue
+        if piece:
+            yield piece
+
+
+def _ids(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def load_hf_chat(argument: str = "", *, settings: Settings) -> HfBackend:
+    """The backend `hf:NAME`: a folder, or a name of the Hugging Face hub. Raises OSError or ValueError."""
+    if not argument:
+        raise UserError("say which model: hf:FOLDER, or hf:NAME of the Hugging Face hub")
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    from agent.vlm import load_model
+
+    folder = Path(argument).expanduser()
+    source = str(folder.resolve()) if folder.is_dir() else argument
+    kind = AutoConfig.from_pretrained(source, trust_remote_code=False).model_type
+    if kind == "ludens-small":
+        raise UserError(f"that is a checkpoint of small: take small:{argument}")
+    name = f"hf:{argument}"
+    if kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        return HfBackend(*load_model(source), name=name)
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        source, dtype=dtype, trust_remote_code=False, use_safetensors=True
+    )
+    return HfBackend(model.to(device), tokenizer, name=name)

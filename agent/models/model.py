@@ -1,0 +1,267 @@
+"""`Model`: the one owner of retries, deadlines, the budget and the schema, over whatever backend."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agent.models.base import (
+    Backend,
+    BadReplyError,
+    Delta,
+    Message,
+    ModelError,
+    OverBudgetError,
+    Reply,
+    Request,
+    UnavailableError,
+    Usage,
+    make_request,
+)
+from agent.models.budget import Budget, Price, estimate
+from agent.models.schema import Shape
+from envs.errors import UserError
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds between attempts
+COOL = 1.0  # seconds in which nobody asks a service that was found to be out
+
+
+class Circuit:
+    """Remembers that a service is out: for COOL seconds calls fail at once, then one call may try, once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._closed_until = 0.0
+        self._out = self._trying = False
+
+    def enter(self, name: str) -> bool:
+        """Before a call: whether it is a mere try. Raises UnavailableError where the service is out."""
+        with self._lock:
+            if not self._out:
+                return False
+            if self._trying or time.monotonic() < self._closed_until:
+                raise UnavailableError(f"{name} is out; it is tried again every {COOL:.0f} s")
+            self._trying = True
+            return True
+
+    def leave(self, out: bool | None) -> None:
+        """After a call: whether the service was out; None where the call did not tell."""
+        with self._lock:
+            self._trying = False
+            if out is not None:
+                self._out = out
+                self._closed_until = time.monotonic() + COOL
+
+
+@dataclass
+class _Call:
+    """One call in progress: `end`, on the monotonic clock; what it took so far."""
+
+    name: str
+    seconds: float
+    start: float
+    most: int
+    attempts: int = 0
+    usage: Usage | None = None
+
+    @property
+    def left(self) -> float:
+        return self.start + self.seconds - time.monotonic()
+
+    def done(self, reply: Reply) -> Reply:
+        """`reply` with what the whole call took."""
+        took = time.monotonic() - self.start
+        return replace(reply, usage=self.usage, attempts=self.attempts, seconds=took)
+
+
+class Model:
+    """A chat model that is asked with patience: agent.models.base.ChatModel.
+
+    `attempts`: the most of a call, of which the one that mends JSON is not counted. `deadline`: seconds of a call that
+    names none. `price`: needed where `budget` is capped in dollars and the backend is not free; raises UserError.
+    Safe to share between threads where the backend is.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        budget: Budget | None = None,
+        price: Price | None = None,
+        attempts: int = 4,
+        deadline: float = 60.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.backend, self.budget = backend, budget or Budget()
+        self.name = backend.name
+        self._price = Price(0.0, 0.0) if backend.free else price
+        if self._price is None and self.budget.dollars is not None:
+            raise UserError(f"{self.name}: a cap in dollars needs its price: dollars for a million tokens in and out")
+        self._attempts, self._deadline, self._sleep = attempts, deadline, sleep
+        self._circuit = Circuit()
+        self._chance = random.Random()
+
+    def chat(
+        self,
+        messages: Sequence[Message] | str,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        think: int | None = None,
+        max_tokens: int = 512,
+        seed: int | None = None,
+        temperature: float | None = None,
+        deadline: float | None = None,
+    ) -> Reply:
+        """The reply, within `deadline` seconds, retries and waits included; see Request for the other options.
+
+        With a `schema`, `data` of the reply fits it: a wrong answer is shown to the model once and asked for again.
+        Raises ModelError, and UserError for what no model could answer.
+        """
+        request, shape = self._request(messages, schema, think, max_tokens, seed, temperature)
+        call = self._call(deadline)
+        reply = self._whole(request, call)
+        if shape is None:
+            return call.done(reply)
+        try:
+            return call.done(replace(reply, data=shape.read(reply.text)))
+        except BadReplyError as error:
+            again = replace(request, messages=(*request.messages, *shape.repair(reply.text, error)))
+        call.most = call.attempts + 1
+        reply = self._whole(again, call)
+        return call.done(replace(reply, data=shape.read(reply.text)))
+
+    def stream(
+        self,
+        messages: Sequence[Message] | str,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        think: int | None = None,
+        max_tokens: int = 512,
+        seed: int | None = None,
+        temperature: float | None = None,
+        deadline: float | None = None,
+    ) -> Iterator[Delta | Reply]:
+        """The reply piece by piece, and last the whole `Reply`. To stop early, close the generator.
+
+        What was said can't be taken back: attempts end with the first piece, and an answer that does not fit the
+        `schema` raises BadReplyError at the end. Otherwise like `chat`.
+        """
+        request, shape = self._request(messages, schema, think, max_tokens, seed, temperature)
+        call = self._call(deadline)
+
+        def ask() -> Iterator[Delta | Reply]:
+            return self.backend.stream(request, call.left)
+
+        for item in self._tried(call, lambda: self._paid(request, call, ask)):
+            if isinstance(item, Reply):
+                item = call.done(item if shape is None else replace(item, data=shape.read(item.text)))
+            yield item
+
+    def close(self) -> None:
+        """Give back what the backend holds. Safe to call twice."""
+        self.backend.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _request(
+        self, messages: Sequence[Message] | str, schema: Mapping[str, Any] | None, *rest: Any
+    ) -> tuple[Request, Shape | None]:
+        think, max_tokens, seed, temperature = rest
+        request = make_request(
+            messages, schema=schema, think=think, max_tokens=max_tokens, seed=seed, temperature=temperature
+        )
+        if schema is None:
+            return request, None
+        shape = Shape(schema)
+        last = request.messages[-1]
+        told = replace(last, text=f"{last.text}\n\n{shape.ask()}".strip())
+        return replace(request, messages=(*request.messages[:-1], told)), shape
+
+    def _call(self, deadline: float | None) -> _Call:
+        seconds = self._deadline if deadline is None else deadline
+        if not seconds > 0:
+            raise UserError(f"deadline: expected more than 0 seconds, got {seconds}")
+        return _Call(self.name, seconds, time.monotonic(), self._attempts)
+
+    def _whole(self, request: Request, call: _Call) -> Reply:
+        def ask() -> Iterator[Reply]:
+            yield self.backend.complete(request, call.left)
+
+        (reply,) = self._tried(call, lambda: self._paid(request, call, ask))
+        return reply
+
+    def _paid(self, request: Request, call: _Call, ask: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+        """What one attempt yields, with the budget told of it."""
+        most = self._reserve(request)
+        used = most  # what was read before the answer broke off, or somebody left, is not known
+        reply: Reply | None = None
+        try:
+            for item in ask():
+                if isinstance(item, Reply):
+                    reply, used = item, self._used(item, most)
+                    _check(item)
+                else:
+                    yield item
+        except ModelError as error:
+            if not error.billed:
+                used = Usage(dollars=0.0)
+            raise
+        finally:
+            self.budget.settle(most, used)
+            call.usage = used if call.usage is None else call.usage + used
+        yield reply
+
+    def _tried(self, call: _Call, attempt: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+        """What `attempt` yields, tried again while that helps, nothing was yielded yet, and there is time."""
+        only_once = self._circuit.enter(self.name)
+        out: bool | None = None
+        try:
+            while True:
+                call.attempts += 1
+                begun = False
+                try:
+                    for item in attempt():
+                        begun, out = True, False
+                        yield item
+                    return
+                except ModelError as error:
+                    # Whoever answers is there, whatever it says.
+                    out = None if isinstance(error, OverBudgetError) else isinstance(error, UnavailableError)
+                    if not error.retryable or begun or only_once or call.attempts >= call.most:
+                        raise
+                    wait = max(error.retry_after or 0.0, self._pause(call.attempts))
+                    if wait >= call.left:
+                        raise
+                self._sleep(wait)
+        finally:
+            self._circuit.leave(out)
+
+    def _pause(self, attempts: int) -> float:
+        """Exponential, with full jitter, so that many who failed together do not come back together."""
+        return self._chance.uniform(0.0, min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempts - 1)))
+
+    def _reserve(self, request: Request) -> Usage:
+        most = self._priced(estimate(request))
+        self.budget.reserve(most)
+        return most
+
+    def _used(self, reply: Reply, most: Usage) -> Usage:
+        return most if reply.usage is None else self._priced(reply.usage)
+
+    def _priced(self, usage: Usage) -> Usage:
+        return replace(usage, dollars=self._price.of(usage) if self._price else None)
+
+
+def _check(reply: Reply) -> None:
+    """Raises BadReplyError for a reply that says nothing; what it cost is known."""
+    if not reply.text:
+        why = "; it spent its tokens on thoughts" if reply.thought and reply.finish == "length" else ""
+        raise BadReplyError(f"{reply.model} answered nothing{why}", retryable=not why)

@@ -1,0 +1,187 @@
+"""`openai:MODEL@URL`: any service that speaks OpenAI's chat completions: hosted ones, vLLM, Ollama, llama.cpp.
+
+It speaks the protocol itself: what a deadline and a bound on an answer's size need is below the level of an SDK, and
+servers differ in more ways than one SDK knows.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from agent.models.base import (
+    BadReplyError,
+    Delta,
+    Finish,
+    Message,
+    Picture,
+    RefusedError,
+    Reply,
+    Request,
+    Usage,
+)
+from agent.models.config import Settings
+from agent.models.thoughts import ThoughtFilter, split_thought
+from agent.models.wire import Wire, checked_url, split_address
+from envs.errors import UserError
+
+HOSTED = "https://api.openai.com/v1"
+_PATH = "/chat/completions"
+_LOW, _MEDIUM = 1024, 8192  # tokens of thoughts, up to which an effort counts as low or medium
+
+
+class OpenAiBackend:
+    """A model behind chat completions. `free`: nobody bills it. `images`: whether it sees."""
+
+    def __init__(self, model: str, wire: Wire, *, name: str, free: bool = False, images: bool = True) -> None:
+        self.model, self.name, self.free, self._wire, self._images = model, name, free, wire, images
+
+    def complete(self, request: Request, seconds: float) -> Reply:
+        answer = self._wire.post(_PATH, self.body(request), seconds)
+        try:
+            choice = answer["choices"][0]
+            message = choice["message"]
+            text, thought = _text(message.get("content")), _thought(message)
+        except (KeyError, IndexError, TypeError, AttributeError):
+            raise BadReplyError(f"{self.name} answered no chat completion") from None
+        return self._reply(text, thought, choice.get("finish_reason"), answer.get("usage"), message.get("refusal"))
+
+    def stream(self, request: Request, seconds: float) -> Iterator[Delta | Reply]:
+        body = {**self.body(request), "stream": True, "stream_options": {"include_usage": True}}
+        texts: list[str] = []
+        thoughts: list[str] = []
+        marks = ThoughtFilter()
+        finish = usage = refusal = None
+        for event in self._wire.events(_PATH, body, seconds):
+            text = thought = ""
+            try:
+                if "error" in event:
+                    raise BadReplyError(f"{self.name} broke off: {self._wire.scrub(str(event['error']))[:300]}")
+                usage = event.get("usage") or usage
+                for choice in event.get("choices") or ():
+                    delta = choice.get("delta") or {}
+                    finish = choice.get("finish_reason") or finish
+                    refusal = delta.get("refusal") or refusal
+                    text, thought = _text(delta.get("content")), _thought(delta)
+            except (KeyError, TypeError, AttributeError):
+                raise BadReplyError(f"{self.name} streams no chat completion") from None
+            if thought:
+                thoughts.append(thought)
+                yield Delta(thought, thought=True)
+            if text:
+                texts.append(text)
+                yield from marks.feed(text)
+        yield from marks.end()
+        if finish is None:
+            raise BadReplyError(f"{self.name} broke off in the middle of its answer")
+        yield self._reply("".join(texts), "".join(thoughts), finish, usage, refusal)
+
+    def close(self) -> None:
+        self._wire.close()
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """The request as the service wants it. Raises RefusedError for pictures where the model sees none."""
+        if not self._images and any(message.images for message in request.messages):
+            raise RefusedError(f"{self.name} sees no pictures; take a vision-language model")
+        most = request.max_tokens + (request.think or 0)
+        hosted = self._wire.url == HOSTED
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [_message(message) for message in request.messages],
+            "max_completion_tokens" if hosted else "max_tokens": most,
+        }
+        if request.seed is not None:
+            body["seed"] = request.seed
+        if request.temperature is not None:
+            body["temperature"] = request.temperature
+        if request.schema is not None:
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": dict(request.schema)},
+            }
+        if request.think is not None:
+            body["reasoning_effort"] = _effort(request.think)
+            if not hosted:  # vLLM, llama.cpp and `transformers serve` hand it to the chat template
+                body["chat_template_kwargs"] = {"enable_thinking": request.think > 0}
+        return body
+
+    def _reply(self, text: str, thought: str, finish: Any, usage: Any, refusal: Any) -> Reply:
+        if refusal:
+            raise RefusedError(f"{self.name} will not: {self._wire.scrub(str(refusal))[:300]}", billed=True)
+        if not thought:
+            thought, text = split_thought(text)
+        ended: Finish = "length" if finish == "length" else "stop"
+        return Reply(text.strip(), self.name, _usage(usage), thought.strip(), ended)
+
+
+def data_url(image: Picture) -> str:
+    """A picture as a data URL of a PNG."""
+    return "data:image/png;base64," + base64.b64encode(png(image)).decode()
+
+
+def png(image: Picture) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+def _message(message: Message) -> dict[str, Any]:
+    if not message.images:  # some servers know no parts
+        return {"role": message.role, "content": message.text}
+    parts: list[dict[str, Any]] = [
+        {"type": "image_url", "image_url": {"url": data_url(image)}} for image in message.images
+    ]
+    if message.text:
+        parts.append({"type": "text", "text": message.text})
+    return {"role": message.role, "content": parts}
+
+
+def _effort(think: int) -> str:
+    if think == 0:
+        return "none"
+    return "low" if think <= _LOW else "medium" if think <= _MEDIUM else "high"
+
+
+def _text(content: Any) -> str:
+    """The text of a message, which some servers send in parts."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(str(part["text"]) for part in content if part.get("type") == "text")
+
+
+def _thought(message: dict[str, Any]) -> str:
+    """What servers that tell thoughts from answers send; they differ in the field's name."""
+    found = message.get("reasoning_content") or message.get("reasoning")
+    return found if isinstance(found, str) else ""
+
+
+def _usage(data: Any) -> Usage | None:
+    """What the service counted; None where it did not say, or says nonsense."""
+    try:
+        details = data.get("completion_tokens_details") or {}
+        counts = [int(data["prompt_tokens"]), int(data["completion_tokens"]), int(details.get("reasoning_tokens") or 0)]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return None
+    return Usage(*counts) if min(counts) >= 0 else None
+
+
+def load_openai(argument: str = "", *, settings: Settings) -> OpenAiBackend:
+    """The backend `openai:MODEL@URL`, or `openai:MODEL` for the hosted service or where $OPENAI_BASE_URL points.
+
+    $OPENAI_API_KEY goes to these two alone. Raises UserError.
+    """
+    model, url = split_address(argument)
+    url = url or settings.url or ""
+    if not model:
+        raise UserError("say which model: openai:MODEL, or openai:MODEL@http://HOST:PORT/v1")
+    home = checked_url(os.environ.get("OPENAI_BASE_URL") or HOSTED)
+    at = checked_url(url or home)
+    secret = settings.secret(*(("OPENAI_API_KEY",) if at == home else ()))
+    if at == HOSTED and secret is None:
+        raise UserError(f"openai:{model} needs a key: set OPENAI_API_KEY, or name a server: openai:{model}@URL")
+    return OpenAiBackend(model, Wire(at, secret), name=f"openai:{model}@{at}" if url else f"openai:{model}")

@@ -1,0 +1,107 @@
+"""`ChatPolicy`: a chat model that is only prompted, as a player. It writes the plain-text form of an action.
+
+It plays at the pace of its service: in a world that moves on meanwhile the loop counts the ticks without an action, and
+`--time lockstep` waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from agent import codec
+from agent.grammar import MARKS, Turn, turn_text
+from agent.models.base import BadReplyError, ChatModel, Message, ModelError
+from agent.models.load import load_model
+from agent.policy import Context, Decision, PolicySpec, Think, thought_budget
+from agent.vlm import ABOUT, HISTORY, HOW, THOUGHT_TOKENS
+from envs.errors import UserError
+
+MAX_TOKENS = 256  # of a turn
+AT_ONCE = 8  # requests
+
+
+class ChatPolicy:
+    """Plays with a chat model that sees pictures.
+
+    Where the model gives no answer, or none that can be read, it lets go of everything for the length of a decision and
+    says in its thought why; the next decision is asked for anew. What would never get better, such as a wrong key or a
+    budget that is used up, raises UserError. `think`: "off", "auto" (the model's own) or a number of tokens.
+    """
+
+    def __init__(self, model: ChatModel, *, think: Think = "auto") -> None:
+        self.model = model
+        self.spec = PolicySpec(history=HISTORY, chunk=codec.CHUNK, codec=codec.VERSION)
+        self._think = None if think == "auto" else thought_budget(think, THOUGHT_TOKENS)
+
+    def act(self, contexts: Sequence[Context]) -> list[Decision]:
+        if len(contexts) == 1:
+            return [self._decide(contexts[0])]
+        with ThreadPoolExecutor(min(AT_ONCE, max(1, len(contexts)))) as pool:
+            return list(pool.map(self._decide, contexts))
+
+    def _decide(self, context: Context) -> Decision:
+        try:
+            reply = self.model.chat([ask(context)], think=self._think, max_tokens=MAX_TOKENS, seed=context.seed)
+            return read(reply.text)
+        except ModelError as error:
+            if not error.retryable:
+                raise UserError(str(error)) from error
+            return Decision(codec.decode(codec.NOOP).actions, f"no answer: {error}")
+
+
+def ask(context: Context) -> Message:
+    """What the model is asked: the instruction in words, and frames with what was done after each of them."""
+    lines = [ABOUT, HOW]
+    if context.memory:
+        lines.append(f"What happened so far: {context.memory}")
+    lines += [f"{who}: {what}" for who, what in context.dialogue]
+    frames = context.frames[-HISTORY:]
+    images = frames
+    if context.picture is not None:
+        lines.append("The first picture shows what is wanted; the others are what you saw, the last one is now.")
+        images = (context.picture, *frames)
+    elif len(frames) > 1:
+        lines.append("The pictures are what you saw, the last one is now.")
+    past = len(frames) - 1
+    chunks = context.actions[-past:] if past else ()
+    thoughts = context.thoughts[-past:] if past else ()
+    if any(chunks):
+        lines.append("What you wrote between them:")
+    for i, chunk in enumerate(chunks):
+        at = i - (len(chunks) - len(thoughts))
+        if chunk:
+            lines.append(turn_text("text", Turn(codec.encode(chunk), thoughts[at] if at >= 0 else "")))
+    lines.append(f"Instruction: {context.instruction}")
+    return Message("user", "\n".join(lines), tuple(images))
+
+
+def read(text: str) -> Decision:
+    """The decision that a model wrote. Raises BadReplyError where there is no action in it that can be read."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        bare = line.strip().strip("`*")
+        for mark in MARKS["text"]:
+            if bare.lower().startswith(mark):
+                found.setdefault(mark, bare[len(mark) :].strip().strip("`*").strip())
+    think, act, say = MARKS["text"]
+    try:
+        decision = codec.decode(codec.from_text(found.get(act, "")))
+    except ValueError as error:
+        raise BadReplyError(str(error)[:300]) from None
+    return Decision(decision.actions, found.get(think, ""), found.get(say, ""), decision.done)
+
+
+def load_openai_policy(argument: str = "", *, think: Think = "auto") -> ChatPolicy:
+    """The policy `openai:MODEL@URL`. Raises UserError."""
+    return _load(f"openai:{argument}", think)
+
+
+def load_gemini_policy(argument: str = "", *, think: Think = "auto") -> ChatPolicy:
+    """The policy `gemini:MODEL`. Raises UserError."""
+    return _load(f"gemini:{argument}", think)
+
+
+def _load(name: str, think: Think) -> ChatPolicy:
+    # One attempt: by the time of a second one the game has moved on, and there is the next decision.
+    return ChatPolicy(load_model(name, attempts=1), think=think)

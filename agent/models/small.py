@@ -1,0 +1,78 @@
+"""`small`: the shipped model as a chat model, in the roles that it has beside playing.
+
+It was taught four things about pictures and nothing else: what it is told to do decides which it does.
+
+    (a picture, no words)           what is in it, from left to right
+    describe                        the same
+    propose                         an instruction that can be carried out there
+    judge: INSTRUCTION (pictures)   how well it was followed, 0 to 100, and why
+    QUESTION                        the answer
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from agent.models.base import Delta, RefusedError, Reply, Request, Usage
+from agent.models.config import Settings
+
+ROLES = "show it a picture and ask about it, or say describe, propose, or judge: INSTRUCTION"
+
+
+class SmallBackend:
+    """The roles of agent.small.SmallPolicy. It reads the last message alone, and the last picture in it; the judge all
+    pictures, of which it takes CLIP, evenly spread."""
+
+    name = "small"
+    free = True
+
+    def __init__(self, folder: Path | None = None) -> None:
+        from agent.small.policy import SHIPPED, load_small
+
+        self._policy = load_small(folder or SHIPPED)
+        self._lock = threading.Lock()
+
+    def complete(self, request: Request, seconds: float) -> Reply:
+        """The reply, in a fraction of a second: `seconds` is not looked at. Raises RefusedError for what it can't."""
+        message = request.messages[-1]
+        if not message.images:
+            raise RefusedError(f"small does not chat without a picture; {ROLES}")
+        if request.schema is not None:
+            raise RefusedError("small writes plain sentences, no JSON; leave the schema out")
+        with self._lock:
+            text = self._say(message.text.strip(), message.images, request.seed or 0)
+        return Reply(text, self.name, Usage(len(message.text.split()), len(text.split())))
+
+    def stream(self, request: Request, seconds: float) -> Iterator[Delta | Reply]:
+        reply = self.complete(request, seconds)
+        yield Delta(reply.text)
+        yield reply
+
+    def close(self) -> None:
+        """It holds nothing."""
+
+    def _say(self, text: str, images: tuple[np.ndarray, ...], seed: int) -> str:
+        from agent.runtime import fit
+        from agent.small.model import CLIP
+        from agent.small.policy import FRAME_SIZE
+
+        frames = [fit(image, FRAME_SIZE) for image in images]
+        role, mark, rest = text.partition(":")
+        if mark and role.strip().lower() == "judge":
+            clip = np.stack([frames[i] for i in np.linspace(0, len(frames) - 1, CLIP).round().astype(int)])
+            (score, why), *_ = self._policy.judge([rest.strip()], clip[None])
+            return f"{score:.0f}: {why}" if why else f"{score:.0f}"
+        if text.lower().rstrip(".") in ("", "describe"):
+            return self._policy.caption(frames[-1:])[0]
+        if text.lower().rstrip(".") == "propose":
+            return self._policy.propose(frames[-1:], seed)[0]
+        return self._policy.answer(frames[-1:], [text])[0]
+
+
+def load_small_chat(argument: str = "", *, settings: Settings) -> SmallBackend:
+    """The backend `small`, or `small:FOLDER` of a checkpoint. Raises CheckpointError, a ValueError."""
+    return SmallBackend(Path(argument).expanduser() if argument else None)
