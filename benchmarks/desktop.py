@@ -3,9 +3,10 @@
     python benchmarks/desktop.py [--blocks 40] [--size 320x240] [--game FILE.yaml]
 
 The tiny game of tests/x11_game.py, or another one, plays in an Xvfb; the world's own clock is out of the way (10,000
-ticks/s). In blocks of 30 that alternate (A B A B): mss alone, mss with the picture as an RGB array, a look of the world,
-and steps of it: holding the same, turning, and pressing and releasing a key. Medians, and in brackets the quartiles.
-Then the latency from an action to the first frame that is another one, in milliseconds, at the game's own pace.
+ticks/s). In blocks of 30 that alternate (A B A B): mss alone, mss with the picture as an RGB array, a look of the
+world, and steps of it: holding the same, turning, and pressing and releasing a key. Medians, and in brackets the
+quartiles. Then the latency from an action to the first frame that is another one, in milliseconds, at the game's own
+pace.
 """
 
 from __future__ import annotations
