@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import httpx2
 from pydantic import SecretStr
 
 from agent.models.base import (
@@ -38,15 +39,17 @@ class GeminiBackend:
 
         self.model, self.name, self._secret = model, f"gemini:{model}", secret
         self._types: Any = types
-        direct = url is not None and is_loopback(url)
+        # One client of ours, so that it is known which errors it raises. A key is not for whom a service points to.
+        self._http = httpx2.AsyncClient(
+            timeout=None, follow_redirects=False, trust_env=url is None or not is_loopback(url)
+        )
         self._client = genai.Client(
             vertexai=False,
             api_key=secret.get_secret_value(),
             http_options=types.HttpOptions(
                 base_url=url,
                 retry_options=types.HttpRetryOptions(attempts=1),  # there is one owner of retries
-                # A key is not for whom a service points to.
-                async_client_args={"follow_redirects": False, "trust_env": not direct},
+                httpx_async_client=self._http,
             ),
         )
 
@@ -74,7 +77,7 @@ class GeminiBackend:
         yield written.reply()
 
     def close(self) -> None:
-        run(self._client.aio.aclose())
+        run(self._http.aclose())
 
     def _asked(self, request: Request) -> dict[str, Any]:
         types = self._types
@@ -101,7 +104,6 @@ class GeminiBackend:
         return self._types.Content(role="model" if message.role == "assistant" else "user", parts=parts)
 
     async def _bounded(self, work: Callable[[], Any], seconds: float) -> None:
-        import httpx
         from google.genai import errors
 
         try:
@@ -114,9 +116,9 @@ class GeminiBackend:
             said = self._clean(f"{error.status}: {error.message}")
             text = f"{self.name} answered {error.code}: {said}"
             raise status_error(int(error.code or 0), text, retry_after(headers.get("retry-after"))) from None
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             what = self._clean(f"{type(error).__name__}: {error}")
-            billed = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            billed = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
             raise UnavailableError(f"{self.name} can't be reached: {what}", billed=billed) from None
         except ValueError as error:  # what is no JSON, or not of the form that the package knows
             raise BadReplyError(f"{self.name} answered what can't be read: {self._clean(str(error))}") from None
