@@ -250,6 +250,11 @@ def gemini_at(url: str, **options: Any) -> Model:
     return Model(backend, **{"attempts": 2, "deadline": LONG, "sleep": lambda seconds: None, **options})
 
 
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields by their names without case and _: the service takes both spellings, and so do releases of its client."""
+    return {name.replace("_", "").lower(): value for name, value in fields.items()}
+
+
 def test_gemini_thinks_within_its_budget() -> None:
     with serving(send(200, gemini('{"animal": "cat", "legs": 4}'))) as server, gemini_at(server.url) as model:
         talk = [Message("system", "be brief"), Message("user", "which?", (FRAME,))]
@@ -258,10 +263,10 @@ def test_gemini_thinks_within_its_budget() -> None:
     assert (reply.thought, reply.usage) == ("hm", Usage(11, 13, 9))
     asked = server.asked[0]
     config = asked["generationConfig"]
-    thinking = {name.replace("_", "").lower(): value for name, value in config["thinkingConfig"].items()}
-    assert thinking == {"thinkingbudget": 100, "includethoughts": True}
+    assert _plain(config["thinkingConfig"]) == {"thinkingbudget": 100, "includethoughts": True}
     assert (config["maxOutputTokens"], config["seed"]) == (120, 3)
-    assert asked["contents"][0]["parts"][0]["inlineData"]["mimeType"] == "image/png"
+    (picture,) = [part["inlinedata"] for part in map(_plain, asked["contents"][0]["parts"]) if "inlinedata" in part]
+    assert _plain(picture)["mimetype"] == "image/png"
     assert server.headers[0]["x-goog-api-key"] == "sk-canary-7f3a"
 
 
