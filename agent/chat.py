@@ -117,6 +117,7 @@ class Conversation(Control, Subscriber):
         self.over = False  # whether the user wants no further episode
         self.tick = 0
         self.human: HumanHands | None = None
+        self.started = threading.Event()  # there is something to be seen
         self._voice = voice
         self._keep = keep
         self._trusted = frozenset(trusted)
@@ -154,11 +155,12 @@ class Conversation(Control, Subscriber):
         self._period = 1.0 / world.tick_hz
 
     def begin(self, instruction: str = "", picture: Frame | None = None) -> None:
-        """A new episode begins, with this to do; what was said and done stays known."""
+        """A new episode begins, with this to do, or with what is still to be done; what was said stays known."""
         with self._lock:
             self.since = self.tick = self._steps = 0
             self._ending, self._asked, self._due, self._index = "", None, 0.0, -1
-            self._goals = [Wanted(instruction, picture)] if instruction else []
+            if instruction:
+                self._goals = [Wanted(instruction, picture)]
             self._pursue()
 
     # What the user does.
@@ -302,6 +304,7 @@ class Conversation(Control, Subscriber):
     def on_step(self, step: Step) -> None:
         if step.frame is not None:
             self._frame = step.frame
+            self.started.set()
         if step.decision is None or step.index == self._index:
             return
         self._index = step.index

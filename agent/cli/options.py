@@ -24,3 +24,5 @@ Resolution = Annotated[
     str | None, typer.Option(help="WIDTHxHEIGHT of the world's frames, such as 640x480 [default: the world's own].")
 ]
 Think = Annotated[str, typer.Option(help="Thoughts before a decision: off, auto, or the most tokens of one.")]
+PageOn = Annotated[bool, typer.Option("--page/--no-page", help="Serve the live page on this machine.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the live page; 0 takes a free one.")]
