@@ -76,7 +76,7 @@ class Page:
         self._gate = Gate(self._app(), self.port)
         self.address = f"http://127.0.0.1:{self.port}/?token={self._gate.token}"
         config = uvicorn.Config(
-            self._gate, log_level="error", access_log=False, ws="websockets-sansio", ws_max_size=1 << 16,
+            self._gate, log_level="error", access_log=False, ws="wsproto", ws_max_size=1 << 16,
             ws_ping_interval=20, ws_ping_timeout=20, timeout_graceful_shutdown=1, server_header=False, lifespan="off",
         )  # fmt: skip
         self._server = uvicorn.Server(config)
@@ -101,6 +101,7 @@ class Page:
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         for path, name in _FILES.items():
             app.add_api_route(path, _file(name), methods=["GET", "HEAD"])
+        app.add_api_route("/favicon.ico", lambda: Response(status_code=204), methods=["GET"])
         app.add_api_route("/say", self._say, methods=["POST"], response_model=None)
         app.add_api_route("/do", self._do, methods=["POST"], response_model=None)
         app.add_api_websocket_route("/live", self._live)
@@ -147,6 +148,8 @@ class Page:
             await asyncio.gather(talk_task, show_task, return_exceptions=True)
             talk.attended -= 1
             viewer.leave()
+            with contextlib.suppress(RuntimeError):  # it may be gone already
+                await socket.close(1003)
 
 
 class _Pulse:
