@@ -9,16 +9,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any, Protocol
-
-import numpy as np
 
 from agent import messages
 from agent.control import Control, Hands, Order
 from agent.messages import Message, Which
 from agent.policy import Decision
-from agent.runtime import Frame, Goal, Outcome, Start, Step, Subscriber, fit
+from agent.runtime import Frame, Goal, Outcome, Start, Step, Subscriber
 from agent.takeover import HumanHands
+from agent.voice import Voice
 from envs.action import NEUTRAL, KeyboardMouse
 from envs.world import Chat, World
 
@@ -28,34 +26,6 @@ _TOLD = 6  # lines of dialogue that a decision may know
 _DEEDS = 8  # that the memory holds
 _HEAR = 0.25  # seconds between two looks at the world's own chat
 _PATIENCE = 60.0  # seconds in which somebody may answer the agent before a run of a single task ends
-
-
-class Voice(Protocol):
-    """Who answers for the agent, from what it sees and remembers; never from ground truth."""
-
-    def answer(self, frame: Frame, question: str, memory: str) -> Iterable[str]:
-        """The pieces of an answer, as they are produced."""
-
-    def describe(self, frame: Frame) -> str:
-        """What is in a frame, from left to right; "" where it can't tell."""
-
-
-class PolicyVoice:
-    """A policy that answers questions about a frame, such as `small`, as a Voice."""
-
-    def __init__(self, policy: Any) -> None:
-        self._policy = policy
-        self._size: tuple[int, int] = policy.spec.frame_size
-
-    def answer(self, frame: Frame, question: str, memory: str) -> Iterable[str]:
-        if not messages.is_past(question):
-            return self._policy.answer([fit(frame, self._size)], [question])
-        if not memory:  # yes or no where a verb comes first
-            return ["no" if re.match(r"(did|have|has|was|were)\b", question) else "nothing yet"]
-        return self._policy.answer([np.zeros((*self._size, 3), np.uint8)], [question], [memory])
-
-    def describe(self, frame: Frame) -> str:
-        return self._policy.caption([fit(frame, self._size)])[0]
 
 
 @dataclass(frozen=True)
@@ -94,8 +64,9 @@ class Conversation(Control, Subscriber):
 
     `voice`: who answers questions. `keep`: stay when there is nothing left to do, and wait for the next instruction.
     `trusted`: names of players whose word counts as the user's. `paced`: whether worlds that wait are kept from running
-    faster than the clock while somebody follows. `name`: what players in the game call the agent.
-    `listens`: whether the player follows instructions; a script does not.
+    faster than the clock where somebody follows, or may come. `name`: what players in the game call the agent.
+    `listens`: whether the player follows instructions; a script does not. `by_hand`: nobody but a
+    person plays, and worlds wait until one has the controls.
     """
 
     def __init__(
@@ -107,6 +78,7 @@ class Conversation(Control, Subscriber):
         paced: bool = True,
         name: str = "agent",
         listens: bool = True,
+        by_hand: bool = False,
     ) -> None:
         self.goal = Goal("")
         self.lines: deque[Line] = deque(maxlen=LINES)
@@ -123,6 +95,7 @@ class Conversation(Control, Subscriber):
         self._trusted = frozenset(trusted)
         self._paced = paced
         self._listens = listens
+        self._by_hand = by_hand
         self._address = re.compile(rf"@?{re.escape(name.lower())}\b[\s,:]*")
         self._lock = threading.RLock()
         self._goals: list[Wanted] = []
@@ -261,12 +234,14 @@ class Conversation(Control, Subscriber):
                 self._ending = "nobody answered"
             if self._ending:
                 return "end"
+            if self._by_hand and self.human is None and not self._realtime:
+                return "wait"
             if self.paused and not self._realtime:
                 if not self._steps:
                     return "wait"
                 self._steps -= 1
                 return "play"
-        if self._paced and self.attended and not self._realtime:
+        if self._paced and (self._keep or self.attended) and not self._realtime:
             now = time.monotonic()
             self._due = max(self._due + self._period, now)  # who is late begins a new beat
             time.sleep(self._due - now)
@@ -278,7 +253,7 @@ class Conversation(Control, Subscriber):
             self.since = tick + 1  # no time runs out while a person plays
             return Hands(human.action(), "human")
         # A paused world that waits is asked for its hands in single steps alone; one that does not wait holds still.
-        if self._goals and self._asked is None and not (self.paused and self._realtime):
+        if self._goals and self._asked is None and not (self.paused and self._realtime) and not self._by_hand:
             return None
         self.since = tick + 1
         return Hands(NEUTRAL, "agent")

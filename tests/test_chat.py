@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from agent import messages
-from agent.chat import Conversation, PolicyVoice
+from agent.chat import Conversation
 from agent.inference import Beside, InStep
 from agent.messages import Message, Which
 from agent.policy import Context, Decision, PolicySpec
 from agent.runtime import Outcome, Step, Subscriber, play
 from agent.small import SmallPolicy, load_small
 from agent.takeover import SILENCE, HumanHands
+from agent.voice import PolicyVoice
 from envs.action import NEUTRAL, Action, KeyboardMouse
 from envs.doom.level import Level, Rect, Room, Thing
 from envs.doom.levels import TRAINING_THEMES, themes_of

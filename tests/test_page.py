@@ -21,6 +21,7 @@ from websockets.asyncio.client import connect as connect_beside
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from agent import cli
 from agent.chat import Conversation
 from agent.inference import InStep
 from agent.page.gate import CSRF_HEADER
@@ -30,6 +31,7 @@ from agent.runtime import Outcome, Step, Subscriber, play
 from envs.action import NEUTRAL, Action
 from envs.errors import UserError
 from tests.worlds import SquareWorld
+from training.episodes import read_episode
 
 FORWARD = Action(keys=frozenset({"KeyW"}))
 EVIL = '<img src=x onerror="document.title=1">'
@@ -369,3 +371,47 @@ def test_viewers_that_stall_get_fewer_frames_and_nobody_waits_for_them(run: Run)
 def test_refused_handshakes_say_403(run: Run) -> None:
     with pytest.raises(InvalidStatus, match="403"):
         connect(f"ws://127.0.0.1:{run.page.port}/live", origin="http://evil.example")  # type: ignore[arg-type]
+
+
+def test_a_person_plays_the_tasks_of_a_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages: list[Page] = []
+
+    def serve(talk: Conversation, folder: Path, port: int) -> Page:
+        pages.append(Page(talk, folder, port=port))
+        return pages[0]
+
+    monkeypatch.setattr("agent.cli.human.serve", serve)
+
+    def person() -> None:
+        wait_for(lambda: pages, 60)
+        (page,) = pages
+        origin = f"http://127.0.0.1:{page.port}"
+        client = httpx.Client(timeout=20)
+        client.get(page.address, follow_redirects=True)
+        cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in client.cookies.items())}
+        live = f"ws://127.0.0.1:{page.port}/live"
+        with connect(live, origin=origin, additional_headers=cookie) as viewer:  # type: ignore[arg-type]
+            for episode in (1, 2):
+                csrf = states(viewer, lambda state: state["episode"] == episode and state["mode"] != "human", 60)  # noqa: B023
+                viewer.send(json.dumps({"take": True}))
+                states(viewer, lambda state: state["mine"])
+                viewer.send(json.dumps({"hands": {"keys": ["KeyW"], "look": [5, 0]}}))
+                states(viewer, lambda state: state["action"].get("keys") == ["KeyW"])
+                headers = {"Origin": origin, CSRF_HEADER: page._gate.csrf}
+                client.post(f"{origin}/do", json={"what": "stop"}, headers=headers)
+                assert csrf["goals"]
+
+    thread = threading.Thread(target=person)
+    thread.start()
+    args = ["record", "--human", "--suite", "doom-basic", "--episodes", "2", "--out", str(tmp_path / "mine"), "--json"]
+    assert cli.run(args) == 0
+    thread.join(20)
+    assert json.loads(capsys.readouterr().out)["episodes"] == 2
+    for path in sorted((tmp_path / "mine").glob("doom-*")):
+        episode = read_episode(path)
+        assert set(episode.steps["actor"].to_pylist()) == {"human"}
+        assert {"KeyW"} in map(set, episode.steps["keys"].to_pylist())
+        assert episode.outcome["why"] == "stopped by the user"
+        assert episode.meta["policy"] == "human"

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from agent.chat import Conversation, PolicyVoice
+from agent.chat import Conversation
 from agent.inference import Beside, InStep, Player, Scripted
 from agent.policy import Context, PolicySpec, RandomPolicy
+from agent.voice import PolicyVoice
 from envs import plugins
 from envs.errors import UserError
 from envs.world import World

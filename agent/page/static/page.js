@@ -4,6 +4,7 @@
 const at = (id) => document.getElementById(id);
 const view = at("view"), pen = view.getContext("2d"), text = at("text");
 const LOOK = 0.12; // degrees a pixel of mouse travel
+const TIMELINE = 120; // seconds of the episode that the timeline shows, up to now
 const ALIVE = 200; // milliseconds between two words of the hands
 
 let socket = null, csrf = "", state = { mode: "gone", spans: [], lines: [] }, picture = null;
@@ -188,21 +189,22 @@ function note(words) {
 }
 
 function strip() {
-  const end = Math.max(1, state.tick), place = (tick) => `${(100 * tick) / end}%`;
+  const end = Math.max(1, state.tick), begin = Math.max(0, end - TIMELINE * state.hz);
+  const share = (tick) => (100 * Math.max(0, Math.min(tick, end) - begin)) / (end - begin);
   const nodes = spans.map(([start, who], i) => {
     const node = document.createElement("i");
     node.className = who;
-    node.style.left = place(start);
-    node.style.right = `${100 - (100 * (spans[i + 1]?.[0] ?? end)) / end}%`;
+    node.style.left = `${share(start)}%`;
+    node.style.right = `${100 - share(spans[i + 1]?.[0] ?? end)}%`;
     return node;
   });
   for (const line of lines.values()) {
-    if (line.revision <= state.first) continue;
+    if (line.revision <= state.first || line.tick < begin) continue;
     const node = document.createElement("button");
     node.type = "button";
     node.tabIndex = -1;
     node.className = line.who.startsWith("player ") ? "player" : line.who;
-    node.style.left = place(Math.min(line.tick, end));
+    node.style.left = `${share(line.tick)}%`;
     const words = `${(line.tick / state.hz).toFixed(1)} s  ${line.who}: ${line.text}`;
     node.title = words;
     node.onclick = node.onmouseenter = () => put("moment", words);
