@@ -38,15 +38,14 @@ def record_by_hand(plan: Plan, todo: Sequence[int], port: int, screen: Console) 
     page = None
     try:
         page = serve(talk, plan.out, port)
-        screen.print(
-            f"Page: {page.address}\nTake over with Tab, then do what the goal says; Esc gives up.", markup=False
-        )
+        screen.print(f"Page: {page.address}", markup=False)
+        screen.print("Take over with Tab, then do what the goal says; Stop gives up.", markup=False)
         for index in todo:
             task = plan.task(index)
             screen.print(f"{index}: {task.instruction}", markup=False)
             talk.attach(world)
             talk.begin(task.instruction, pictures.load(task.picture))
-            recorder = Recorder(plan.path(index), task=task, policy="human", quality=plan.quality)
+            recorder = Recorder(plan.path(index), task=task, policy=plan.policy, quality=plan.quality)
             watchers = (talk, recorder, page.hub)
             outcome = play_task(world, InStep(_Nobody()), task, goal=talk.goal, control=talk, subscribers=watchers)
             if recorder.episode is not None and outcome.ticks == 0:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 app = console.verb()
 
 _PLAN = "record.json"
+_HUMAN = "human"  # the policy of what a person has played
 
 
 class Quality(StrEnum):
@@ -66,9 +67,8 @@ def record(
         from agent.cli.recording import Plan, Recording
         from training.crew import Crew
 
-        plan = Plan(
-            env, "human" if human else policy, suite, seed, out, noise, frames.value, every_tick, evaluation, resolution
-        )
+        player = _HUMAN if human else policy
+        plan = Plan(env, player, suite, seed, out, noise, frames.value, every_tick, evaluation, resolution)
         _check(plan)
         todo = [index for index in range(episodes) if not plan.path(index).exists()]
     tally = _Tally()
@@ -169,7 +169,7 @@ def _check(plan: Plan) -> None:
     if is_path(plan.policy):
         if not Path(plan.policy).is_dir():
             raise UserError(f"policy {plan.policy!r}: there is no such folder")
-    elif ":" not in plan.policy and plan.policy not in plugins.names("policy"):
+    elif plan.policy != _HUMAN and ":" not in plan.policy and plan.policy not in plugins.names("policy"):
         raise UserError(plugins.unknown_name("policy", plan.policy, plugins.names("policy")))
     if plan.suite not in SUITES:
         raise UserError(plugins.unknown_name("suite", plan.suite, list(SUITES)))

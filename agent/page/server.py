@@ -148,7 +148,7 @@ class Page:
             await asyncio.gather(talk_task, show_task, return_exceptions=True)
             talk.attended -= 1
             viewer.leave()
-            with contextlib.suppress(RuntimeError):  # it may be gone already
+            with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it may be gone already
                 await socket.close(1003)
 
 
