@@ -256,7 +256,7 @@ class Conversation(Control, Subscriber):
         if self._goals and self._asked is None and not (self.paused and self._realtime) and not self._by_hand:
             return None
         self.since = tick + 1
-        return Hands(NEUTRAL, "agent")
+        return Hands(NEUTRAL, "human" if self._by_hand else "agent")
 
     def done(self, decision: Decision) -> bool:
         with self._lock:
