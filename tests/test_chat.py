@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from agent import messages
+from agent import cli, messages
 from agent.chat import Conversation
 from agent.inference import Beside, InStep
 from agent.messages import Message, Which
@@ -27,6 +30,7 @@ from envs.doom.world import DoomWorld
 from envs.wrappers import RealTime
 from tasks import suites
 from tests.worlds import SquareWorld
+from training.episodes import read_episode
 
 FORWARD = Action(keys=frozenset({"KeyW"}))
 
@@ -521,3 +525,47 @@ def test_small_asks_which_takes_the_answer_and_a_correction(small: SmallPolicy, 
     goals = [goal for goal in dict.fromkeys(step.instruction for step in at.steps) if goal]
     assert goals == [f"go to the {kind}", f"go to the {first} {kind}", f"go to the {second} {kind}"]
     assert visits[-1] == f"{second} {kind}"
+
+
+# `agent chat` in a terminal that is no person's.
+
+
+class Meadow(SquareWorld):
+    """A world that the policies of Doom can act in."""
+
+    tick_hz = 35.0
+
+    def __init__(self) -> None:
+        super().__init__(length=10**9)
+
+
+class Guest(Walk):
+    """Is done at once with what it is told, and answers."""
+
+    spec = PolicySpec(frame_size=(24, 32), chunk=2, tick_hz=35.0)
+
+    def __init__(self) -> None:
+        super().__init__(**{f"n{n}": Decision((FORWARD,) * 2, speech="done", done=True) for n in range(100)})
+
+
+def test_agent_chat_reads_lines_and_prints_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("/help\n\ntake the <key>\nwhat do you see?\n"))
+    world, policy = (f"{Path(__file__).stem}:{name}" for name in ("Meadow", "Guest"))
+    out = tmp_path / "run"
+    assert cli.run(["chat", "--env", world, "--policy", policy, "--no-page", "--json", "--out", str(out)]) == 0
+    *lines, end = map(json.loads, capsys.readouterr().out.splitlines())
+    said_by = [(line["who"], line["text"]) for line in lines]
+    assert said_by[0] == ("user", "take the <key>")
+    assert {("user", "what do you see?"), ("agent", "done"), ("agent", "24 seen")} < set(said_by)
+    (episode,) = end["episodes"]
+    assert episode["outcome"]["why"] == "ended by the user"
+    told = dict.fromkeys(read_episode(out / "episode-1-run").steps["instruction"].to_pylist())
+    assert list(told) == ["", "take the <key>"]
+    assert (out / "report.html").exists()
+
+
+def test_agent_chat_wants_a_policy_that_listens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["chat", "--policy", "expert", "--no-page", "--out", str(tmp_path / "run")]) == 2
+    assert "follows a script and does not listen" in capsys.readouterr().err
