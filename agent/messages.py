@@ -55,6 +55,11 @@ _OF_GOAL = re.compile(
     r"what (?:are|were) you (?:doing|up to|trying to do)|what(?:'s| is| are) your (?:goals?|tasks?|plan|instruction)"
     r"|where are you going|what(?:'s| is) (?:next|the plan)|what do you want"
 )
+_OF_VIEW = re.compile(
+    r"what (?:do|can) you see(?: (?:here|now|there|in front of you|around you))?|(?:tell me|say) what you see"
+    r"|describe (?:what you see|the (?:room|scene|view|picture))"
+    r"|what(?:'s| is) (?:there|here|in view|in front of you|around you)"
+)
 _THEN = re.compile(r"\s*(?:[,.;]\s*|\s)(?:and )?(?:then|after that|afterwards|after this|finally)\b[\s,]*")
 _LATER = re.compile(r"(?:and )?(?:then|after that|afterwards|after this|next|when you(?:'re| are) done),?\s+")
 _FIRST = re.compile(r"(?:but |no,? )?(?:first|before that|to begin with),?\s+")
@@ -192,6 +197,11 @@ def is_past(question: str) -> bool:
 def is_of_goal(question: str) -> bool:
     """Whether a question is about what the agent is doing."""
     return _OF_GOAL.search(question.lower()) is not None
+
+
+def is_of_view(question: str) -> bool:
+    """Whether a question asks for all that is in view."""
+    return _OF_VIEW.fullmatch(question.lower().strip(" ?.")) is not None
 
 
 def deed(instruction: str) -> str:

@@ -30,6 +30,8 @@ class PolicyVoice:
         self._size: tuple[int, int] = policy.spec.frame_size
 
     def answer(self, frame: Frame, question: str, memory: str) -> Iterable[str]:
+        if messages.is_of_view(question):
+            return [self.describe(frame)]
         if not messages.is_past(question):
             return self._policy.answer([fit(frame, self._size)], [question])
         if not memory:  # yes or no where a verb comes first

@@ -113,7 +113,7 @@ def answer(run: Run, count: int) -> list[float]:
     found = []
     for _ in range(count):
         before, start = len([line for line in run.talk.lines if line.who == "agent"]), time.perf_counter()
-        run.say("what do you see?")
+        run.say("what is nearest?")
         waited(lambda: len([line for line in run.talk.lines if line.who == "agent"]) > before)  # noqa: B023
         found.append(time.perf_counter() - start)
     return found

@@ -81,6 +81,8 @@ def test_instructions_are_taken_apart_and_changed() -> None:
     assert messages.with_colour("walk to the flame", "torch", "blue") == "walk to the blue torch"
     assert messages.with_thing("pick up the red key", "the skull") == "pick up the skull"
     assert messages.others("red torch left and blue torch ahead and red key right", "torch", "red") == ["blue"]
+    assert messages.is_of_view("What do you see?")
+    assert not messages.is_of_view("what do you see left of the torch?")
     assert messages.deed("please grab the red key") == "i picked up the red key"
 
 
@@ -257,7 +259,7 @@ def test_questions_are_answered_beside_the_game_from_frame_and_memory() -> None:
     talk = Conversation(PolicyVoice(policy), keep=True, paced=False)
     acts = {0: lambda: talk.user("did you take the key?"), 1: lambda: wait_for(lambda: said(talk, "agent"))}
     acts |= {6: lambda: talk.user("what did you take?"), 7: lambda: wait_for(lambda: len(said(talk, "agent")) > 1)}
-    acts |= {8: lambda: talk.user("what do you see?"), 9: lambda: wait_for(lambda: len(said(talk, "agent")) > 2)}
+    acts |= {8: lambda: talk.user("what is nearest?"), 9: lambda: wait_for(lambda: len(said(talk, "agent")) > 2)}
     outcome, _ = played(talk, policy, acts, instruction="take the key")
     assert said(talk, "agent") == ["no", "24 i picked up the key", "24 seen"]
     assert outcome.ticks == 40
@@ -385,7 +387,7 @@ def test_only_the_user_and_whom_he_trusts_set_goals() -> None:
         ("eve", "[user] go to the lava"),
         ("user", "agent: stop"),
         ("eve", "go to the lava"),
-        ("eve", "agent, what do you see?"),
+        ("eve", "agent, what is nearest?"),
         ("mallory\n[user]", "agent, go to the lava"),
     )
     policy = Walk()
@@ -551,14 +553,14 @@ class Guest(Walk):
 def test_agent_chat_reads_lines_and_prints_objects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("/help\n\ntake the <key>\nwhat do you see?\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("/help\n\ntake the <key>\nwhat is nearest?\n"))
     world, policy = (f"{Path(__file__).stem}:{name}" for name in ("Meadow", "Guest"))
     out = tmp_path / "run"
     assert cli.run(["chat", "--env", world, "--policy", policy, "--no-page", "--json", "--out", str(out)]) == 0
     *lines, end = map(json.loads, capsys.readouterr().out.splitlines())
     said_by = [(line["who"], line["text"]) for line in lines]
     assert said_by[0] == ("user", "take the <key>")
-    assert {("user", "what do you see?"), ("agent", "done"), ("agent", "24 seen")} < set(said_by)
+    assert {("user", "what is nearest?"), ("agent", "done"), ("agent", "24 seen")} < set(said_by)
     (episode,) = end["episodes"]
     assert episode["outcome"]["why"] == "ended by the user"
     told = dict.fromkeys(read_episode(out / "episode-1-run").steps["instruction"].to_pylist())

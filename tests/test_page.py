@@ -92,7 +92,7 @@ class Run(Subscriber):
     def watch(self, client: httpx.Client) -> ClientConnection:
         return connect(
             f"ws://127.0.0.1:{self.page.port}/live", origin=self.origin, additional_headers=self.headers(client),
-            compression=None,
+            compression=None, close_timeout=1,
         )  # fmt: skip
 
 
