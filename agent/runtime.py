@@ -11,17 +11,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from agent.control import Control
 from agent.inference import Answer, Player, Question
 from agent.policy import Context, Decision, PolicySpec
 from envs.action import NEUTRAL, Action
 from envs.world import World
 
 logger = logging.getLogger(__name__)
+
+_PAUSE = 0.01  # seconds between two looks at whether a pause is over
 
 Frame = npt.NDArray[np.uint8]
 
@@ -38,20 +41,28 @@ class Verdict(Protocol):
 Judge = Callable[[Any], Verdict | None]
 
 
+class Told(NamedTuple):
+    """An instruction, what it shows instead of naming it, and how often it has changed."""
+
+    text: str
+    picture: Frame | None
+    version: int
+
+
 class Goal:
     """What the player is told to do. `set` may be called from any thread; the next decision follows it."""
 
-    def __init__(self, text: str) -> None:
-        self._now = (text, 0)
+    def __init__(self, text: str, picture: Frame | None = None) -> None:
+        self._now = Told(text, picture, 0)
         self._lock = threading.Lock()
 
-    def set(self, text: str) -> None:
+    def set(self, text: str, picture: Frame | None = None) -> None:
         with self._lock:
-            self._now = (text, self._now[1] + 1)
+            self._now = Told(text, picture, self._now.version + 1)
 
     @property
-    def now(self) -> tuple[str, int]:
-        """The instruction and how often it has changed, read in one piece."""
+    def now(self) -> Told:
+        """The instruction as it is now, read in one piece."""
         return self._now
 
 
@@ -72,9 +83,9 @@ class Step:
     """One tick that was played.
 
     `frame`: what was seen before the action, uint8 (H, W, 3), or None where the tick was not drawn. `decision`: the
-    one that the action belongs to, None on a starved tick; `index` counts decisions and `asked` is the tick at which
-    this one was asked for (both -1 on a starved tick). `info`: the world's, without ground truth. `notes`: what
-    `annotate` made of the frame, at the ticks where a decision was asked for.
+    one that the action belongs to, None on a starved tick and where the player was not asked; `index` counts decisions
+    and `asked` is the tick at which this one was asked for (both -1 without one). `info`: the world's, without ground
+    truth. `notes`: what `annotate` made of the frame, at the ticks where a decision was asked for.
     """
 
     tick: int
@@ -166,20 +177,24 @@ def play(
     end_on_done: bool = False,
     linger: int = 0,
     fallback: Callable[[Action], Action] = hold,
+    control: Control | None = None,
 ) -> Outcome:
     """Play one episode of at most `time_limit` ticks and say how it went.
 
-    `picture`: what the instruction shows instead of naming it. `judge` sees ground truth after the reset and after
-    every step and ends the episode with its verdict; pass a fresh `verifier.update`. `annotate` sees ground truth where
-    a decision is asked for; what it returns goes to the subscribers, for training data. `observe`: look at every tick,
-    or only where a decision is due, which is faster in lockstep. `end_on_done`: whether the player may end the episode.
-    `linger`: ticks to play on after success, to see whether the player says that it is done. Ctrl+C ends it cleanly, a
-    second one at once.
+    `picture`: what an instruction that is a text shows instead of naming it. `judge` sees ground truth after the reset
+    and after every step and ends the episode with its verdict; pass a fresh `verifier.update`. It rules on the first
+    instruction: once that changes, nobody judges. `annotate` sees ground truth where a decision is asked for; what it
+    returns goes to the subscribers, for training data. `observe`: look at every tick, or only where a decision is due,
+    which is faster in lockstep. `end_on_done`: whether the player may end the episode. `linger`: ticks to play on after
+    success, to see whether the player says that it is done. `control`: who may pause and end the episode, and act in
+    the player's stead. Ctrl+C ends it cleanly, a second one at once.
     The world stays open; it is its owner's to close. Raises what the world or the player raises.
     """
-    goal = instruction if isinstance(instruction, Goal) else Goal(instruction)
-    crowd, count, eyes = _Crowd(subscribers), _Count(), _Eyes(player.spec, seed, picture)
-    text, version = goal.now
+    goal = instruction if isinstance(instruction, Goal) else Goal(instruction, picture)
+    control = control or Control()
+    crowd, count, eyes = _Crowd(subscribers), _Count(), _Eyes(player.spec, seed)
+    told = goal.now
+    replaced = False  # whether somebody acts in the player's stead
     action, tick, verdict, ended, why = NEUTRAL, 0, None, False, ""
     said: list[tuple[int, str]] = []
     spoken, done = -1, False  # the decision that spoke last; whether the player says that it is done
@@ -192,28 +207,41 @@ def play(
             player.begin()
             observation, info = world.reset(seed=seed, options=dict(options or {}))
             frame = observation["pixels"]
-            crowd.start(Start(text, seed, dict(options or {}), world.tick_hz, frame.shape[:2], player.actor))
+            crowd.start(Start(told.text, seed, dict(options or {}), world.tick_hz, frame.shape[:2], player.actor))
             verdict = judge(info.get("state")) if judge else None
             count.start()
             while not ended and not why and not interrupted.is_set():
-                if tick >= (time_limit if verdict is None else decided + linger * verdict.success):
+                if tick >= (control.since + time_limit if verdict is None else decided + linger * verdict.success):
                     break
-                if goal.now[1] != version:  # nothing that was planned for the old instruction counts any more
-                    text, version = goal.now
+                while (order := control.order(tick)) == "wait" and not interrupted.wait(_PAUSE):
+                    pass
+                if order == "end":
+                    why = control.why
+                if order != "play":
+                    continue
+                hands = control.hands(tick)
+                if (hands is not None) != replaced:  # what the player saw and planned before is of another time
+                    replaced = hands is not None
                     player.begin(tick)
+                    eyes.forget()
+                if goal.now.version != told.version:  # nothing that was planned for the old instruction counts any more
+                    told = goal.now
+                    player.begin(tick)
+                    eyes.forget_thoughts()
+                    judge = None
 
                 # The frame of this tick goes to inference, which works while the tick is not yet due.
                 notes = None
-                if player.due(tick):
+                if hands is None and player.due(tick):
                     state = info.get("state")
                     notes = annotate(state) if annotate else None
-                    context = eyes.context(frame, text, tick)
+                    context = eyes.context(frame, told, control.dialogue, tick)
                     player.ask(Question(tick, player.queue.epoch, context, state if player.sees_state else None))
                 world.pace()
 
                 # The actions of this tick, or of this decision, move the world.
                 most = 1 if observe == "tick" else max(1, min(player.spec.chunk, time_limit - tick))
-                actions, answer = player.queue.take(tick, most)
+                actions, answer = ((hands.action,), None) if hands else player.queue.take(tick, most)
                 starved = not actions
                 actions = actions or (fallback(action),)
                 seen = frame
@@ -225,19 +253,21 @@ def play(
                 frame, ended, action = observation["pixels"], terminated or truncated, actions[-1]
 
                 # Those who follow the game are told; the judge looks.
-                turn = _Turn(tick, seen, notes, actions, float(reward), text, None if starved else answer, info)
+                actor = hands.actor if hands else player.actor
+                source = None if starved else answer
+                turn = _Turn(tick, seen, notes, actions, float(reward), told.text, actor, starved, source, info)
                 tick += len(actions)
                 eyes.acted(actions, answer.decision.thought if answer and not starved else "")
                 if answer and answer.decision.speech and answer.index != spoken:
                     spoken = answer.index
                     said.append((tick, answer.decision.speech))
                 count.add(turn)
-                crowd.steps(turn, player.actor)
+                crowd.steps(turn)
                 if judge and verdict is None:
                     verdict, decided = judge(info.get("state")), tick
                 if answer and answer.decision.done and not player.queue.remaining(tick):
                     done = True
-                    if end_on_done:
+                    if end_on_done and not control.done(answer.decision):
                         why = "the player says that it is done"
         except KeyboardInterrupt:
             interrupted.set()
@@ -276,10 +306,12 @@ class _Turn:
     actions: Sequence[Action]
     reward: float
     instruction: str
+    actor: str
+    starved: bool
     answer: Answer | None
     info: Mapping[str, Any]
 
-    def steps(self, actor: str) -> Iterator[Step]:
+    def steps(self) -> Iterator[Step]:
         """A Step for each tick; the frame belongs to the first, the reward and the info to the last."""
         answer = self.answer
         decision, index, asked = (answer.decision, answer.index, answer.tick) if answer else (None, -1, -1)
@@ -292,8 +324,8 @@ class _Turn:
                 action=action,
                 reward=self.reward if i == final else 0.0,
                 instruction=self.instruction,
-                actor=actor,
-                starved=answer is None,
+                actor=self.actor,
+                starved=self.starved,
                 decision=decision,
                 index=index,
                 asked=asked,
@@ -305,9 +337,8 @@ class _Turn:
 class _Eyes:
     """What the player has seen and done at its decisions, as the context of the next one."""
 
-    def __init__(self, spec: PolicySpec, seed: int | None, picture: Frame | None) -> None:
+    def __init__(self, spec: PolicySpec, seed: int | None) -> None:
         self._size = spec.frame_size
-        self._picture = picture
         self._seed = seed or 0
         self._frames: deque[Frame] = deque(maxlen=max(1, spec.history))
         self._chunks: deque[tuple[Action, ...]] = deque(maxlen=max(1, spec.history) - 1)
@@ -315,7 +346,17 @@ class _Eyes:
         self._since: list[Action] = []
         self._thought = ""
 
-    def context(self, frame: Frame, instruction: str, tick: int) -> Context:
+    def forget_thoughts(self) -> None:
+        """What was thought for another instruction misleads."""
+        self._thoughts.extend([""] * len(self._thoughts))
+        self._thought = ""
+
+    def forget(self) -> None:
+        for kept in (self._frames, self._chunks, self._thoughts, self._since):
+            kept.clear()
+        self._thought = ""
+
+    def context(self, frame: Frame, told: Told, dialogue: tuple[tuple[str, str], ...], tick: int) -> Context:
         if self._frames:
             self._chunks.append(tuple(self._since))
             self._thoughts.append(self._thought)
@@ -325,7 +366,13 @@ class _Eyes:
         # Own random numbers for every decision, the same in every run.
         seed = zlib.crc32(f"{self._seed}/{tick}".encode())
         return Context(
-            tuple(self._frames), instruction, tuple(self._chunks), tuple(self._thoughts), self._picture, seed=seed
+            frames=tuple(self._frames),
+            instruction=told.text,
+            actions=tuple(self._chunks),
+            thoughts=tuple(self._thoughts),
+            picture=told.picture,
+            dialogue=dialogue,
+            seed=seed,
         )
 
     def acted(self, actions: Sequence[Action], thought: str) -> None:
@@ -353,9 +400,9 @@ class _Crowd:
         for subscriber in self._subscribers:
             self._tell(subscriber, subscriber.on_start, start)
 
-    def steps(self, turn: _Turn, actor: str) -> None:
+    def steps(self, turn: _Turn) -> None:
         if self._subscribers:
-            for step in turn.steps(actor):
+            for step in turn.steps():
                 for subscriber in self._subscribers:
                     self._tell(subscriber, subscriber.on_step, step)
 
@@ -389,9 +436,9 @@ class _Count:
     def add(self, turn: _Turn) -> None:
         self._ticks += len(turn.actions)
         self._reward += turn.reward
-        if turn.answer is None:
+        if turn.starved:
             self._starved += len(turn.actions)
-        else:
+        elif turn.answer:
             first = turn.tick - turn.answer.tick
             self._ages.extend(range(first, first + len(turn.actions)))
 

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 VERBS = {
     "play": "Play by instruction; writes a video and a report.",
+    "chat": "Talk with the agent while it plays, on a page or in the terminal.",
     "record": "Record episodes of a policy at play, in many processes.",
     "train": "Train a policy from one configuration file.",
     "eval": "Measure a policy on a suite of tasks, with confidence intervals.",

@@ -14,17 +14,22 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from agent.chat import Conversation
 from agent.inference import Beside, InStep, Player, Scripted
 from agent.policy import Context, PolicySpec, RandomPolicy
+from agent.voice import PolicyVoice
 from envs import plugins
 from envs.errors import UserError
 from envs.world import World
 from envs.wrappers import RealTime
 from tasks.task import Task
+
+if TYPE_CHECKING:
+    from agent.page.server import Page
 
 Clock = Literal["lockstep", "realtime"]
 
@@ -115,6 +120,11 @@ def make_player(policy: Any, task: Task, world: World, clock: Clock) -> Player:
     return Beside(policy)
 
 
+def clock_of(world: World, wanted: Clock | None) -> Clock:
+    """The clock that was asked for, else lockstep where the world can wait."""
+    return wanted or ("realtime" if world.realtime else "lockstep")
+
+
 def keep_clock(world: World, clock: Clock) -> World:
     """`world` at its own pace (lockstep) or paced by the wall clock."""
     if clock == "realtime":
@@ -122,6 +132,19 @@ def keep_clock(world: World, clock: Clock) -> World:
     if world.realtime:
         raise UserError("this world moves on by itself: --time realtime")
     return world
+
+
+def conversation(policy: Any, **how: Any) -> Conversation:
+    """The conversation that a run with `policy` has; `how` goes to it. A policy that can answers for itself."""
+    voice = PolicyVoice(policy) if hasattr(policy, "answer") and hasattr(policy, "caption") else None
+    return Conversation(voice, listens=not hasattr(policy, "start"), **how)
+
+
+def serve(talk: Conversation, folder: Path, port: int) -> Page:
+    """The live page of a run."""
+    from agent.page.server import Page  # the web server's packages load when they are wanted
+
+    return Page(talk, folder, port=port)
 
 
 def run_folder(out: Path | None, name: str) -> Path:

@@ -33,3 +33,5 @@ RealDesktop = Annotated[
     bool,
     typer.Option("--allow-real-desktop", help="A desktop world may press keys on this display, not on one of its own."),
 ]
+PageOn = Annotated[bool, typer.Option("--page/--no-page", help="Serve the live page on this machine.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the live page; 0 takes a free one.")]

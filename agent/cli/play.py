@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.options import Clock, Env, PolicyName, RealDesktop, Resolution, Think
+from agent.cli.options import Clock, Env, PageOn, PolicyName, Port, RealDesktop, Resolution, Think
 from envs.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from agent.runtime import Outcome
+    from agent.page.server import Page
+    from agent.runtime import Outcome, Subscriber
 
 app = console.verb()
 
@@ -43,6 +44,9 @@ def play(
     allow_real_desktop: RealDesktop = False,
     time_limit: Annotated[float | None, typer.Option(min=0.1, help="Seconds of game time for an instruction.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder [default: runs/TIME-INSTRUCTION].")] = None,
+    page: PageOn = True,
+    port: Port = 0,
+    wait: Annotated[bool, typer.Option("--wait", help="Begin when somebody has opened the page.")] = False,
     json: console.Json = False,
 ) -> None:
     """Play a world by instruction. Writes a run folder: configuration, episode, video and report.
@@ -54,11 +58,14 @@ def play(
       agent play "go to the blue torch" --policy expert --seed 7
       agent play "shoot the imp" --time realtime --json
       agent play "go to this" --image torch.png
+      agent play "go to the torch" --wait
     """
     if instruction is not None and not instruction.strip():
         raise UserError('the instruction is empty; for example: agent play "pick up the red key"')
     if instruction is None and env != _TOUR_WORLD:
         raise UserError(f'world {env!r} has no tour; give an instruction: agent play --env {env} "..."')
+    if wait and not page:
+        raise UserError("--wait waits for the page, which --no-page leaves out")
     screen = console.console(machine=json)
     with screen.status("starting"):
         from agent.cli import compose
@@ -76,8 +83,10 @@ def play(
         if image is not None:
             tasks = [compose.pictured(task, image) for task in tasks]
         made = make_world()
-        clock: compose.Clock = time.value if time else "realtime" if made.realtime else "lockstep"
+        clock = compose.clock_of(made, time.value if time else None)
         world = compose.keep_clock(made, clock)
+    served: Page | None = None
+    watchers: list[Subscriber] = []
     try:
         if time_limit is not None:
             tasks = [replace(task, time_limit=max(1, round(time_limit * world.tick_hz))) for task in tasks]
@@ -92,15 +101,24 @@ def play(
             "resolution": resolution,
         }
         session = Session(folder, world, policy=policy, config={"options": options, **compose.provenance()})
+        talk = compose.conversation(brain)
+        if page:
+            served = compose.serve(talk, folder, port)
+            screen.print(f"Page:   {served.address}", markup=False)
+            watchers = [served.hub]
+            if wait:
+                served.wait_for_viewer()
         interrupted = False
         for task, player in zip(tasks, players, strict=True):
             screen.print(f"\n{task.instruction}", style="bold", markup=False)
-            outcome = session.play(task, player, LiveLine(screen))
+            outcome = session.play(task, player, LiveLine(screen), *watchers, talk=talk)
             _tell(screen, outcome)
             interrupted = interrupted or outcome.interrupted
-            if interrupted:
+            if interrupted or talk.over:
                 break
     finally:
+        if served is not None:
+            served.close()
         world.close()
     with screen.status("writing the video and the report"):
         report, video = session.finish(instruction or "A tour of five instructions")

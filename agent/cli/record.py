@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.options import Env, PolicyName, Resolution
+from agent.cli.options import Env, PolicyName, Port, Resolution
 from envs.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 app = console.verb()
 
 _PLAN = "record.json"
+_HUMAN = "human"  # the policy of what a person has played
 
 
 class Quality(StrEnum):
@@ -48,6 +49,8 @@ def record(
     every_tick: Annotated[bool, typer.Option("--every-tick", help="See every tick, not only decisions.")] = False,
     evaluation: Annotated[bool, typer.Option("--evaluation", help="Levels that training never sees.")] = False,
     resolution: Resolution = None,
+    human: Annotated[bool, typer.Option("--human", help="A person plays, on the live page.")] = False,
+    port: Port = 0,
     json: console.Json = False,
 ) -> None:
     """Record episodes of a policy on a suite. A second run goes on where the first stopped; Ctrl+C loses nothing.
@@ -57,18 +60,28 @@ def record(
       agent record --policy expert --episodes 1000 --workers 2 --out data/basic
       agent record --suite doom-room --noise 0.05 --out data/room
       agent record --suite doom-pairs --evaluation --frames compact --out data/pairs
+      agent record --human --suite doom-room --episodes 10 --out data/mine
     """
     screen = console.console(machine=json)
     with screen.status("starting"):
         from agent.cli.recording import Plan, Recording
         from training.crew import Crew
 
-        plan = Plan(env, policy, suite, seed, out, noise, frames.value, every_tick, evaluation, resolution)
+        player = _HUMAN if human else policy
+        plan = Plan(env, player, suite, seed, out, noise, frames.value, every_tick, evaluation, resolution)
         _check(plan)
         todo = [index for index in range(episodes) if not plan.path(index).exists()]
     tally = _Tally()
     interrupted = False
-    if todo:
+    if human:
+        from agent.cli.human import record_by_hand
+
+        try:
+            for index, item in record_by_hand(plan, todo, port, screen):
+                tally.add(index, item)
+        except KeyboardInterrupt:
+            interrupted = True
+    elif todo:
         crew = Crew(partial(Recording, plan), min(workers, len(todo)))
         try:
             with console.progress(screen) as progress:
@@ -156,7 +169,7 @@ def _check(plan: Plan) -> None:
     if is_path(plan.policy):
         if not Path(plan.policy).is_dir():
             raise UserError(f"policy {plan.policy!r}: there is no such folder")
-    elif ":" not in plan.policy and plan.policy not in plugins.names("policy"):
+    elif plan.policy != _HUMAN and ":" not in plan.policy and plan.policy not in plugins.names("policy"):
         raise UserError(plugins.unknown_name("policy", plan.policy, plugins.names("policy")))
     if plan.suite not in SUITES:
         raise UserError(plugins.unknown_name("suite", plan.suite, list(SUITES)))

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from agent.chat import Conversation
 from agent.cli.compose import slug
 from agent.cli.film import film
 from agent.inference import Player
@@ -16,6 +17,7 @@ from agent.report import Storyboard, write_report
 from agent.runtime import Outcome, Subscriber
 from envs.errors import UserError
 from envs.world import World
+from tasks import pictures
 from tasks.play import play_task
 from tasks.task import Task
 from training.episodes import EpisodeError, Recorder, read_episode
@@ -36,13 +38,19 @@ class Session:
         self.episodes: list[dict[str, Any]] = []
         self._write_config()
 
-    def play(self, task: Task, player: Player, *subscribers: Subscriber) -> Outcome:
-        """Play one task and record it. Ctrl+C ends it with an outcome that says so."""
+    def play(self, task: Task, player: Player, *subscribers: Subscriber, talk: Conversation | None = None) -> Outcome:
+        """Play one task and record it, under a conversation where there is one. Ctrl+C ends it with an outcome that
+        says so."""
         path = self.folder / f"episode-{len(self.episodes) + 1}-{slug(task.instruction)}"
         board, recorder = Storyboard(), Recorder(path, task=task, policy=self._policy)
-        watchers = (recorder, board, *subscribers)
+        watchers: tuple[Subscriber, ...] = (recorder, board, *subscribers)
+        how: dict[str, Any] = {}
+        if talk is not None:
+            talk.attach(self._world)
+            talk.begin(task.instruction, pictures.load(task.picture))
+            watchers, how = (talk, *watchers), {"control": talk, "goal": talk.goal}
         second = round(self._world.tick_hz)  # after success, in which the agent may say so
-        outcome = play_task(self._world, player, task, subscribers=watchers, end_on_done=True, linger=second)
+        outcome = play_task(self._world, player, task, subscribers=watchers, end_on_done=True, linger=second, **how)
         self._boards.append(board)
         self.episodes.append(
             {
@@ -56,13 +64,13 @@ class Session:
         self._write_config()
         return outcome
 
-    def finish(self, title: str) -> tuple[Path, Path | None]:
-        """Write the video and the report; their paths, None where nothing could be filmed."""
+    def finish(self, title: str, *, filmed: bool = True) -> tuple[Path, Path | None]:
+        """Write the video and the report; their paths, None where nothing was or could be filmed."""
         video: Path | None = self.folder / "video.mp4"
         drawn = None
         try:
             recorded = [read_episode(path) for item in self.episodes if (path := item["episode"]) is not None]
-            if recorded and video is not None:
+            if filmed and recorded and video is not None:
                 drawn = film(video, recorded)
             else:
                 video = None

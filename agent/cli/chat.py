@@ -1,0 +1,188 @@
+"""`agent chat`: a conversation with the agent while it plays, in the terminal and on the live page."""
+
+from __future__ import annotations
+
+import json as json_text
+import secrets
+import sys
+import threading
+import time as clock
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli import console
+from agent.cli.options import Clock, Env, PageOn, PolicyName, Port, Resolution, Think
+from envs.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from agent.chat import Conversation, Line
+
+app = console.verb()
+
+_HISTORY = 1000  # messages that are remembered from run to run
+_HELP = "Say what to do, ask, correct (no, the other one), stop, pause, continue. /step  /quit  Ctrl+D ends."
+_FOREVER = 10**9  # ticks
+
+
+@app.command()
+def chat(
+    instruction: Annotated[str | None, typer.Argument(help="What to do first, in words.")] = None,
+    env: Env = "doom",
+    policy: PolicyName = "small",
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of level and policy [default: random].")] = None,
+    think: Think = "auto",
+    time: Clock = None,
+    resolution: Resolution = None,
+    trust: Annotated[list[str] | None, typer.Option(help="A player in the game who may give instructions.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder [default: runs/TIME-chat].")] = None,
+    page: PageOn = True,
+    port: Port = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print every line as a JSON object.")] = False,
+) -> None:
+    """Talk with the agent while it plays: it follows, answers, asks, and waits when there is nothing to do.
+
+    \b
+    Examples:
+      agent chat
+      agent chat "go to the torch" --seed 7
+      agent chat --no-page --time realtime
+      echo "what do you see?" | agent chat --no-page --json
+    """
+    screen = console.console(machine=json)
+    with screen.status("starting"):
+        from agent.cli import compose
+        from agent.cli.session import Session
+
+        brain = compose.load_policy(policy, think)
+        if hasattr(brain, "start"):
+            raise UserError(f"policy {policy!r} follows a script and does not listen; talk with --policy small")
+        make_world = compose.world_factory(env, resolution=resolution)
+        first = secrets.randbelow(2**31) if seed is None else seed
+        made = make_world()
+        pace = compose.clock_of(made, time.value if time else None)
+        world = compose.keep_clock(made, pace)
+    served = None
+    try:
+        folder = compose.run_folder(out, "chat")
+        options = {"env": env, "policy": policy, "think": think, "seed": first, "time": pace}
+        session = Session(folder, world, policy=policy, config={"options": options, **compose.provenance()})
+        talk = compose.conversation(brain, keep=True, trusted=trust or ())
+        talk.attended += 1
+        served = compose.serve(talk, folder, port) if page else None
+        if served is not None:
+            screen.print(f"Page: {served.address}", markup=False)
+        terminal = _Terminal(talk, screen, json)
+        interrupted, number = False, 0
+        with terminal.open():
+            while not (interrupted or talk.over):
+                words = (instruction or "").strip() if number == 0 else ""
+                task = compose.instructed(words, env, first + number)
+                # Nobody judges: it ends when the user says so.
+                task = replace(task, instruction=words, verifier=None, time_limit=_FOREVER)
+                player = compose.make_player(brain, task, world, pace)
+                outcome = session.play(task, player, *([served.hub] if served else ()), talk=talk)
+                player.close()
+                interrupted, number = outcome.interrupted, number + 1
+    finally:
+        if served is not None:
+            served.close()
+        world.close()
+    with screen.status("writing the report"):
+        report, _ = session.finish("A conversation", filmed=False)
+    if json:
+        typer.echo(json_text.dumps({"folder": str(folder), "report": str(report), "episodes": session.episodes}))
+    else:
+        screen.print(f"Report: {report}", markup=False)
+    if interrupted:
+        raise typer.Exit(130)
+
+
+class _Terminal:
+    """Prints what is said, and reads what the user says, in a thread; the game does not wait for either."""
+
+    def __init__(self, talk: Conversation, screen: Console, machine: bool) -> None:
+        self._talk = talk
+        self._screen = screen
+        self._machine = machine
+        self._person = sys.stdin.isatty() and not machine
+        self._shown: dict[int, int] = {}  # characters of a line that are printed
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        self._talk.listeners.append(self._print)
+        if self._person:
+            self._screen.print(_HELP, style="dim", markup=False)
+        threading.Thread(target=self._read, name="terminal", daemon=True).start()
+        with _history(self._person):
+            yield
+        self._talk.listeners.remove(self._print)
+
+    def _read(self) -> None:
+        talk = self._talk
+        talk.started.wait()
+        while True:
+            try:
+                text = input("> " if self._person else "").strip()
+            except EOFError:
+                break
+            if text == "/quit":
+                break
+            try:
+                if text == "/step":
+                    talk.step()
+                elif text.startswith("/"):
+                    self._screen.print(_HELP, style="dim", markup=False)
+                elif text:
+                    talk.user(text)
+            except ValueError as error:
+                self._screen.print(str(error), style="red", markup=False)
+        while not self._person and talk.busy:  # who pipes a text in wants to see what comes of it
+            clock.sleep(0.05)
+        talk.quit()
+
+    def _print(self, line: Line) -> None:
+        if self._machine:
+            value = {"who": line.who, "text": line.text, "tick": line.tick, "number": line.number}
+            typer.echo(json_text.dumps(value, ensure_ascii=False))
+            return
+        if line.who == "user" and self._person:
+            return  # it stands there already
+        said = self._shown.get(line.number, 0)
+        self._shown[line.number] = len(line.text)
+        piece = line.text[said:] if said else f"{line.who}: {line.text}"
+        text = "".join(c for c in piece if c.isprintable())  # no control character reaches the terminal
+        sys.stdout.write(("" if said else "\r\x1b[K" if self._person else "") + text + "\n")
+        if self._person:
+            import readline
+
+            sys.stdout.write("> " + readline.get_line_buffer())
+        sys.stdout.flush()
+
+
+@contextmanager
+def _history(person: bool) -> Iterator[None]:
+    """Earlier messages under the arrow keys."""
+    if not person:
+        yield
+        return
+    import readline
+
+    from platformdirs import user_state_path
+
+    path = user_state_path("ludens") / "chat"
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        readline.read_history_file(path)
+    readline.set_history_length(_HISTORY)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            readline.write_history_file(path)

@@ -1,0 +1,62 @@
+"""`agent record --human`: a person plays the tasks, on the live page."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+
+from agent.chat import Conversation
+from agent.cli.compose import serve, world_factory
+from agent.cli.recording import Plan, Recorded
+from agent.inference import InStep
+from agent.policy import Context, Decision, PolicySpec
+from envs.action import NEUTRAL
+from tasks import pictures
+from tasks.play import play_task
+from training.episodes import Recorder
+
+
+class _Nobody:
+    """The policy of a run in which only a person plays: it is never asked."""
+
+    spec = PolicySpec()
+
+    def act(self, contexts: Sequence[Context]) -> list[Decision]:
+        return [Decision((NEUTRAL,)) for _ in contexts]
+
+
+def record_by_hand(plan: Plan, todo: Sequence[int], port: int, screen: Console) -> Iterator[tuple[int, Recorded]]:
+    """Let a person play episodes `todo` of a plan, each with its number and how it went.
+
+    The world waits until somebody takes over. An episode ends with the verifier's verdict or with Stop. Raises
+    KeyboardInterrupt on Ctrl+C.
+    """
+    world = world_factory(plan.world, resolution=plan.resolution)()
+    talk = Conversation(listens=False, by_hand=True)
+    page = None
+    try:
+        page = serve(talk, plan.out, port)
+        screen.print(f"Page: {page.address}", markup=False)
+        screen.print("Take over with Tab, then do what the goal says; Stop gives up.", markup=False)
+        for index in todo:
+            task = plan.task(index)
+            screen.print(f"{index}: {task.instruction}", markup=False)
+            talk.attach(world)
+            talk.begin(task.instruction, pictures.load(task.picture))
+            recorder = Recorder(plan.path(index), task=task, policy=plan.policy, quality=plan.quality)
+            watchers = (talk, recorder, page.hub)
+            outcome = play_task(world, InStep(_Nobody()), task, goal=talk.goal, control=talk, subscribers=watchers)
+            if recorder.episode is not None and outcome.ticks == 0:
+                shutil.rmtree(recorder.episode)  # nobody has played
+            else:
+                yield index, Recorded(outcome.success, outcome.ticks, outcome.ticks)
+            if outcome.interrupted:
+                raise KeyboardInterrupt
+            if talk.over:
+                return
+    finally:
+        if page is not None:
+            page.close()
+        world.close()

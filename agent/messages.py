@@ -1,0 +1,214 @@
+"""What a person's message asks for: rules on words, the same for every policy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["instruction", "question", "choice", "stop", "pause", "resume"]
+Place = Literal["instead", "first", "then"]
+
+COLOURS = (
+    "red", "green", "blue", "yellow", "orange", "purple", "white", "black", "brown", "grey", "gray", "pink",
+)  # fmt: skip
+_COLOUR = re.compile(rf"\b({'|'.join(COLOURS)})\b")
+_POLITE = r"(?:please|just|now|then|ok(?:ay)?|well|hey|agent|so|and|but|again|thanks|thank you|[,.!;:]|\s)*"
+_STOP = (
+    r"stop(?: (?:it|that|this|there|everything|moving|at once|right there|doing that|what you(?:'re| are) doing))*"
+    r"|halt|freeze|abort|cancel(?: (?:it|that))?|never ?mind|forget (?:it|that|about it)|(?:that's |that is )?enough"
+    r"|don't(?: do (?:that|it))?|do nothing|quit it"
+)
+_PAUSE = r"pause(?: (?:it|the game))?|wait(?: a (?:moment|second|bit|minute))?|hold on(?: a (?:moment|second))?"
+_RESUME = (
+    r"resume|continue|unpause|go on|carry on|go ahead|keep going|proceed"
+    r"|(?:go on|carry on|continue) with (?:it|that|what you were doing)"
+)
+_WHOLE: dict[Kind, re.Pattern[str]] = {
+    "stop": re.compile(f"{_POLITE}(?:{_STOP}){_POLITE}"),
+    "pause": re.compile(f"{_POLITE}(?:{_PAUSE}){_POLITE}"),
+    "resume": re.compile(f"{_POLITE}(?:{_RESUME}){_POLITE}"),
+}
+_NO = re.compile(
+    r"(?:(?:no+|nope|nah|wrong(?: one| thing)?|not (?:that|this)(?: one| thing)?|not [^,]+(?=,)|sorry|actually"
+    r"|i (?:meant|mean|said|want(?:ed)?))(?![a-z'])[\s,.!;:]*)+"
+)
+_INSTEAD = re.compile(
+    r"^(?:(?:how|what) about|(?:take|choose|try)(?= .*\bone$)|make it|rather|it's|it is|that's)\s+"
+    r"|[\s,]+(?:instead|rather|please)\s*$"
+)
+_FRAGMENT = re.compile(
+    rf"(?:not )?(?:the |that |this |a |an )?(?:(?:{'|'.join(COLOURS)}"
+    r"|first|second|last|former|latter|other|another|left|right)[\s,]*)+(?:one|ones|thing|[a-z]+)?"
+    r"|either(?: one| of them)?|any(?: one| of them)?|whichever"
+)
+_ORDINALS = {"first": 0, "former": 0, "second": 1, "latter": 1, "last": -1}
+_ASKING = re.compile(
+    r"(?:what|which|where|who|whose|how|why|when|whereabouts|is|are|am|was|were|do|does|did|has|have|had)\b"
+    r"|(?:can|could) you (?:see|spot|find|tell|hear|notice|describe|say|count|name)\b"
+    r"|(?:tell me|say|describe|count|name|of what|do you)\b|in (?:which|what|how)\b"
+)
+_FAVOUR = re.compile(r"(?:(?:can|could|would|will) you|i(?:'d| would) like you to|i want you to|you should)\s+")
+_PAST = re.compile(r"\b(?:did|have|has|had|was|were|picked|took|came|begin with|end with)\b")
+_OF_GOAL = re.compile(
+    r"what (?:are|were) you (?:doing|up to|trying to do)|what(?:'s| is| are) your (?:goals?|tasks?|plan|instruction)"
+    r"|where are you going|what(?:'s| is) (?:next|the plan)|what do you want"
+)
+_OF_VIEW = re.compile(
+    r"what (?:do|can) you see(?: (?:here|now|there|in front of you|around you))?|(?:tell me|say) what you see"
+    r"|describe (?:what you see|the (?:room|scene|view|picture))"
+    r"|what(?:'s| is) (?:there|here|in view|in front of you|around you)"
+)
+_THEN = re.compile(r"\s*(?:[,.;]\s*|\s)(?:and )?(?:then|after that|afterwards|after this|finally)\b[\s,]*")
+_LATER = re.compile(r"(?:and )?(?:then|after that|afterwards|after this|next|when you(?:'re| are) done),?\s+")
+_FIRST = re.compile(r"(?:but |no,? )?(?:first|before that|to begin with),?\s+")
+_WHICH = re.compile(r"which (?P<kind>.+?) the (?P<first>.+?) or the (?P<second>.+?)\s*\?")
+_OBJECT = re.compile(r"\b(?:the|a|an|that|this)\b(?!.*\b(?:the|a|an|that|this)\b).*$")
+_COURTESY = re.compile(r"^(?:(?:please|now|next|just)[\s,]+)+|[\s,]+(?:please|now)$")
+_DEEDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(rf"(?:{verbs})\s+(.+)"), past)
+    for verbs, past in (
+        (r"pick up|grab|take|get|collect|fetch", "picked up"),
+        (r"go to|go up to|go over to|walk to|walk up to|walk over to|run to|move to|approach|reach|find", "went to"),
+        (r"shoot|kill|terminate|fire at|attack", "shot"),
+        (r"touch|bump into", "touched"),
+        (r"press|push|use", "pressed"),
+        (r"open", "opened"),
+        (r"unlock", "unlocked"),
+        (r"enter|go into", "entered"),
+        (r"face|look at|turn to", "faced"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is asked for. `text`: the instruction, the question or what is chosen, in lower case, without what is only
+    polite. `place`: of an instruction, among those that are not done yet. `corrects`: something is said to be wrong.
+    """
+
+    kind: Kind
+    text: str
+    place: Place = "instead"
+    corrects: bool = False
+
+
+@dataclass(frozen=True)
+class Which:
+    """An open question: which of `choices` of a `kind` is meant."""
+
+    kind: str
+    choices: tuple[str, ...]
+
+
+def read(text: str) -> Message:
+    """What a message asks for; what fits no rule is an instruction."""
+    words = re.sub(r"\s+", " ", text.strip().lower()).strip(" .!")
+    corrected = _NO.match(words)
+    for kind, pattern in _WHOLE.items():
+        if pattern.fullmatch(words) or (corrected and pattern.fullmatch(words[corrected.end() :])):
+            return Message(kind, words)
+    words = re.sub(rf"^(?:{_STOP})\s*(?:,|;|and|\.)+\s*", "", words)
+    words = re.sub(r"^(?:please|ok(?:ay)?|hey|now|so|well)[\s,]+", "", words)
+    corrected = _NO.match(words)
+    rest = words[corrected.end() :] if corrected else words
+    rest = _INSTEAD.sub("", rest)
+    rest = rest.rstrip("?") if _FRAGMENT.fullmatch(rest.rstrip("?")) else rest
+    if (corrected and not rest) or _FRAGMENT.fullmatch(rest):
+        return Message("choice", rest, corrects=corrected is not None)
+    if corrected and re.match(r"(?:the|that|a|an) ", rest):
+        return Message("choice", rest, corrects=True)
+    favour = _FAVOUR.match(rest)
+    if _ASKING.match(rest) or (rest.endswith("?") and not favour):
+        return Message("question", rest)
+    rest = rest[favour.end() :].rstrip("?") if favour else rest
+    rest = re.sub(r"^(?:please|just)\s+", "", rest).strip(" ,.!")
+    if later := _LATER.match(rest):
+        return Message("instruction", rest[later.end() :], "then")
+    if (first := _FIRST.match(rest)) and not _THEN.search(rest):
+        return Message("instruction", rest[first.end() :], "first")
+    return Message("instruction", rest, corrects=corrected is not None)
+
+
+def steps(instruction: str) -> list[str]:
+    """The steps of a compound, in order: "first pick up the key, then go to the torch" has two."""
+    parts = [part.strip(" ,.;") for part in _THEN.split(_FIRST.sub("", instruction, count=1))]
+    return [part for part in parts if part] or [instruction]
+
+
+def which(speech: str) -> Which | None:
+    """The question that an agent asks with "which torch the red or the blue ?"; None for other speech."""
+    match = _WHICH.fullmatch(speech.strip().lower())
+    return Which(match["kind"], (match["first"], match["second"])) if match else None
+
+
+def choose(text: str, choices: Sequence[str]) -> str | None:
+    """The one of `choices` that a message means; None where that is none, or not clear."""
+    if re.fullmatch(r"either.*|any.*|whichever", text):
+        return choices[0]
+    named = [choice for choice in choices if re.search(rf"\b{re.escape(choice)}\b", text)]
+    if "not " in text or re.search(r"\b(?:an)?other\b", text):
+        named = [choice for choice in choices if choice not in named]
+    if not named and (ordinal := re.search(r"\b(first|former|second|latter|last)\b", text)):
+        return choices[_ORDINALS[ordinal[1]]]
+    return named[0] if len(named) == 1 else None
+
+
+def colour_of(text: str) -> str | None:
+    """The last colour that a text names."""
+    found = _COLOUR.findall(text)
+    return found[-1] if found else None
+
+
+def kind_of(instruction: str) -> str:
+    """The noun of what an instruction is about: its last word."""
+    return re.findall(r"[a-z0-9']+", instruction)[-1] if instruction else ""
+
+
+def with_colour(instruction: str, kind: str, colour: str) -> str:
+    """The instruction with the thing in that colour: in place of its own colour, before the `kind`, or instead of the
+    thing where it goes by another name."""
+    own = list(_COLOUR.finditer(instruction))
+    if own:
+        return instruction[: own[-1].start()] + colour + instruction[own[-1].end() :]
+    at = list(re.finditer(rf"\b{re.escape(kind)}\b", instruction))
+    if at:
+        return f"{instruction[: at[-1].start()]}{colour} {instruction[at[-1].start() :]}"
+    return with_thing(instruction, f"the {colour} {kind}")
+
+
+def with_thing(instruction: str, thing: str) -> str:
+    """The instruction with another thing: "go to the torch" and "the blue column" make "go to the blue column"."""
+    return _OBJECT.sub(thing, instruction) if _OBJECT.search(instruction) else f"{instruction} {thing}"
+
+
+def others(caption: str, kind: str, colour: str | None) -> list[str]:
+    """The colours, beside `colour`, in which a caption like "red torch left and blue torch right" has a kind."""
+    found = re.findall(rf"\b({'|'.join(COLOURS)}) {re.escape(kind)}\b", caption)
+    return [seen for seen in dict.fromkeys(found) if seen != colour]
+
+
+def is_past(question: str) -> bool:
+    """Whether a question is about what was done, not about what is seen now."""
+    return _PAST.search(question.lower()) is not None
+
+
+def is_of_goal(question: str) -> bool:
+    """Whether a question is about what the agent is doing."""
+    return _OF_GOAL.search(question.lower()) is not None
+
+
+def is_of_view(question: str) -> bool:
+    """Whether a question asks for all that is in view."""
+    return _OF_VIEW.fullmatch(question.lower().strip(" ?.")) is not None
+
+
+def deed(instruction: str) -> str:
+    """An instruction that was carried out, as what was done: "i picked up the red key"."""
+    instruction = _COURTESY.sub("", instruction.lower().strip(" .!"))
+    for pattern, past in _DEEDS:
+        match = pattern.fullmatch(instruction)
+        if match:
+            return f"i {past} {match[1]}"
+    return f"i did: {instruction}"

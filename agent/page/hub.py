@@ -1,0 +1,149 @@
+"""`Hub`: what viewers of a run may see, kept by the loop's thread and read by the server's."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from agent.chat import Conversation
+from agent.overlay import draw, write_video
+from agent.runtime import Frame, Outcome, Start, Step, Subscriber
+from envs.action import NEUTRAL, Action
+
+CLIP_SECONDS = 30.0
+RATE = 30  # frames a second that viewers are offered, at most
+_QUALITY = 85
+_WINDOW = 2.0  # seconds over which decisions and frames are counted
+_SPANS = 400
+_CLIP_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """What is to be seen at one tick."""
+
+    number: int
+    tick: int
+    frame: Frame
+    action: Action
+    actor: str
+    starved: bool
+    instruction: str
+    thought: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    at: float
+    jpeg: bytes
+    shot: Shot
+
+
+class Hub(Subscriber):
+    """Follows a run. The loop only leaves the newest shot here: it never waits for a viewer, encodes nothing, and wakes
+    nobody. The server comes for the shot when it wants one; ticks between two visits are not shown.
+    """
+
+    def __init__(self, talk: Conversation) -> None:
+        self.talk = talk
+        self.shot: Shot | None = None
+        self.spans: list[tuple[int, str]] = []  # (first tick, who acts): agent, human, idle
+        self.outcome: Outcome | None = None
+        self._number = self._index = self._ticks = self._starved = self._first_line = self._episode = 0
+        self._hz = 1.0
+        self._thought = ""
+        self._decided: deque[float] = deque(maxlen=500)
+        self._clip: deque[_Kept] = deque()
+        self._clip_bytes = 0
+
+    def on_start(self, start: Start) -> None:
+        self._hz, self._index, self._ticks, self._starved, self._thought = start.tick_hz, -1, 0, 0, ""
+        self.spans, self.outcome = [], None
+        self._first_line = self.talk.revision
+        self._episode += 1
+
+    def on_step(self, step: Step) -> None:
+        self._ticks, self._starved = step.tick + 1, self._starved + step.starved
+        if step.decision is not None and step.index != self._index:
+            self._index, self._thought = step.index, step.decision.thought
+            self._decided.append(time.monotonic())
+        who = "human" if step.actor == "human" else "agent" if step.decision or step.starved else "idle"
+        if who != "agent":
+            self._thought = ""
+        if not self.spans or self.spans[-1][1] != who:
+            self.spans = [*self.spans[-_SPANS:], (step.tick, who)]
+        frame = step.frame
+        if frame is None and self.shot is not None:
+            frame = self.shot.frame
+        if frame is not None:
+            self._number += 1
+            self.shot = Shot(
+                self._number, step.tick, frame, step.action, step.actor, step.starved, step.instruction, self._thought
+            )
+
+    def on_end(self, outcome: Outcome, frame: Frame | None) -> None:
+        self.outcome = outcome
+
+    def state(self, since: int) -> dict[str, Any]:
+        """What the page shows beside the frame, as JSON values, with the lines after revision `since`."""
+        talk, shot = self.talk, self.shot
+        now = time.monotonic()
+        action = shot.action if shot else NEUTRAL
+        return {
+            "tick": self._ticks,
+            "hz": self._hz,
+            "mode": talk.mode,
+            "actor": shot.actor if shot else "",
+            "instruction": shot.instruction if shot else "",
+            "action": action.to_json(),
+            "starved": self._starved,
+            "thought": shot.thought if shot else "",
+            "goals": [goal.text for goal in talk.goals],
+            "decisions": sum(now - at < _WINDOW for at in tuple(self._decided)) / _WINDOW,
+            "spans": self.spans,
+            "episode": self._episode,
+            "first": self._first_line,
+            "revision": talk.revision,
+            "lines": [asdict(line) for line in talk.news(since)],
+            "outcome": None if self.outcome is None else {"success": self.outcome.success, "why": self.outcome.why},
+        }
+
+    def picture(self, shot: Shot) -> bytes:
+        """A shot as JPEG, which is kept for `clip` as well."""
+        sink = io.BytesIO()
+        Image.fromarray(shot.frame).save(sink, "JPEG", quality=_QUALITY)
+        jpeg = sink.getvalue()
+        now = time.monotonic()
+        # The frame is kept as JPEG alone: half a minute of large ones as arrays would not fit.
+        small = replace(shot, frame=_NO_FRAME)
+        self._clip.append(_Kept(now, jpeg, small))
+        self._clip_bytes += len(jpeg)
+        while self._clip[0].at < now - CLIP_SECONDS or self._clip_bytes > _CLIP_BYTES:
+            self._clip_bytes -= len(self._clip.popleft().jpeg)
+        return jpeg
+
+    def clip(self, path: Path) -> Path:
+        """Write what viewers were shown in the last half minute, with keys and thoughts drawn in. Raises ValueError
+        where there is nothing yet."""
+        kept = list(self._clip)
+        if len(kept) < 2:
+            raise ValueError("there is nothing to keep yet")
+        hz = (len(kept) - 1) / max(0.1, kept[-1].at - kept[0].at)
+        frames = (
+            draw(
+                np.asarray(Image.open(io.BytesIO(one.jpeg))), one.shot.instruction, one.shot.action,
+                tick=one.shot.tick, tick_hz=self._hz, thought=one.shot.thought,
+            )
+            for one in kept
+        )  # fmt: skip
+        return write_video(path, frames, max(1.0, hz))
+
+
+_NO_FRAME = np.zeros((0, 0, 3), np.uint8)

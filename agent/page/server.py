@@ -1,0 +1,281 @@
+"""`Page`: the server of the live page, in a thread beside the game."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import io
+import json
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
+from fastapi.responses import FileResponse, JSONResponse, Response
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from agent.chat import Conversation
+from agent.page.gate import Gate
+from agent.page.hub import RATE, Hub, Shot
+from agent.runtime import Frame
+from agent.takeover import HumanHands
+from envs.errors import UserError
+
+_STATIC = Path(__file__).parent / "static"
+_FILES = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css"}
+_MOST_BODY = 6 << 20  # bytes of a POST
+_MOST_PIXELS = 16 << 20  # of a picture
+_PICTURE = 640  # pixels of the longer side that are kept of one
+_STARTING = 20.0  # seconds
+
+
+class Say(BaseModel):
+    """What the user says; `image`: a PNG, JPEG or WebP in base64."""
+
+    model_config = ConfigDict(extra="forbid")
+    text: str = ""
+    image: str | None = None
+
+
+class Do(BaseModel):
+    """A control that the user presses."""
+
+    model_config = ConfigDict(extra="forbid")
+    what: Literal["pause", "resume", "step", "stop", "clip", "quit"]
+
+
+class Page:
+    """Serves the live page of a run on 127.0.0.1. `hub` is a subscriber of the loop.
+
+    `folder`: where clips go. `port`: 0 takes a free one. `address`: what a person opens, with the token. Raises
+    UserError where the port is taken.
+    """
+
+    def __init__(self, talk: Conversation, folder: Path, *, port: int = 0) -> None:
+        self.hub = Hub(talk)
+        self._talk = talk
+        self._folder = folder
+        self._clips = 0
+        self._opened = threading.Event()
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError as error:
+            sock.close()
+            raise UserError(f"--port {port}: {error.strerror}; 0 takes a free one") from error
+        self.port: int = sock.getsockname()[1]
+        self._pulse = _Pulse(self.hub)
+        self._gate = Gate(self._app(), self.port)
+        self.address = f"http://127.0.0.1:{self.port}/?token={self._gate.token}"
+        config = uvicorn.Config(
+            self._gate, log_level="error", access_log=False, ws="wsproto", ws_max_size=1 << 16,
+            ws_ping_interval=20, ws_ping_timeout=20, timeout_graceful_shutdown=1, server_header=False, lifespan="off",
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([sock],), name="page", daemon=True)
+        self._thread.start()
+        end = time.monotonic() + _STARTING
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > end:
+                raise UserError("the live page did not start; play with --no-page")
+            time.sleep(0.005)
+
+    def wait_for_viewer(self, seconds: float | None = None) -> bool:
+        """Block until somebody has opened the page; False where nobody did in time."""
+        return self._opened.wait(seconds)
+
+    def close(self) -> None:
+        """Stop serving. Safe to call twice."""
+        self._server.should_exit = True
+        self._thread.join(5.0)
+
+    def _app(self) -> FastAPI:
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        for path, name in _FILES.items():
+            app.add_api_route(path, _file(name), methods=["GET", "HEAD"])
+        app.add_api_route("/favicon.ico", lambda: Response(status_code=204), methods=["GET"])
+        app.add_api_route("/say", self._say, methods=["POST"], response_model=None)
+        app.add_api_route("/do", self._do, methods=["POST"], response_model=None)
+        app.add_api_websocket_route("/live", self._live)
+        return app
+
+    async def _say(self, request: Request) -> Response:
+        try:
+            said = Say.model_validate_json(await _body(request))
+            picture = None if said.image is None else await asyncio.to_thread(_picture, said.image)
+            self._talk.user(said.text, picture)
+        except ValueError as error:
+            return _refused(error)
+        return JSONResponse({})
+
+    async def _do(self, request: Request) -> Response:
+        talk, path = self._talk, None
+        try:
+            what = Do.model_validate_json(await _body(request)).what
+            if what == "clip":
+                self._clips += 1
+                path = self._folder / "clips" / f"clip-{self._clips}.mp4"
+                await asyncio.to_thread(self.hub.clip, path)
+            elif what in ("pause", "resume"):
+                talk.pause(what == "pause")
+            else:
+                {"step": talk.step, "stop": talk.stop, "quit": talk.quit}[what]()
+        except (ValueError, OSError) as error:
+            return _refused(error)
+        return JSONResponse({"path": str(path)} if path else {})
+
+    async def _live(self, socket: WebSocket) -> None:
+        await socket.accept()
+        talk = self._talk
+        viewer = _Viewer(socket, talk, self._pulse)
+        talk.attended += 1
+        self._opened.set()
+        talk_task = asyncio.create_task(viewer.listen())
+        show_task = asyncio.create_task(viewer.show({"csrf": self._gate.csrf}))
+        try:
+            await asyncio.wait({talk_task, show_task}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (talk_task, show_task):
+                task.cancel()
+            await asyncio.gather(talk_task, show_task, return_exceptions=True)
+            talk.attended -= 1
+            viewer.leave()
+            with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it may be gone already
+                await socket.close(1003)
+
+
+class _Pulse:
+    """Looks for a new shot RATE times a second while somebody watches, encodes it once, and wakes the viewers."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.shot: Shot | None = None
+        self.jpeg = b""
+        self._beat: asyncio.Event | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._viewers = 0
+
+    async def next(self) -> None:
+        """The next beat. A viewer that is busy sending misses beats: they are dropped for it."""
+        if self._task is None or self._task.done():
+            self._beat = asyncio.Event()
+            self._task = asyncio.create_task(self._run())
+        assert self._beat is not None
+        self._viewers += 1
+        try:
+            await self._beat.wait()
+        finally:
+            self._viewers -= 1
+
+    async def _run(self) -> None:
+        due = time.monotonic()
+        while True:
+            shot = self.hub.shot
+            if shot is not None and shot is not self.shot:
+                self.jpeg = await asyncio.to_thread(self.hub.picture, shot)
+                self.shot = shot
+            beat, self._beat = self._beat, asyncio.Event()
+            if beat is not None:
+                beat.set()
+            due = max(due + 1.0 / RATE, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+            if not self._viewers:
+                return  # nobody waits: the next viewer starts it again
+
+
+class _Viewer:
+    """One open page: is shown the newest there is as fast as it takes it, and may take the controls."""
+
+    def __init__(self, socket: WebSocket, talk: Conversation, pulse: _Pulse) -> None:
+        self._socket = socket
+        self._talk = talk
+        self._pulse = pulse
+        self._hands: HumanHands | None = None
+
+    async def show(self, hello: dict[str, Any]) -> None:
+        """Send state and frames until the page goes away. There is no queue: who is slow gets fewer frames."""
+        seen, number, spans = 0, -1, None
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            while True:
+                await self._pulse.next()
+                shot, jpeg = self._pulse.shot, self._pulse.jpeg
+                state = self._pulse.hub.state(seen)
+                seen = state["revision"]
+                if state["spans"] is spans:
+                    del state["spans"]
+                else:
+                    spans = state["spans"]
+                mine = self._hands is not None and self._hands is self._talk.human
+                fresh = shot is not None and shot.number != number
+                await self._socket.send_text(json.dumps({**hello, **state, "mine": mine, "fresh": fresh}))
+                hello = {}
+                if shot is not None and fresh:
+                    number = shot.number
+                    await self._socket.send_bytes(jpeg)
+
+    async def listen(self) -> None:
+        """What the page says: {"take": true}, {"give": true} or {"hands": ACTION}. Nonsense ends the connection."""
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError, ValueError, KeyError):
+            while True:
+                message = json.loads(await self._socket.receive_text())
+                if not isinstance(message, dict):
+                    return
+                if message.get("take"):
+                    with contextlib.suppress(ValueError):  # somebody else has them: the state says so
+                        self._hands = self._talk.take_over()
+                elif message.get("give"):
+                    self.leave()
+                elif self._hands is not None:
+                    self._hands.press(message["hands"])
+
+    def leave(self) -> None:
+        """Let go of the controls, where this page has them."""
+        hands, self._hands = self._hands, None
+        if hands is not None:
+            self._talk.give_back(hands)
+
+
+def _file(name: str) -> Any:
+    def get() -> FileResponse:
+        return FileResponse(_STATIC / name)
+
+    return get
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _MOST_BODY:
+            raise ValueError(f"the message is too large: at most {_MOST_BODY >> 20} MiB")
+    return body
+
+
+def _picture(data: str) -> Frame:
+    """The picture in a base64 text, uint8 RGB (H, W, 3). Raises ValueError for what is none."""
+    try:
+        file = Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=("PNG", "JPEG", "WEBP"))
+        if file.width * file.height > _MOST_PIXELS:
+            raise ValueError(f"the picture is too large: {file.width}x{file.height}")
+        image = file.convert("RGB")
+    except (OSError, binascii.Error, SyntaxError) as error:
+        raise ValueError("that is no picture: expected a PNG, JPEG or WebP") from error
+    image.thumbnail((_PICTURE, _PICTURE))
+    return np.asarray(image)
+
+
+def _refused(error: Exception) -> Response:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        text = f"{'.'.join(map(str, first['loc'])) or 'message'}: {first['msg']}"
+    else:
+        text = str(error)
+    return JSONResponse({"error": text}, 400)
