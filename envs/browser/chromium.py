@@ -60,7 +60,7 @@ def find_chromium() -> str:
             return found
     if named:
         raise BrowserError(f"$CHROMIUM is {named!r}, which is no program; expected the path of Chromium")
-    raise BrowserError("Chromium is not installed: apt-get install chromium, or set CHROMIUM to its path")
+    raise BrowserError("Chromium is not installed: apt-get install chromium libatomic1, or set CHROMIUM to its path")
 
 
 class Chromium:
@@ -202,7 +202,10 @@ class Chromium:
             from playwright.async_api import async_playwright
         except ImportError as error:
             raise BrowserError("playwright is not installed: pip install 'ludens[browser]'") from error
-        self._driver = await async_playwright().start()
+        try:
+            self._driver = await async_playwright().start()
+        except Exception as error:  # its Node.js says what it lacks on standard error alone
+            raise BrowserError("playwright does not start, which lacks a library: apt-get install libatomic1") from error
         width, height = self._size
         parts = urlsplit(self._origin)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
