@@ -317,7 +317,9 @@ class Conversation(Control, Subscriber):
                 self._say("i do what my user tells me", self._tell)
 
     def _listen(self) -> None:
-        if self._chat is not None and (now := time.monotonic()) - self._heard > _HEAR:
+        if self._chat is None or self._frame is None:  # who asks at once is answered once there is something to see
+            return
+        if (now := time.monotonic()) - self._heard > _HEAR:
             self._heard = now
             for who, text in self._chat.read():
                 self.hear(who, text)

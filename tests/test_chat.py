@@ -374,8 +374,6 @@ class Talkative(SquareWorld):
         self.chat = self
 
     def read(self) -> list[tuple[str, str]]:
-        if self.tick < 2:  # they speak once there is something to be seen
-            return []
         lines, self.incoming = self.incoming, []
         return lines
 

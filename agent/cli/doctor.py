@@ -226,7 +226,8 @@ def _browser() -> Iterator[Finding]:
         detail = f"{try_out()}, {find_chromium()}: draws with WebGL"
         yield Finding("chromium", True, detail, needed=False)
     except UserError as error:
-        mend = "pip install 'ludens[browser]'" if find_spec("playwright") is None else "apt-get install chromium libatomic1"
+        missing = find_spec("playwright") is None
+        mend = "pip install 'ludens[browser]'" if missing else "apt-get install chromium libatomic1"
         yield Finding("chromium", False, f"no games in web pages: {error}", needed=False, mend=mend)
 
 

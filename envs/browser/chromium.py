@@ -205,7 +205,7 @@ class Chromium:
         try:
             self._driver = await async_playwright().start()
         except Exception as error:  # its Node.js says what it lacks on standard error alone
-            raise BrowserError("playwright does not start, which lacks a library: apt-get install libatomic1") from error
+            raise BrowserError("playwright does not start for want of a library: apt-get install libatomic1") from error
         width, height = self._size
         parts = urlsplit(self._origin)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
