@@ -242,6 +242,11 @@ def gemini(text: str = "a key", finish: str = "STOP", **more: Any) -> dict[str, 
     return {"candidates": [candidate], "usageMetadata": usage, **more}
 
 
+def plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """Names that the service takes in two spellings, in one."""
+    return {name.replace("_", "").lower(): value for name, value in fields.items()}
+
+
 def gemini_at(url: str, **options: Any) -> Model:
     pytest.importorskip("google.genai", reason="the extra gemini is not installed")
     from agent.models.gemini import load_gemini
@@ -258,10 +263,9 @@ def test_gemini_thinks_within_its_budget() -> None:
     assert (reply.thought, reply.usage) == ("hm", Usage(11, 13, 9))
     asked = server.asked[0]
     config = asked["generationConfig"]
-    thinking = {name.replace("_", "").lower(): value for name, value in config["thinkingConfig"].items()}
-    assert thinking == {"thinkingbudget": 100, "includethoughts": True}
+    assert plain(config["thinkingConfig"]) == {"thinkingbudget": 100, "includethoughts": True}
     assert (config["maxOutputTokens"], config["seed"]) == (120, 3)
-    assert asked["contents"][0]["parts"][0]["inlineData"]["mimeType"] == "image/png"
+    assert plain(asked["contents"][0]["parts"][0]["inlineData"])["mimetype"] == "image/png"
     assert server.headers[0]["x-goog-api-key"] == "sk-canary-7f3a"
 
 
