@@ -31,7 +31,7 @@ from agent.models import (
 )
 from agent.models.budget import estimate
 from agent.models.config import Settings
-from agent.models.model import COOL
+from agent.models.model import COOL, Circuit
 from agent.models.openai import load_openai
 from agent.models.thoughts import ThoughtFilter, split_thought
 from agent.models.wire import retry_after
@@ -180,17 +180,20 @@ def test_nobody_there() -> None:
 
 
 def test_an_outage_fails_at_once_and_ends_by_itself() -> None:
-    with serving(send(503), send(503), send(503), says("back")) as server, model_at(server, attempts=2) as model:
+    now = [0.0]
+    circuit = Circuit(clock=lambda: now[0])
+    with serving(send(503), send(503), send(503), says("back")) as server:
+        model = model_at(server, attempts=2, circuit=circuit)
         with pytest.raises(UnavailableError, match="503"):
             model.chat("one")
         with pytest.raises(UnavailableError, match="is out"):
             model.chat("two")
         assert len(server.asked) == 2
-        time.sleep(COOL)
+        now[0] += COOL
         with pytest.raises(UnavailableError, match="503"):
             model.chat("three")
         assert len(server.asked) == 3, "one call tries, once"
-        time.sleep(COOL)
+        now[0] += COOL
         assert model.chat("four").text == "back"
         assert model.chat("five").text == "back"
 
@@ -400,8 +403,8 @@ def test_flags_go_before_the_environment_and_that_before_the_file(file: Any, mon
         general = {"key": "sk-of-another", "attempts": 5}
         file.write_text(json.dumps({"limits": {"tokens": 1000}, "models": {"openai": general, name: own}}))
         monkeypatch.setenv("LUDENS_MODEL_ATTEMPTS", "3")
-        model = load_model(name, deadline=2.0)
-        assert (model._attempts, model._deadline, model._price, model.budget.tokens) == (3, 2.0, Price(1, 2), 1000)
+        model = load_model(name, deadline=20.0)
+        assert (model._attempts, model._deadline, model._price, model.budget.tokens) == (3, 20.0, Price(1, 2), 1000)
         model.chat("hello", max_tokens=20)
         assert server.headers[0]["authorization"] == f"Bearer {KEY}"
         load_model(f"openai:other@{server.url}").chat("hello", max_tokens=20)

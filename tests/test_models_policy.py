@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
 from agent import codec
 from agent.cli.compose import load_policy
 from agent.inference import InStep
-from agent.models import BadReplyError
-from agent.models.model import COOL
-from agent.models.policy import read
+from agent.models import BadReplyError, Model
+from agent.models.config import Settings
+from agent.models.model import COOL, Circuit
+from agent.models.openai import load_openai
+from agent.models.policy import ChatPolicy, read
 from agent.policy import Context
 from agent.runtime import Step, Subscriber, play
 from envs.action import NEUTRAL, Action
@@ -69,8 +69,10 @@ def test_what_is_no_action_is_refused(text: str) -> None:
 
 
 def test_an_outage_lets_go_of_all_keys_and_ends_by_itself() -> None:
+    now = [0.0]
     with serving(says(TURN), send(503), says("I am back")) as server:
-        policy = load_policy(f"openai:toy@{server.url}")
+        backend = load_openai(f"toy@{server.url}", settings=Settings())
+        policy = ChatPolicy(Model(backend, attempts=1, circuit=Circuit(clock=lambda: now[0])))
         context = Context((FRAME,), "go")
         taken = Taken()
         outcome = play(SquareWorld(length=12), InStep(policy), "go", seed=1, subscribers=[taken])
@@ -78,7 +80,7 @@ def test_an_outage_lets_go_of_all_keys_and_ends_by_itself() -> None:
         assert taken.actions[0].keys == {"KeyW"}
         assert set(taken.actions[4:]) == {NEUTRAL}
         assert "is out" in policy.act([context])[0].thought
-        time.sleep(COOL)
+        now[0] += COOL
         assert "action text" in policy.act([context])[0].thought
         server.script = [says(TURN)]
         assert all(d.speech == "i see it" for d in policy.act([context] * 3))

@@ -33,7 +33,8 @@ COOL = 1.0  # seconds in which nobody asks a service that was found to be out
 class Circuit:
     """Remembers that a service is out: for COOL seconds calls fail at once, then one call may try, once."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._closed_until = 0.0
         self._out = self._trying = False
@@ -43,7 +44,7 @@ class Circuit:
         with self._lock:
             if not self._out:
                 return False
-            if self._trying or time.monotonic() < self._closed_until:
+            if self._trying or self._clock() < self._closed_until:
                 raise UnavailableError(f"{name} is out; it is tried again every {COOL:.0f} s")
             self._trying = True
             return True
@@ -54,7 +55,7 @@ class Circuit:
             self._trying = False
             if out is not None:
                 self._out = out
-                self._closed_until = time.monotonic() + COOL
+                self._closed_until = self._clock() + COOL
 
 
 @dataclass
@@ -95,6 +96,7 @@ class Model:
         attempts: int = 4,
         deadline: float = 60.0,
         sleep: Callable[[float], None] = time.sleep,
+        circuit: Circuit | None = None,
     ) -> None:
         self.backend, self.budget = backend, budget or Budget()
         self.name = backend.name
@@ -102,7 +104,7 @@ class Model:
         if self._price is None and self.budget.dollars is not None:
             raise UserError(f"{self.name}: a cap in dollars needs its price: dollars for a million tokens in and out")
         self._attempts, self._deadline, self._sleep = attempts, deadline, sleep
-        self._circuit = Circuit()
+        self._circuit = circuit or Circuit()
         self._chance = random.Random()
 
     def chat(
