@@ -242,11 +242,6 @@ def gemini(text: str = "a key", finish: str = "STOP", **more: Any) -> dict[str, 
     return {"candidates": [candidate], "usageMetadata": usage, **more}
 
 
-def plain(fields: dict[str, Any]) -> dict[str, Any]:
-    """Names that the service takes in two spellings, in one."""
-    return {name.replace("_", "").lower(): value for name, value in fields.items()}
-
-
 def gemini_at(url: str, **options: Any) -> Model:
     pytest.importorskip("google.genai", reason="the extra gemini is not installed")
     from agent.models.gemini import load_gemini
