@@ -262,7 +262,7 @@ def test_a_free_pointer_goes_where_it_is_told_and_stays_in_the_view(
         ({"page": "none.html"}, r"world\.yaml: page: there is no file .*none\.html; expected an HTML file"),
         ({"page": "http://"}, r"world\.yaml: page: 'http://' is no whole URL"),
         ({"keys": ["W"]}, r"world\.yaml: keys: unknown key 'W'; expected a KeyboardEvent\.code name"),
-        ({"size": "60"}, r"world\.yaml: size: expected WIDTHxHEIGHT of at least 16x16"),
+        ({"size": "60"}, r"world\.yaml: size: expected WIDTHxHEIGHT of 16 to 4096 pixels"),
         ({"tick_hz": 0}, r"world\.yaml: tick_hz: input should be greater than 0"),
         ({"speed": 1}, r"world\.yaml: speed: unknown key"),
     ],

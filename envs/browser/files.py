@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from pydantic import Field, field_validator
 
 from envs.errors import UserError
 from envs.gymnasium.keymap import Strict, hands, validated
+from envs.resolution import parse_size
 
 # A hand that is used to many games rests on these: they may be held, and reach no page that does not name them.
 USUAL = ("KeyW", "KeyA", "KeyS", "KeyD", "KeyE", "Space", "ShiftLeft", "left")
@@ -43,16 +43,8 @@ class WorldFile(Strict):
     @field_validator("size")
     @classmethod
     def _size(cls, value: str) -> str:
-        parsed(value)
+        parse_size(value, where="")
         return value
-
-
-def parsed(size: str) -> tuple[int, int]:
-    """(width, height) of WIDTHxHEIGHT. Raises ValueError."""
-    found = re.fullmatch(r"(\d{2,4})x(\d{2,4})", size)
-    if found is None or min(int(found[1]), int(found[2])) < 16:
-        raise ValueError(f"expected WIDTHxHEIGHT of at least 16x16, such as 320x240, got {size!r}")
-    return int(found[1]), int(found[2])
 
 
 def read(name: str) -> WorldFile:

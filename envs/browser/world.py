@@ -19,10 +19,10 @@ import numpy as np
 
 from envs.action import BUTTONS, KEYS, NEUTRAL, Action, KeyboardMouse
 from envs.browser.chromium import BrowserError, Chromium, Event, Frame
-from envs.browser.files import parsed, read
+from envs.browser.files import read
 from envs.browser.keys import key_event, modifiers
 from envs.browser.server import serve
-from envs.errors import UserError
+from envs.resolution import parse_size
 from envs.world import Observation, World
 
 _BUTTON_BITS = {"left": 1, "right": 2, "middle": 4}  # as in MouseEvent.buttons
@@ -58,10 +58,7 @@ class BrowserWorld(World):
         self._file = file = read(page)
         self._name = f"browser:{page}"
         self.render_mode = render_mode
-        try:
-            self._size = parsed(resolution or file.size)
-        except ValueError as error:
-            raise UserError(f"resolution: {error}") from error
+        self._size = parse_size(resolution or file.size)
         self._frame: Frame | None = None
         self._held = NEUTRAL
         self._position = (self._size[0] // 2, self._size[1] // 2)

@@ -27,6 +27,7 @@ from envs.desktop.hotkeys import PAUSE, STOP
 from envs.desktop.screen import Frame, Rect, Screen
 from envs.desktop.stage import GameError, Stage
 from envs.errors import UserError
+from envs.resolution import parse_size
 from envs.world import Observation, World
 
 _POLL = 0.02  # seconds between looks at a game that starts
@@ -64,7 +65,7 @@ class DesktopWorld(World):
     ) -> None:
         self.game = read_game(game) if isinstance(game, str) else game
         if resolution is not None:
-            self.game = self.game.model_copy(update={"size": _parsed(resolution)})
+            self.game = self.game.model_copy(update={"size": parse_size(resolution)})
         self._display = _allowed(self.game, display, allow_real_desktop)
         width, height = self.game.size
         self.observation_space = gymnasium.spaces.Dict(
@@ -425,13 +426,6 @@ def _pressable(game: Game) -> set[str]:
     """The keys that may ever be pressed in the game."""
     presses = [item for part in (game.start, game.reset) if not isinstance(part, str) for item in part]
     return {*game.keys.values(), *(item for item in presses if isinstance(item, str))}
-
-
-def _parsed(resolution: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([1-9]\d{1,3})x([1-9]\d{1,3})", resolution)
-    if found is None:
-        raise UserError(f"resolution: expected WIDTHxHEIGHT such as 320x240, got {resolution!r}")
-    return int(found[1]), int(found[2])
 
 
 def _allowed(game: Game, display: str | None, allow_real_desktop: bool) -> str | None:

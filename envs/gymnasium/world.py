@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +22,7 @@ from envs.gymnasium import packages
 from envs.gymnasium.defaults import default_keys
 from envs.gymnasium.keymap import KeyMap, Strict, dump, hands, validated
 from envs.gymnasium.pixels import Frame, Picture, find_picture, from_render
+from envs.resolution import parse_size
 from envs.world import Observation, World
 
 # A hand that is used to many games rests on these: they may be held anywhere, and do nothing where no map names them.
@@ -65,7 +65,8 @@ class GymnasiumWorld(World):
         self, env: str, resolution: str | None = None, *, render_mode: Literal["rgb_array"] | None = "rgb_array"
     ) -> None:
         file, where = _read(env)
-        self._size = _parsed(resolution or file.resolution)
+        size = resolution or file.resolution
+        self._size = None if size is None else parse_size(size)
         self.render_mode = render_mode
         self._name = f"gymnasium:{env}"
         self._frame: Frame | None = None
@@ -218,15 +219,6 @@ def _read(env: str) -> tuple[WorldFile, str]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{env}: not YAML: {getattr(error, 'problem', None) or 'not text'}") from error
     return validated(WorldFile, data, f"{env}: "), f"{env}: "
-
-
-def _parsed(resolution: str | None) -> tuple[int, int] | None:
-    if resolution is None:
-        return None
-    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", resolution)
-    if found is None:
-        raise UserError(f"resolution: expected WIDTHxHEIGHT such as 160x120, got {resolution!r}")
-    return int(found[1]), int(found[2])
 
 
 def _open(file: WorldFile, name: str) -> tuple[gymnasium.Env[Any, Any], Picture | None]:

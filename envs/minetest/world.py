@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from envs.errors import UserError
 from envs.minetest import game
 from envs.minetest.level import Level, generate
 from envs.minetest.state import MinetestState, Placed
+from envs.resolution import parse_size
 from envs.world import Observation
 
 EXECUTABLE = "minetest"
@@ -80,12 +80,7 @@ class Minetest(DesktopWorld):
     def __init__(
         self, resolution: str = "160x120", *, state: bool = True, render_mode: str | None = "rgb_array"
     ) -> None:
-        sides = re.fullmatch(r"(\d{2,4})x(\d{2,4})", resolution)
-        if sides is None or not all(64 <= int(side) <= 2048 for side in sides.groups()):
-            raise ValueError(
-                f"resolution: expected WIDTHxHEIGHT of 64 to 2048 pixels such as 160x120, got {resolution!r}"
-            )
-        self._size = int(sides[1]), int(sides[2])
+        self._size = parse_size(resolution, 64, 2048)
         scale = 2 if self._size[0] < _FINE else 1
         window = self._size[0] * scale, self._size[1] * scale
         super().__init__(

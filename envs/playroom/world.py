@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -19,6 +18,7 @@ from envs.playroom.mjcf import AIM, EYE, FLOOR, NOTHING, SHOWN, SUBSTEPS, TICK_H
 from envs.playroom.room import Room
 from envs.playroom.rooms import BODY_RADIUS, generate
 from envs.playroom.state import PlayroomState
+from envs.resolution import parse_size
 from envs.world import Observation, World
 
 Vector = npt.NDArray[np.float64]
@@ -73,12 +73,7 @@ class Playroom(World):
         crosshair: bool = True,
         render_mode: str | None = "rgb_array",
     ) -> None:
-        sides = re.fullmatch(r"(\d{2,4})x(\d{2,4})", resolution)
-        if sides is None or not all(32 <= int(side) <= 2048 for side in sides.groups()):
-            raise ValueError(
-                f"resolution: expected WIDTHxHEIGHT of 32 to 2048 pixels such as 160x120, got {resolution!r}"
-            )
-        self._width, self._height = int(sides[1]), int(sides[2])
+        self._width, self._height = parse_size(resolution, 32, 2048)
         self.observation_space = gymnasium.spaces.Dict(
             {"pixels": gymnasium.spaces.Box(0, 255, (self._height, self._width, 3), np.uint8)}
         )
