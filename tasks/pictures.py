@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ _PORTRAIT = "portrait:"
 _AROUND = 8  # pixels around a thing that a portrait shows
 _DISTANCES = (90, 220)  # map units from which portraits are taken
 SIZE = (120, 160)
+_SITTING = threading.Lock()  # there is one studio, and episodes are played side by side
 
 Picture = npt.NDArray[np.uint8]
 
@@ -61,7 +63,8 @@ def _drawn(pair: Pair, seed: int) -> Picture:
     room = Room(Rect(0, 0, 512, 512), theme, ceiling=128, light=int(rng.integers(180, 256)), name="studio")
     far = int(rng.integers(*_DISTANCES))
     level = Level((room,), (120, 256, 0), (Thing(*pair, 120 + far, 256 + int(rng.integers(-20, 21))),))
-    observation, info = _studio().reset(seed=seed, options={"level": level.to_json()})
+    with _SITTING:
+        observation, info = _studio().reset(seed=seed, options={"level": level.to_json()})
     rows, columns = np.nonzero(info["state"].labels == CLASSES[pair])
     if not len(rows):
         raise ValueError(f"picture: nothing is seen of the {pair[1] or ''} {pair[0]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,16 @@ def test_a_portrait_is_the_same_every_time_and_shows_its_thing() -> None:
     assert 0.02 < changed.mean() < 0.7
     assert red[changed].mean(0)[0] > red[changed].mean(0)[2]
     assert blue[changed].mean(0)[2] > blue[changed].mean(0)[0]
+
+
+def test_portraits_may_be_asked_for_at_once() -> None:
+    names = [pictures.portrait((kind, "red"), seed) for kind in ("key", "torch") for seed in range(8)]
+    alone = [pictures.load(name) for name in names]
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(pictures.load, names))
+    for one, other in zip(alone, together, strict=True):
+        assert one is not None
+        assert np.array_equal(one, other)
 
 
 def test_an_image_file_is_a_picture(tmp_path: Path) -> None:
