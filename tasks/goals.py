@@ -12,6 +12,8 @@ from tasks.language import Phrasing, noun_phrase, phrase
 from tasks.task import VerifierSpec
 
 Pair = tuple[str, str | None]
+# A goal in numbers: verb, class of the thing (0 for none), whether its kind alone names it.
+Query = tuple[int, int, int]
 
 # (kind, colour) pairs that no training instruction names; each kind and each colour is known from other pairs.
 HELD_OUT_PAIRS: frozenset[Pair] = frozenset(

@@ -4,6 +4,7 @@ A world NAME of `OTHERS` has a package tasks.NAME with the modules
     suites   SUITES and task_from_instruction(text, seed)
     verify   FAMILIES, whose names begin with "NAME."
     expert   start(spec), which gives what decides from ground truth
+    goals    what else can be asked for in a state, and where things are in its picture
 Doom's are in tasks itself. Only what is asked for is imported.
 """
 
@@ -17,7 +18,7 @@ from tasks.task import Task
 OTHERS = ("playroom", "minetest")
 
 
-def part(world: str, what: Literal["suites", "verify", "expert"]) -> Any:
+def part(world: str, what: Literal["suites", "verify", "expert", "goals", "language"]) -> Any:
     """A module of a world's tasks; None for a world that brings no tasks."""
     if world in OTHERS:
         return import_module(f"tasks.{world}.{what}")
@@ -27,6 +28,16 @@ def part(world: str, what: Literal["suites", "verify", "expert"]) -> Any:
 def suites() -> dict[str, Any]:
     """The suites of all worlds by name."""
     return {name: suite for world in ("doom", *OTHERS) for name, suite in part(world, "suites").SUITES.items()}
+
+
+def training(name: str) -> Any:
+    """The suite of that name, which demonstrations may use. Raises ValueError for one that is unknown or held out."""
+    known = suites()
+    if name not in known:
+        raise ValueError(f"unknown suite {name!r}; known: {', '.join(sorted(known))}")
+    if known[name].held_out:
+        raise ValueError(f"suite {name!r} is held out from training")
+    return known[name]
 
 
 def instructed(text: str, world: str, seed: int) -> Task | None:

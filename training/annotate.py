@@ -16,6 +16,7 @@ from envs.doom.level import Level
 from envs.doom.things import CLASSES, COLOURS, KINDS
 from envs.doom.world import DoomState
 from tasks import expert, suites
+from tasks.goals import Query
 from tasks.guide import Advice
 from tasks.scene import FIXTURES, pack, scene_of
 from tasks.task import VerifierSpec
@@ -26,6 +27,7 @@ PANEL_CLASS = 255  # stands for the panel where a thing's class is expected
 SEEN = 0.75  # share of goals for things in view, where there are any
 WORDS = 12  # the most words of a thought or a speech
 CELL = 4  # pixels in a cell of the segmentation
+UNKNOWN = 247  # stands in cells of which nobody says what they show
 
 # Segmentation classes split into what and which colour: 0 is none.
 FIXTURE_NAMES = ("doorway", "door", "gate")
@@ -40,8 +42,6 @@ for _class, (_kind, _) in FIXTURES.items():
     if _kind in FIXTURE_NAMES:
         KIND_OF[_class] = KIND_NAMES.index(_kind)
 PAIR_OF = {number: pair for pair, number in CLASSES.items()}
-
-Query = tuple[int, int, int]  # verb, class of the thing (0 for none), whether its kind alone names it
 
 
 def spec_of(level: Level, query: Query) -> VerifierSpec:

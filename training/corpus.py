@@ -35,7 +35,7 @@ class Corpus:
     training.annotate makes them, with N in front. `acted` uint8 (N, 6) and `acted_thought` uint16 (N, WORDS): the place
     and the actions of the decision that was carried out, and its thought. `start` int32 (N,): the first frame of the
     same episode. `episode` int32 (N,): its row in `instructions`. `advised`: whether advice, thoughts and speech are to
-    be learned; what was only walked through has none.
+    be learned; what was only walked through has none. `world`: where all of it was played.
     """
 
     frames: npt.NDArray[np.uint8]
@@ -53,6 +53,7 @@ class Corpus:
     tokens: npt.NDArray[np.uint8]
     instructions: list[str]
     advised: bool = True
+    world: str = "doom"
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -75,7 +76,10 @@ class Corpus:
         """The corpus that `build` wrote."""
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in (*_MADE, *_NOTED)}
         summary = json.loads((folder / "corpus.json").read_text())
-        return cls(**arrays, instructions=summary["instructions"], advised=summary["advised"])
+        return cls(
+            **arrays, instructions=summary["instructions"], advised=summary["advised"],
+            world=summary.get("world", "doom"),
+        )  # fmt: skip
 
 
 def build(
@@ -101,6 +105,9 @@ def build(
     total, first = sum(sizes), np.cumsum([0, *sizes])
     if total == 0:
         raise ValueError(f"{episodes}: no annotated episodes")
+    played = sorted({meta["task"]["world"] for meta in metas})
+    if len(played) > 1:
+        raise ValueError(f"{episodes}: a corpus is of one world, and these are of {' and '.join(played)}")
     sample = _arrays(load_decisions(read_episode(paths[0])), 0, 0)
     for name, value in sample.items():
         np.lib.format.open_memmap(part / f"{name}.npy", "w+", value.dtype, (total, *value.shape[1:])).flush()
@@ -118,6 +125,7 @@ def build(
     instructions = [meta["task"]["instruction"] for meta in metas]
     summary = {
         "episodes": len(paths) - len(bad), "frames": total, "instructions": instructions, "advised": advised,
+        "world": played[0],
     }  # fmt: skip
     (part / "corpus.json").write_text(json.dumps(summary))
     os.rename(part, out)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,19 @@ from agent.inference import Player, Scripted
 from agent.policy import Decision, Policy
 from agent.runtime import Step, Subscriber
 from agent.small.policy import read_place, write_place
-from envs.doom.world import DoomState, DoomWorld
+from envs import plugins
+from envs.doom.world import DoomState
 from envs.world import World
-from tasks import suites
+from tasks import worlds
 from tasks.expert import ExpertPolicy
 from tasks.guide import NOWHERE, Advice, Guide
 from tasks.play import play_task
 from tasks.task import Task
+from training import elsewhere
 from training.annotate import annotate
 from training.crew import Crew, CrewError, Failed
 from training.disturb import Disturbed
+from training.elsewhere import Coach
 from training.episodes import Recorder
 from training.goals import judged_suite
 from training.table import Table, portions
@@ -37,23 +41,24 @@ LINGER = 12  # ticks after success, in which one says so and stops
 
 
 class _Watcher(Subscriber):
-    """The guide of one episode: it advises once on every state, whoever asks first, and hears what is thought."""
+    """The guide of one episode, or the coach of another world's: it advises once on every state, whoever asks first,
+    and hears what is thought."""
 
     def __init__(self, task: Task) -> None:
-        self._guide = Guide(task)
+        self._teacher = Guide(task) if task.world == "doom" else Coach(task)
         self._last: tuple[int, Advice] | None = None
         self._thought: str | None = None
 
-    def advise(self, state: DoomState) -> Advice:
+    def advise(self, state: Any) -> Advice:
         if self._last is None or self._last[0] != state.tick:
-            self._last = (state.tick, self._guide.advise(state, self._thought))
+            self._last = (state.tick, self._teacher.advise(state, self._thought))
         return self._last[1]
 
     def on_step(self, step: Step) -> None:
         if step.actor == "agent" and step.decision is not None:
             self._thought = read_place(step.decision.thought)[0]
 
-    def decide(self, state: DoomState) -> Decision:
+    def decide(self, state: Any) -> Decision:
         advice = self.advise(state)
         actions = codec.decode(advice.tokens).actions
         return Decision(actions, write_place(advice.thought, advice.place), advice.speech, advice.done)
@@ -72,15 +77,15 @@ class _Walker(Subscriber):
 class Demonstrator:
     """A crew's worker: plays and annotates tasks, and records them under `out`."""
 
-    def __init__(self, out: Path, policy: str | None, queries: int, views: bool) -> None:
+    def __init__(self, out: Path, policy: str | None, queries: int, views: bool, world: str) -> None:
         self._out, self._queries, self._policy = out, queries, policy or ("expert" if views else "guide")
-        self._views = views
+        self._views, self._world = views, world
         self._loaded: Policy | None = None
         if policy is not None:
             from agent.small import load_small
 
             self._loaded = load_small(policy)
-        self._table = Table(partial(DoomWorld, labels=True))
+        self._table = Table(partial(open_world, world))
 
     def work(self, job: Sequence[Task]) -> list[tuple[bool | None, int]]:
         """Play some tasks; success and number of decisions of each."""
@@ -93,8 +98,11 @@ class Demonstrator:
         rng = np.random.default_rng([task.seed, 2])
         watcher = _Walker(task) if self._views else _Watcher(task)
 
-        def notes(state: DoomState) -> dict[str, Any]:
-            return annotate(rng, state, watcher.advise(state), self._queries)
+        def notes(state: Any) -> dict[str, Any]:
+            advice = watcher.advise(state)
+            if self._world == "doom":
+                return annotate(rng, state, advice, self._queries)
+            return elsewhere.annotate(rng, self._world, state, advice, self._queries)
 
         player = player or Disturbed(Scripted(watcher.decide))
         recorder = Recorder(_folder(self._out, task), task=task, policy=self._policy, durable=False)
@@ -111,6 +119,12 @@ class Demonstrator:
         self._table.close()
 
 
+def open_world(name: str) -> World:
+    """A world with all the ground truth that it has: labels where it can give them."""
+    world: Any = plugins.load("world", name)
+    return world(labels=True) if "labels" in signature(world).parameters else world()
+
+
 def _folder(out: Path, task: Task) -> Path:
     return out / task.id.replace("/", "-")
 
@@ -125,7 +139,8 @@ def demonstrate(
     workers: int = 2,
     queries: int = 5,
 ) -> Iterator[tuple[bool | None, int]]:
-    """Record annotated episodes into `out`, `counts` of each training suite; yields (success, decisions) of each.
+    """Record annotated episodes into `out`, `counts` of each training suite; yields (success, decisions) of each. All
+    suites are of one world.
 
     `policy`: a checkpoint that plays while the guide annotates; None for the noisy guide. `views`: see above.
     Episodes that are there already are not played again. Raises ValueError for a suite that is held out.
@@ -133,13 +148,16 @@ def demonstrate(
     out.mkdir(parents=True, exist_ok=True)
     todo = []
     for suite, episodes in counts.items():
-        chosen = judged_suite(suite) if views else suites.training(suite)
+        chosen = judged_suite(suite) if views else worlds.training(suite)
         tasks = (chosen.task(seed, index, evaluation=False) for index in range(episodes))
         # who does not succeed soon has shown what there is to learn
         todo += [
             replace(task, time_limit=task.time_limit * 2 // 3) for task in tasks if not _folder(out, task).exists()
         ]
-    with Crew(partial(Demonstrator, out, policy, queries, views), workers) as crew:
+    world = todo[0].world if todo else "doom"
+    if any(task.world != world for task in todo):
+        raise ValueError(f"{', '.join(counts)}: expected suites of one world")
+    with Crew(partial(Demonstrator, out, policy, queries, views, world), workers) as crew:
         for portion, results in crew.run(portions(todo, workers)):
             if isinstance(results, Failed):
                 raise RuntimeError(f"{portion[0].id} to {portion[-1].id}: {results.error}")

@@ -7,7 +7,7 @@ for them, questions, a caption, a proposal. They lie in one row and share the fr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,12 +39,13 @@ from agent.small.model import HISTORY, Prompt
 from agent.small.prompt import Asked, pack
 from agent.small.turn import FIELD, SILENT, SPEAKING, TALKING, THINKING
 from agent.small.words import split
-from tasks import proposals, questions
+from tasks import proposals, questions, worlds
+from tasks.goals import Query
 from tasks.guide import plain_goal
 from tasks.language import read, sentence
 from tasks.scene import FIXTURES, Scene, unpack
 from tasks.verify import thing_name
-from training.annotate import CELL, COLOUR_OF, FIXTURE_NAMES, PAIR_OF, PANEL_CLASS, VERBS, Query
+from training.annotate import CELL, COLOUR_OF, FIXTURE_NAMES, PAIR_OF, PANEL_CLASS, VERBS
 from training.corpus import Corpus
 from training.phrases import COLOURED, PICTURED, PhraseBank, mistyped
 
@@ -214,9 +215,13 @@ class Lessons:
     goals_only: bool = False  # neither own goals nor other roles: how seeing and doing are begun
 
     def __post_init__(self) -> None:
-        self._bank = PhraseBank(self.seed)
+        self._banks = {world: PhraseBank(self.seed, world=world) for world in {corpus.world for corpus in self.corpora}}
         self._instructions = [[split(text) for text in corpus.instructions] for corpus in self.corpora]
-        self._meanings = [[read(text) for text in corpus.instructions] for corpus in self.corpora]
+        self._tongues = [_tongue(corpus.world) for corpus in self.corpora]
+        self._meanings = [
+            [read(text) for text in corpus.instructions]
+            for corpus, (read, _) in zip(self.corpora, self._tongues, strict=True)
+        ]
         self._turns = [_turns(corpus) for corpus in self.corpora]
 
     def at(self, step: int) -> Batch:
@@ -232,9 +237,12 @@ class Lessons:
         for number, (corpus, rows) in enumerate(zip(self.corpora, self._rows(step), strict=True)):
             for row in rows:
                 prompts, answers, wanted = self._frame(rng, number, int(row))
-                goals += [(len(frames), at, query) for at, query in wanted]
                 frames.append(corpus.frames[row])
-                cells.append(with_ways(corpus.cells[row], unpack(corpus.scene[row])))
+                if corpus.world == "doom":
+                    goals += [(len(frames) - 1, at, query) for at, query in wanted]
+                    cells.append(with_ways(corpus.cells[row], unpack(corpus.scene[row])))
+                else:
+                    cells.append(corpus.cells[row])
                 asked.append(prompts)
                 texts.append(answers)
         if self.mix.pictures and not self.goals_only:
@@ -275,17 +283,18 @@ class Lessons:
         scenes = corpus.scene[first:row]
         wanted = []
         goals = self._goals(rng, corpus, row)
+        at_home = corpus.world == "doom"
         colours = COLOUR_OF[corpus.scene[row][:, 0]]
         if not self.goals_only:
             goals = [goal for goal in goals if not self._settled(goal[0], number, row)][: mix.goals]
         for query, place, tokens in goals:
             past = acted[:0] if rng.random() < mix.fresh else _looking_for(acted, scenes, query[1])
             wanted.append((len(asked), query))
-            named, colour = query, COLOUR_OF[query[1]] if query[1] in PAIR_OF else 0
+            named, colour = query, COLOUR_OF[query[1]] if at_home and query[1] in PAIR_OF else 0
             if colour and place[0] < COLUMNS and (colours == colour).sum() == 1 and rng.random() < mix.colours:
                 named = (query[0], COLOURED + int(colour) - 1, 0)
-            add(Asked(self._bank.draw(rng, named), past=past), decision((*place, *tokens)))
-        if self.goals_only:
+            add(Asked(self._banks[corpus.world].draw(rng, named), past=past), decision((*place, *tokens)))
+        if self.goals_only or not at_home:
             return asked, texts, wanted
         if rng.random() < mix.steps and (both := _two_steps(rng, goals)) is not None:
             add(*self._step(rng, both, acted, scenes))
@@ -339,7 +348,7 @@ class Lessons:
         meaning = self._meanings[number][int(corpus.episode[row])]
         words = self._instructions[number][int(corpus.episode[row])]
         if meaning is not None and rng.random() < self.mix.reworded:
-            words = split(sentence(rng, meaning))
+            words = split(self._tongues[number][1](rng, meaning))
         words = mistyped(rng, words)
         return (
             Asked(words, split(before, "thought"), past=acted),
@@ -359,6 +368,8 @@ class Lessons:
         corpus = self.corpora[number]
         if not corpus.advised or corpus.advice[row, -1] != codec.HANDS.index("done"):
             return False
+        if corpus.world != "doom":
+            return True  # what else is fulfilled here is not known
         meaning = self._meanings[number][int(corpus.episode[row])]
         kind = PAIR_OF[query[1]][0] if query[1] in PAIR_OF else "panel" if query[1] else None
         return meaning is not None and kind in [step.kind for step in (meaning, *meaning.then)]
@@ -378,7 +389,7 @@ class Lessons:
         thought = f"step {now + 1} {plain_goal(VERBS[query[0]], _plain_name(query[1]))}"
         begins = now == 0 and rng.random() < _BEGINS
         asked = Asked(
-            self._bank.steps(rng, [step[0] for step in steps]),
+            PhraseBank.steps(rng, [step[0] for step in steps]),
             [] if begins else split(thought, "thought"),
             past=acted[:0] if begins else _looking_for(acted, scenes, query[1]),
         )
@@ -402,7 +413,7 @@ class Lessons:
                 continue
             other = others[int(rng.integers(len(others)))]
             picture = cut_out(frames[other], cells[other] == thing)
-            words = self._bank.draw(rng, (verb, PICTURED, 0))
+            words = self._banks["doom"].draw(rng, (verb, PICTURED, 0))
             asked[row][number] = replace(asked[row][number], asked=words, picture=picture)
             shown.add(row)
 
@@ -430,6 +441,14 @@ def with_ways(cells: npt.NDArray[np.uint8], scene: Scene) -> npt.NDArray[np.uint
         area = painted[int(top) : max(math.ceil(foot), int(top) + 1), max(left, 0) : max(left + round(wide), 0)]
         area[np.isin(area, _BACKGROUND)] = seen.name_class
     return painted
+
+
+def _tongue(world: str) -> tuple[Callable[[str], Any], Callable[[np.random.Generator, Any], str]]:
+    """How the instructions of a world are read, and what is meant said in other words."""
+    if world == "doom":
+        return read, sentence
+    language = worlds.part(world, "language")
+    return language.read, language.phrase
 
 
 def _two_steps(rng: np.random.Generator, goals: Sequence[Goal]) -> list[Goal] | None:

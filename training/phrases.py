@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from agent.small.words import split
 from envs.doom.things import COLOURS
+from tasks import worlds
 from tasks.dialogues import SHOWN
+from tasks.goals import Query
 from tasks.language import compound, core, noun_phrase, phrase
 from tasks.phrases import COLOUR_WORDS
-from training.annotate import PAIR_OF, PANEL_CLASS, VERBS, Query
+from training.annotate import PAIR_OF, PANEL_CLASS, VERBS
 
 COLOURED = 240  # from here on for a thing that is told by its colour alone
 PICTURED = 248  # stands for a thing that a picture shows, where a thing's class is expected
@@ -21,10 +23,11 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 class PhraseBank:
-    """`each` training phrasings of every query, made when it is first asked for."""
+    """`each` training phrasings of every query of a world, made when it is first asked for."""
 
-    def __init__(self, seed: int, each: int = 200) -> None:
+    def __init__(self, seed: int, each: int = 200, world: str = "doom") -> None:
         self._seed, self._each = seed, each
+        self._phrase = _phrase if world == "doom" else _elsewhere(world)
         self._texts: dict[Query, list[list[str]]] = {}
 
     def draw(self, rng: np.random.Generator, query: Query) -> list[str]:
@@ -41,13 +44,18 @@ class PhraseBank:
         texts = [core(rng, VERBS[verb], _noun(rng, thing, alone)) for verb, thing, alone in queries]
         return mistyped(rng, split(compound(rng, texts)))
 
-    @staticmethod
-    def _phrase(rng: np.random.Generator, query: Query) -> list[str]:
-        verb, thing, alone = query
-        if thing == PICTURED:
-            text = phrase(rng, VERBS[verb], "PICTURED")
-            return split(text.replace("the PICTURED", str(rng.choice(SHOWN))))
-        return split(phrase(rng, VERBS[verb], _noun(rng, thing, alone)))
+
+def _elsewhere(world: str) -> Callable[[np.random.Generator, Query], list[str]]:
+    goals = worlds.part(world, "goals")
+    return lambda rng, query: split(goals.words(rng, query))
+
+
+def _phrase(rng: np.random.Generator, query: Query) -> list[str]:
+    verb, thing, alone = query
+    if thing == PICTURED:
+        text = phrase(rng, VERBS[verb], "PICTURED")
+        return split(text.replace("the PICTURED", str(rng.choice(SHOWN))))
+    return split(phrase(rng, VERBS[verb], _noun(rng, thing, alone)))
 
 
 def _noun(rng: np.random.Generator, thing: int, alone: int) -> str:

@@ -18,7 +18,7 @@ from agent.small.layout import PLACE, SIZE
 from agent.small.model import CLIP, Memory, SmallConfig, SmallModel
 from agent.small.policy import load_model, save_small
 from agent.small.turn import CHOICES, FIELD
-from training.annotate import COLOUR_OF, KIND_OF
+from training.annotate import COLOUR_OF, KIND_OF, UNKNOWN
 from training.clips import Clips
 from training.corpus import Corpus
 from training.lessons import Batch, Lessons, Mix
@@ -60,8 +60,8 @@ def _cells_loss(model: SmallModel, image: Tensor, cells: Tensor) -> tuple[Tensor
     kinds = torch.from_numpy(KIND_OF).to(cells.device)[cells].long()
     colours = torch.from_numpy(COLOUR_OF).to(cells.device)[cells].long()
     kind_logits, colour_logits = model.segmentation(image)
-    weight = torch.where(kinds > 0, 1.0, 0.1)
-    total = weight.sum()
+    weight = torch.where(kinds > 0, 1.0, 0.1) * (cells != UNKNOWN)
+    total = weight.sum().clamp(min=1.0)
     kind = (F.cross_entropy(kind_logits, kinds, reduction="none") * weight).sum() / total
     colour = (F.cross_entropy(colour_logits, colours, reduction="none") * weight).sum() / total
     things = kinds > 0

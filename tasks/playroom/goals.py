@@ -1,0 +1,73 @@
+"""What can be asked for in a playroom, and where things are in the picture: ground truth that players learn from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from envs.playroom.state import PlayroomState
+from envs.playroom.things import CLASSES
+from tasks.goals import Query
+from tasks.language import Phrasing
+from tasks.playroom.expert import choose
+from tasks.playroom.language import Meaning, phrase
+from tasks.playroom.suites import HELD_OUT_PAIRS
+from tasks.task import VerifierSpec
+
+__all__ = ["VERBS", "choose", "possible", "sights", "spec_of", "wanted", "words"]
+
+VERBS = ("look_at", "go_to", "lift", "put_on table", "put_on bench", "put_on bed", "put_in bin")
+_PAIRS = {number: pair for pair, number in CLASSES.items()}
+
+
+def possible(state: PlayroomState) -> list[Query]:
+    """All that can be asked for here, never a held-out pair."""
+    things = state.room.things
+    kinds = [thing.kind for thing in things]
+    verbs = [verb for verb in VERBS if " " not in verb or state.room.piece(verb.split()[1]) is not None]
+    pairs = {(thing.kind, thing.colour) for thing in things} - HELD_OUT_PAIRS
+    return [
+        (VERBS.index(verb), CLASSES[pair], int(kinds.count(pair[0]) == 1)) for pair in sorted(pairs) for verb in verbs
+    ]
+
+
+def spec_of(state: PlayroomState, query: Query) -> VerifierSpec:
+    """The verifier of a query in a room that holds its thing."""
+    verb, _, place = VERBS[query[0]].partition(" ")
+    targets = [i for i, t in enumerate(state.room.things) if (t.kind, t.colour) == _PAIRS[query[1]]]
+    args = {"targets": targets} | ({"support": place} if verb == "put_on" else {})
+    return VerifierSpec(f"playroom.{verb}", args)
+
+
+def words(rng: np.random.Generator, query: Query, phrasing: Phrasing = "training") -> str:
+    """An instruction that means a query; without the colour now and then, where the kind alone tells the thing."""
+    verb, _, place = VERBS[query[0]].partition(" ")
+    kind, colour = _PAIRS[query[1]]
+    named = None if query[2] and rng.random() < 0.5 else colour
+    return phrase(rng, Meaning(verb, kind, named, place or None), phrasing)
+
+
+def sights(state: PlayroomState) -> dict[int, tuple[float, float]]:
+    """Classes of what is in view, with the column of its middle and the row of its foot, both in [0, 1]. Raises
+    ValueError where the state has no labels."""
+    if state.labels is None:
+        raise ValueError("where things are in the picture needs labels: make the world with labels=True")
+    height, width = state.labels.shape
+    rows, columns = np.nonzero(state.labels)
+    values, found = state.labels[rows, columns], {}
+    for number in np.flatnonzero(np.bincount(values, minlength=256) >= 3).tolist():
+        mine = values == number
+        found[number] = float(columns[mine].mean() + 0.5) / width, float(rows[mine].max()) / height
+    return found
+
+
+def wanted(state: PlayroomState, spec: VerifierSpec) -> int:
+    """The class of what one has to look for now: the thing, and once it is in the hand, the place it belongs to."""
+    targets = spec.args["targets"]
+    if state.held in targets:
+        place = {"playroom.put_in": "bin", "playroom.push_to": "rug"}.get(spec.name)
+        place = place or spec.args.get("support") or spec.args.get("place")
+        if place is not None:
+            return CLASSES[place, None]
+    things = state.room.things
+    nearest = things[min(targets, key=state.distance)]
+    return CLASSES[nearest.kind, nearest.colour]
