@@ -26,7 +26,7 @@ import torch
 
 from training.corpus import Corpus
 from training.lessons import Lessons
-from training.small import SmallRecipe, StageSection, _collect, _run_stage
+from training.small import SmallRecipe, StageSection, gather, run_stage
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,7 +40,7 @@ def recipe(frames: int) -> SmallRecipe:
 def ours(out: Path, frames: int) -> float:
     """Texts a second of `agent train small`'s cloning stage, without its start."""
     rates: list[float] = []
-    _run_stage(recipe(frames), out, "cloning", None, lambda news: rates.append(news.figures["frames/s"]))
+    run_stage(recipe(frames), out, "cloning", None, lambda news: rates.append(news.figures["frames/s"]))
     lessons = Lessons([Corpus.open(out / "demonstrations" / "corpus")], [32], 1, 0, goals_only=True)
     texts = np.mean([lessons.at(step).texts / 32 for step in range(10)])
     return float(rates[-1] * texts)
@@ -128,7 +128,7 @@ def main() -> None:
     rates: dict[str, list[float]] = {"small": [], "Trainer": []}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        _collect(recipe(args.frames), out, "demonstrations", recipe(args.frames).demonstrations, None, lambda _: None)
+        gather(out, "demonstrations", recipe(args.frames).demonstrations, 1, lambda _: None)
         for _ in range(2):
             rates["small"].append(ours(out, args.frames))
             rates["Trainer"].append(theirs(out, args.seconds))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from envs.doom.level import Level
+from tasks import worlds
 from tasks.language import phrase
 from tasks.suites import name_of, targets_of
 from tasks.task import Task
@@ -24,6 +25,9 @@ def other_name(task: Task) -> Task | None:
     spec = task.verifier
     if spec is None:
         return None
+    if task.world in worlds.OTHERS:
+        text = worlds.part(task.world, "goals").other_words(rng, task)
+        return None if text is None else replace(task, instruction=text)
     if spec.name == "look":
         other = "down" if spec.args["direction"] == "up" else "up"
         return replace(task, instruction=phrase(rng, f"look_{other}"))

@@ -30,14 +30,20 @@ def suites() -> dict[str, Any]:
     return {name: suite for world in ("doom", *OTHERS) for name, suite in part(world, "suites").SUITES.items()}
 
 
+def world_of(suite: str) -> str:
+    """The world that a suite is played in. Raises ValueError for an unknown suite."""
+    for world in ("doom", *OTHERS):
+        if suite in part(world, "suites").SUITES:
+            return world
+    raise ValueError(f"unknown suite {suite!r}; known: {', '.join(sorted(suites()))}")
+
+
 def training(name: str) -> Any:
     """The suite of that name, which demonstrations may use. Raises ValueError for one that is unknown or held out."""
-    known = suites()
-    if name not in known:
-        raise ValueError(f"unknown suite {name!r}; known: {', '.join(sorted(known))}")
-    if known[name].held_out:
+    suite = part(world_of(name), "suites").SUITES[name]
+    if suite.held_out:
         raise ValueError(f"suite {name!r} is held out from training")
-    return known[name]
+    return suite
 
 
 def instructed(text: str, world: str, seed: int) -> Task | None:

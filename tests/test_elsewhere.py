@@ -1,21 +1,25 @@
-"""Demonstrations from worlds other than doom: what is noted of a frame is what is to be seen in it, and it is learned."""
+"""Demonstrations from worlds other than doom: what is noted of a frame is to be seen in it, and can be learned."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from agent import codec
+from agent.small import load_small
 from agent.small.layout import COLUMNS, say
+from agent.small.policy import SHIPPED
 from envs.minetest.world import find
 from envs.playroom import drawing
-from tasks import worlds
-from training.annotate import UNKNOWN
+from tasks import controls, worlds
+from training.annotate import NO_GOAL, UNKNOWN
 from training.corpus import Corpus, build
 from training.demonstrate import demonstrate
 from training.elsewhere import queries
+from training.joint import JointRecipe, train_worlds
 from training.lessons import Lessons, Mix
 
 pytestmark = pytest.mark.skipif(drawing.backend() is None, reason=f"MuJoCo has nothing to draw with: {drawing.MEND}")
@@ -29,8 +33,15 @@ def record(out: Path, suite: str, episodes: int) -> Corpus:
 
 
 @pytest.fixture(scope="module")
-def playroom(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    return record(tmp_path_factory.mktemp("playroom"), "playroom-basic", 4)
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("playroom")
+    record(out, "playroom-basic", 4)
+    return out / "corpus"
+
+
+@pytest.fixture(scope="module")
+def playroom(recorded: Path) -> Corpus:
+    return Corpus.open(recorded)
 
 
 def test_a_corpus_knows_its_world(playroom: Corpus) -> None:
@@ -83,11 +94,20 @@ def test_goals_are_different_and_never_held_out(playroom: Corpus) -> None:
     assert all(meaning is not None for meaning in meant)
 
 
-def test_where_little_can_be_asked_for_it_is_asked_again() -> None:
+def test_most_goals_are_for_what_is_in_view() -> None:
     rng = np.random.default_rng(0)
-    assert queries(rng, [(0, 1, 1)], {}, 3) == [(0, 1, 1)] * 3
-    with pytest.raises(ValueError, match="nothing"):
-        queries(rng, [], {}, 3)
+    possible = [(verb, thing, 1) for verb in range(3) for thing in range(1, 9)]
+    chosen = [queries(rng, possible, {2: (0.5, 0.5), 3: (0.2, 0.5)}, 4) for _ in range(50)]
+    assert 0.5 < np.mean([query[1] in (2, 3) for found in chosen for query in found]) < 1.0
+    assert all(len(set(found)) == 4 for found in chosen)
+    assert queries(rng, [(0, 1, 1)], {}, 3) == [(0, 1, 1)]
+    assert queries(rng, [], {}, 3) == []
+
+
+def test_frames_in_which_nothing_else_can_be_asked_for(playroom: Corpus) -> None:
+    bare = replace(playroom, queries=np.full_like(playroom.queries, NO_GOAL))
+    prompts, texts, wanted = Lessons([bare], [1], 0, 0, Mix(forgotten=0.0))._frame(np.random.default_rng(0), 0, 3)
+    assert (len(prompts), len(texts), wanted) == (1, 1, [])
 
 
 def test_lessons_ask_in_the_words_of_the_world(playroom: Corpus) -> None:
@@ -104,6 +124,60 @@ def test_lessons_ask_in_the_words_of_the_world(playroom: Corpus) -> None:
     batch = lessons.at(0)
     assert batch.cells is not None
     assert (batch.cells == UNKNOWN).all()
+
+
+def test_one_model_learns_two_worlds(recorded: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(
+        f"{{frames: 32, rate: 1.0e-5, batch: 8, workers: 1, worlds: {{doom: {{demonstrations: {{doom-room: 2}}}}, "
+        f"playroom: {{corpora: [{recorded}]}}}}}}"
+    )
+    recipe, stages = JointRecipe.load(tmp_path / "recipe.yaml"), []
+    model = train_worlds(recipe, SHIPPED, tmp_path / "run", lambda news: stages.append(news.stage))
+    assert stages[0] == "doom"
+    assert stages[-1] == "worlds"
+    trained, shipped = load_small(model).model.state_dict(), load_small().model.state_dict()
+    changes = [float((trained[name] - value).abs().max()) for name, value in shipped.items()]
+    assert 0.0 < max(changes) < 0.05
+    stages.clear()
+    assert train_worlds(recipe, SHIPPED, tmp_path / "run", lambda news: stages.append(news.stage)) == model
+    assert stages == []  # nothing is done twice
+
+
+@pytest.mark.parametrize(
+    ("worlds", "said"),
+    [
+        ("{doom: {demonstrations: {playroom-basic: 1}}}", "not played in 'doom'"),
+        ("{playroom: {demonstrations: {playroom-pairs: 1}}}", "held out"),
+        ("{playroom: {share: 1.0}}", "neither"),
+        ("{playroom: {demonstrations: {playroom-nothing: 1}}}", "unknown suite"),
+    ],
+)
+def test_a_wrong_table_of_worlds_is_refused(tmp_path: Path, worlds: str, said: str) -> None:
+    (tmp_path / "recipe.yaml").write_text(f"{{frames: 32, rate: 1.0e-5, worlds: {worlds}}}")
+    with pytest.raises(ValueError, match=said):
+        JointRecipe.load(tmp_path / "recipe.yaml")
+
+
+def test_who_is_deaf_is_asked_for_nothing(playroom: Corpus) -> None:
+    for deaf in (0.0, 1.0):
+        prompts, _, _ = Lessons([playroom], [1], 0, 0, Mix(deaf=deaf))._frame(np.random.default_rng(0), 0, 3)
+        assert all(bool(prompt.asked) == (deaf == 0.0) for prompt in prompts)
+
+
+@pytest.mark.parametrize("world", ["playroom", "minetest"])
+def test_the_control_names_another_thing(world: str) -> None:
+    language = worlds.part(world, "language")
+    named = 0
+    for task in worlds.part(world, "suites").SUITES[f"{world}-basic"].tasks(3, 9):
+        other = controls.other_name(task)
+        if other is None:
+            continue
+        first, second = language.read(task.instruction), language.read(other.instruction)
+        assert first.verb == second.verb
+        assert (first.kind, first.colour) != (second.kind, second.colour)
+        assert other.verifier == task.verifier
+        named += 1
+    assert named >= 5
 
 
 @pytest.mark.skipif(find() is None, reason="Minetest is not installed: apt-get install minetest minetest-data xvfb")

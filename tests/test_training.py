@@ -184,29 +184,15 @@ def test_a_repeated_action_counts_less(corpus: Corpus) -> None:
     assert text.weights[-4:] == [0.125] * 4
 
 
-def _run(corpus: Corpus, out: Path, frames: int, told: object = None) -> None:
-    stage.run(
-        rank=0,
-        workers=1,
-        meeting=out / "meeting",
-        mode="talking",
-        corpora=[(corpus, 1.0)],
-        judged=None,
-        mix=Mix(),
-        frames=frames,
-        rate=1e-3,
-        batch=8,
-        sizes=SIZES,
-        seed=5,
-        parent=None,
-        out=out / "talking",
-        log=out / "log",
-        told=told or (lambda done, figures: None),  # type: ignore[arg-type]
+def _run(corpus: Path, out: Path, frames: int, told: stage.Told = lambda done, figures: None) -> None:
+    made = stage.Stage(
+        "talking", out / "talking", ((corpus, 1.0),), frames, 1e-3, batch=8, sizes=SIZES, seed=5, log=out / "log"
     )
+    stage.run(made, 0, 1, out / "meeting", told)
 
 
 def test_a_killed_stage_goes_on_as_if_nothing_happened(
-    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    demonstrations: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(stage, "TELL_SECONDS", 0.0)
@@ -218,12 +204,12 @@ def test_a_killed_stage_goes_on_as_if_nothing_happened(
         if done >= 80:
             raise KilledError
 
-    _run(corpus, tmp_path / "whole", 160)
+    _run(demonstrations / "corpus", tmp_path / "whole", 160)
     with pytest.raises(KilledError):
-        _run(corpus, tmp_path / "cut", 160, kill)
+        _run(demonstrations / "corpus", tmp_path / "cut", 160, kill)
     assert not (tmp_path / "cut" / "talking").exists()
     assert (tmp_path / "cut" / "talking.state").exists()
-    _run(corpus, tmp_path / "cut", 160)
+    _run(demonstrations / "corpus", tmp_path / "cut", 160)
     assert not (tmp_path / "cut" / "talking.state").exists()
     first = load_small(tmp_path / "whole" / "talking").model.state_dict()
     second = load_small(tmp_path / "cut" / "talking").model.state_dict()
@@ -231,10 +217,12 @@ def test_a_killed_stage_goes_on_as_if_nothing_happened(
         torch.testing.assert_close(value, second[name], atol=1e-6, rtol=0, msg=name)
 
 
-def test_learning_lowers_the_loss(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_learning_lowers_the_loss(
+    demonstrations: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stage, "TELL_SECONDS", 0.0)
     losses: list[float] = []
-    _run(corpus, tmp_path, 1200, lambda done, figures: losses.append(figures["loss"]))
+    _run(demonstrations / "corpus", tmp_path, 1200, lambda done, figures: losses.append(figures["loss"]))
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
 
 

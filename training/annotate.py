@@ -27,6 +27,7 @@ PANEL_CLASS = 255  # stands for the panel where a thing's class is expected
 SEEN = 0.75  # share of goals for things in view, where there are any
 WORDS = 12  # the most words of a thought or a speech
 CELL = 4  # pixels in a cell of the segmentation
+NO_GOAL = 255  # stands for a verb where there is no further goal
 UNKNOWN = 247  # stands in cells of which nobody says what they show
 
 # Segmentation classes split into what and which colour: 0 is none.

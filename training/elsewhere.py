@@ -18,7 +18,7 @@ from tasks.goals import Query
 from tasks.guide import Advice
 from tasks.scene import SCENE_ROWS
 from tasks.task import Task, VerifierSpec
-from training.annotate import CELL, SEEN, UNKNOWN, word_ids
+from training.annotate import CELL, NO_GOAL, SEEN, UNKNOWN, word_ids
 
 HEIGHT, WIDTH = 120 // CELL, 160 // CELL  # of the cells
 DONE = codec.tokens_of(hand="done")
@@ -58,29 +58,32 @@ def annotate(
     scene = np.zeros((SCENE_ROWS, 5), np.uint8)
     for i, (number, at) in enumerate(list(sights.items())[-SCENE_ROWS:]):
         scene[i, :3] = number, *_bins(at)
+    asked = np.zeros((3, count, 4), np.uint8)
+    asked[0] = NO_GOAL
+    for i, (query, spec) in enumerate(zip(chosen, specs, strict=True)):
+        asked[0, i, :3], asked[1, i, :2] = query, _place(goals, state, spec, sights)
+        asked[2, i] = goals.choose(state, spec)
     return {
         "cells": np.full((HEIGHT, WIDTH), UNKNOWN, np.uint8),
         "scene": scene,
         "advice": np.array([*advice.place, *advice.tokens], np.uint8),
         "thought": word_ids(""),
         "speech": word_ids(advice.speech),
-        "queries": np.array(chosen, np.uint8),
-        "places": np.array([_place(goals, state, spec, sights) for spec in specs], np.uint8),
-        "tokens": np.array([goals.choose(state, spec) for spec in specs], np.uint8),
+        "queries": asked[0, :, :3],
+        "places": asked[1, :, :2],
+        "tokens": asked[2],
     }
 
 
 def queries(
     rng: np.random.Generator, possible: list[Query], sights: dict[int, tuple[float, float]], count: int
 ) -> list[Query]:
-    """`count` of the possible goals, most of them for things in view. Raises ValueError where there is none."""
-    if not possible:
-        raise ValueError("there is nothing here that could be asked for")
+    """`count` of the possible goals, most of them for things in view; fewer where there are fewer."""
     near = [query for query in possible if query[1] in sights] or possible
     order = [*(near[i] for i in rng.permutation(len(near))), *(possible[i] for i in rng.permutation(len(possible)))]
     first = [query for query in order if rng.random() < SEEN or query not in near]
     unique = list(dict.fromkeys([*first, *order]))
-    return [unique[i % len(unique)] for i in range(count)]
+    return unique[:count]
 
 
 def _place(goals: Any, state: Any, spec: VerifierSpec, sights: dict[int, tuple[float, float]]) -> tuple[int, int]:

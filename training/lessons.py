@@ -45,7 +45,7 @@ from tasks.guide import plain_goal
 from tasks.language import read, sentence
 from tasks.scene import FIXTURES, Scene, unpack
 from tasks.verify import thing_name
-from training.annotate import CELL, COLOUR_OF, FIXTURE_NAMES, PAIR_OF, PANEL_CLASS, VERBS
+from training.annotate import CELL, COLOUR_OF, FIXTURE_NAMES, NO_GOAL, PAIR_OF, PANEL_CLASS, VERBS
 from training.corpus import Corpus
 from training.phrases import COLOURED, PICTURED, PhraseBank, mistyped
 
@@ -88,6 +88,7 @@ class Mix:
     silent: float = 0.25  # of the own goals come without thoughts
     fresh: float = 0.2  # of the other goals, and of own ones without thoughts, come without a past
     pictures: float = 0.04  # of the other goals show the thing
+    deaf: float = 0.0  # of the frames come without any words of what is asked for
     gamma: float = 1.0  # the weight of an action that repeats the last one, to the power of how often it did
 
 
@@ -272,8 +273,10 @@ class Lessons:
         asked: list[Asked] = []
         texts: list[Text] = []
 
+        deaf = mix.deaf > 0.0 and rng.random() < mix.deaf
+
         def add(prompt: Asked, text: Text) -> None:
-            asked.append(prompt)
+            asked.append(replace(prompt, asked=()) if deaf else prompt)
             texts.append(text)
 
         if not self.goals_only and corpus.advised:
@@ -360,7 +363,8 @@ class Lessons:
         found = {}
         for i in rng.permutation(corpus.queries.shape[1]):
             verb, thing, alone = corpus.queries[row, i].tolist()
-            found[verb, thing, alone] = (corpus.places[row, i].tolist(), corpus.tokens[row, i].tolist())
+            if verb != NO_GOAL:
+                found[verb, thing, alone] = (corpus.places[row, i].tolist(), corpus.tokens[row, i].tolist())
         return [(query, place, tokens) for query, (place, tokens) in found.items()]
 
     def _settled(self, query: Query, number: int, row: int) -> bool:

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import multiprocessing
 import os
+import queue
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from agent.small.layout import PLACE, SIZE
+from agent.small.layout import SIZE
 from agent.small.model import CLIP, Memory, SmallConfig, SmallModel
 from agent.small.policy import load_model, save_small
-from agent.small.turn import CHOICES, FIELD
+from agent.small.turn import CHOICES
+from envs.reaper import die_with_parent
 from training.annotate import COLOUR_OF, KIND_OF, UNKNOWN
 from training.clips import Clips
 from training.corpus import Corpus
+from training.crew import ONE_THREAD, environment
 from training.lessons import Batch, Lessons, Mix
 
-Mode = Literal["vision", "grounding", "cloning", "talking", "refining", "polishing", "finishing"]
-GOALS_ONLY = ("vision", "grounding", "cloning")
+# glibc gives freed memory back at once by default, and training takes it again at every step: twice the time.
+_ALLOCATOR = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "500000000",
+}
 NAMES = (
     "silent",
     "thought",
@@ -105,26 +116,73 @@ def _allowed() -> Tensor:
 ALLOWED = _allowed()
 
 
-def run(
-    *,
-    rank: int,
-    workers: int,
-    meeting: Path,
-    mode: Mode,
-    corpora: Sequence[tuple[Corpus, float]],
-    judged: Clips | None,
-    mix: Mix,
-    frames: int,
-    rate: float,
-    batch: int,
-    sizes: dict[str, Any],
-    seed: int,
-    parent: Path | None,
-    out: Path,
-    log: Path,
-    told: Callable[[int, dict[str, float]], None],
-) -> None:
-    """Train on `frames` frames in all and write the checkpoint `out`; process `rank` of `workers`.
+@dataclass(frozen=True)
+class Stage:
+    """A stage of training, as all its processes know it.
+
+    `out`: the checkpoint to be written. `corpora`: folders of training.corpus, each with its share of a batch.
+    `frames`: to train on in all, `batch` of them a step. `judged`: the judge's clips, where it learns too.
+    `goals_only`: as in Lessons. `choices`: which of turn.CHOICES count; none of them where only what is in the cells is
+    learned. `parent`: the checkpoint to start from; without one a model of `sizes` begins. `log`: for TensorBoard.
+    """
+
+    name: str
+    out: Path
+    corpora: tuple[tuple[Path, float], ...]
+    frames: int
+    rate: float
+    mix: Mix = field(default_factory=Mix)
+    judged: Path | None = None
+    goals_only: bool = False
+    choices: range = range(len(CHOICES))
+    batch: int = 32
+    seed: int = 0
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    parent: Path | None = None
+    log: Path | None = None
+
+
+Told = Callable[[int, dict[str, float]], None]  # frames that are done, figures
+
+
+def launch(stage: Stage, workers: int, told: Told) -> None:
+    """Train a stage in `workers` processes of one thread each; on a GPU one process trains. Raises RuntimeError where
+    one of them dies."""
+    workers = 1 if torch.cuda.is_available() else workers
+    context = multiprocessing.get_context("spawn")
+    reports: Any = context.Queue()
+    meeting = stage.out.with_name(f".meeting-{stage.out.name}")
+    meeting.unlink(missing_ok=True)
+    crew = [
+        context.Process(target=_trainer, args=(os.getpid(), stage, rank, workers, meeting, reports), daemon=True)
+        for rank in range(workers)
+    ]
+    with environment(_ALLOCATOR | ONE_THREAD):  # the allocator reads its settings when a process starts
+        for process in crew:
+            process.start()
+    try:
+        while any(process.is_alive() for process in crew):
+            with contextlib.suppress(queue.Empty):
+                told(*reports.get(timeout=0.5))
+            if any(process.exitcode for process in crew):
+                raise RuntimeError(f"stage {stage.name}: a training process died; see the messages above")
+    finally:
+        for process in crew:
+            process.terminate()
+            process.join()
+        meeting.unlink(missing_ok=True)
+    if not stage.out.exists():
+        raise RuntimeError(f"stage {stage.name} ended without a checkpoint")
+
+
+def _trainer(boss: int, stage: Stage, rank: int, workers: int, meeting: Path, reports: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the process that leads; it ends us
+    die_with_parent(boss)
+    run(stage, rank, workers, meeting, lambda done, figures: reports.put((done, figures)))
+
+
+def run(stage: Stage, rank: int, workers: int, meeting: Path, told: Told) -> None:
+    """Train a stage as process `rank` of `workers`; the first of them writes the checkpoint.
 
     Goes on from `out`.state where a killed run left one. Gradients are averaged over the processes at every step.
     """
@@ -132,40 +190,41 @@ def run(
     torch.set_num_threads(1 if device.type == "cpu" else 4)
     if workers > 1:
         dist.init_process_group("gloo", init_method=f"file://{meeting.resolve()}", rank=rank, world_size=workers)
-    torch.manual_seed(seed)
-    model = load_model(parent) if parent else SmallModel(SmallConfig(**sizes))
+    torch.manual_seed(stage.seed)
+    model = load_model(stage.parent) if stage.parent else SmallModel(SmallConfig(**stage.sizes))
     model.to(device).train()
     parameters = list(model.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.01, foreach=True)
+    optimizer = torch.optim.AdamW(parameters, lr=stage.rate, betas=(0.9, 0.98), weight_decay=0.01, foreach=True)
     average = [p.detach().clone() for p in parameters]
-    steps = max(1, frames // batch)
-    state_file = out.with_name(f"{out.name}.state")
+    steps = max(1, stage.frames // stage.batch)
+    state_file = stage.out.with_name(f"{stage.out.name}.state")
     first, seconds = _resume(state_file, model, optimizer, average)
 
     lessons = Lessons(
-        [corpus for corpus, _ in corpora], _shares([share for _, share in corpora], batch // workers), seed, rank, mix,
-        goals_only=mode in GOALS_ONLY,
+        [Corpus.open(folder) for folder, _ in stage.corpora],
+        _shares([share for _, share in stage.corpora], stage.batch // workers),
+        stage.seed, rank, stage.mix, goals_only=stage.goals_only,
     )  # fmt: skip
+    judged = Clips.open(stage.judged) if stage.judged else None
     writer = None
-    if rank == 0:
+    if rank == 0 and stage.log is not None:
         from torch.utils.tensorboard import SummaryWriter
 
-        writer = SummaryWriter(str(log / mode), purge_step=first * batch)
+        writer = SummaryWriter(str(stage.log / stage.name), purge_step=first * stage.batch)
     smooth: dict[str, float] = {}
     began = saved = shown = time.monotonic()
     for step in range(first, steps):
         judging = judged is not None and step % JUDGE_EVERY == JUDGE_EVERY - 1
         if judging and judged is not None:
-            here = judged.at(step, rank, max(1, batch // workers // CLIP + 1), seed).to(device)
+            here = judged.at(step, rank, max(1, stage.batch // workers // CLIP + 1), stage.seed).to(device)
         else:
             here = lessons.at(step).to(device)
         for group in optimizer.param_groups:
-            group["lr"] = rate * schedule(step, steps)
-        if mode == "vision":
+            group["lr"] = stage.rate * schedule(step, steps)
+        if not stage.choices:
             loss, figures = vision_loss(model, here)
         else:
-            last = FIELD + PLACE if mode == "grounding" else len(CHOICES)
-            loss, figures = text_loss(model, here, range(last), clips=judging)
+            loss, figures = text_loss(model, here, stage.choices, clips=judging)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if workers > 1:
@@ -174,14 +233,15 @@ def run(
         optimizer.step()
         torch._foreach_lerp_(average, [p.detach() for p in parameters], 1.0 - min(AVERAGE, step / (step + 10.0)))
         now = time.monotonic()
-        if rank == 0 and writer is not None and (now - shown > TELL_SECONDS or step + 1 == steps):
+        if rank == 0 and (now - shown > TELL_SECONDS or step + 1 == steps):
             shown = now
             smooth.update({name: float(value.detach()) for name, value in figures.items()})
             values = dict(smooth)
-            done = (step + 1) * batch
+            done = (step + 1) * stage.batch
             for name, value in values.items():
-                writer.add_scalar(f"{mode}/{name}", value, done)
-            told(min(done, frames), values | {"frames/s": (step + 1 - first) * batch / (now - began)})
+                if writer is not None:
+                    writer.add_scalar(f"{stage.name}/{name}", value, done)
+            told(min(done, stage.frames), values | {"frames/s": (step + 1 - first) * stage.batch / (now - began)})
         if rank == 0 and now - saved > SAVE_SECONDS:
             saved = now
             _save_state(state_file, step + 1, seconds + now - began, model, optimizer, average)
@@ -189,8 +249,9 @@ def run(
         with torch.no_grad():
             for parameter, mean in zip(parameters, average, strict=True):
                 parameter.copy_(mean)
-        trained = {"stage": mode, "frames": steps * batch, "seconds": round(seconds + time.monotonic() - began)}
-        save_small(model, out, parent=parent.name if parent else None, trained=trained)
+        spent = round(seconds + time.monotonic() - began)
+        trained = {"stage": stage.name, "frames": steps * stage.batch, "seconds": spent}
+        save_small(model, stage.out, parent=stage.parent.name if stage.parent else None, trained=trained)
         state_file.unlink(missing_ok=True)
         if writer is not None:
             writer.close()

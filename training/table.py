@@ -33,9 +33,10 @@ class Table:
     def play(
         self, policy: Policy, jobs: Sequence[Job], episode: Callable[[World, InStep, Job], Result]
     ) -> list[Result]:
-        """`episode(world, player, job)` for every job, up to SEATS at a time; the results in the order of the jobs."""
+        """`episode(world, player, job)` for every job, up to SEATS at a time; the results in the order of the jobs. Of
+        a world that moves on by itself there is one: several would take each other's time."""
         free: SimpleQueue[World] = SimpleQueue()
-        for number in range(min(SEATS, len(jobs))):
+        for number in range(1 if self.world().realtime else min(SEATS, len(jobs))):
             free.put(self.world(number))
         shared = Batched(policy)
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Clock = Literal["lockstep", "realtime"]
 
+MOST_FASTER = 1.25  # a decision lasts a number of ticks: so much longer or shorter it may be than it was made for
 _VERSIONS = ("ludens", "torch", "torchvision", "transformers", "gymnasium", "vizdoom", "numpy", "av")
 
 
@@ -103,13 +104,14 @@ def pictured(task: Task, image: Path) -> Task:
 def make_player(policy: Any, task: Task, world: World, clock: Clock) -> Player:
     """The player that `policy` is in `world`: in step with it, or beside it when the clock runs.
 
-    Raises UserError where the policy was made for another tick rate.
+    Raises UserError where the policy was made for a tick rate that is far from the world's.
     """
     if hasattr(policy, "start"):
         if task.verifier is None:
             raise UserError(f"{task.instruction!r} is nothing that the scripted player knows; say it in simpler words")
         return Scripted(policy.start(task), spec=getattr(policy, "spec", PolicySpec()))
-    if policy.spec.tick_hz != world.tick_hz and not isinstance(policy, RandomPolicy):
+    faster = max(policy.spec.tick_hz, world.tick_hz) / min(policy.spec.tick_hz, world.tick_hz)
+    if faster > MOST_FASTER and not isinstance(policy, RandomPolicy):
         made, has = policy.spec.tick_hz, world.tick_hz
         raise UserError(f"the policy was made for {made:g} ticks a second, world {task.world!r} has {has:g}")
     if clock == "lockstep":

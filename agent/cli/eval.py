@@ -68,20 +68,21 @@ def evaluate(
     screen = console.console(machine=machine)
     with screen.status("starting"):
         from agent.cli import compose
+        from tasks import worlds
         from training import evaluate as evaluation
 
         chosen = _from_file(tasks, episodes, seed) if tasks else _from_suite(suite, episodes, seed)
-        worlds = {task.world for task in chosen}
-        if worlds != {env}:
-            raise UserError(f"these tasks are played in world {sorted(worlds)[0]!r}, not in {env!r}")
+        played = {task.world for task in chosen}
+        if played != {env}:
+            raise UserError(f"these tasks are played in world {sorted(played)[0]!r}, not in {env!r}")
         # wrong names and checkpoints that do not fit are told before processes start
         compose.world_factory(env)
         loaded = compose.load_policy(policy, think)
         labels = getattr(loaded, "labels", False)  # a script may see the labels, too
         scripted = hasattr(loaded, "start")  # it does not read, so controls say nothing of it
         others = evaluation.BASELINES if scripted else (*evaluation.BASELINES, *evaluation.CONTROLS)
-        if env != "doom":
-            others = tuple(row for row in others if row != "expert")  # it knows doom alone
+        if env not in ("doom", *worlds.OTHERS):
+            others = tuple(row for row in others if row != "expert")  # it knows the worlds that bring tasks
         rows = ["policy", *(row for row in others if baselines and row != policy)]
     with console.progress(screen) as bars:
         bar = bars.add_task("starting", total=None, note="")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,13 +14,16 @@ from agent.cli import console
 from envs.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import TaskID
 
-    from training.small import Progress
+    from training.small import Progress, Told
 
 app = console.verb("Train a policy.", group=True)
 
-_RECIPE = Path(__file__).resolve().parents[2] / "training" / "small.yaml"
+_ROOT = Path(__file__).resolve().parents[2]
+_RECIPE, _JOINT = _ROOT / "training" / "small.yaml", _ROOT / "training" / "worlds.yaml"
+_SHIPPED = _ROOT / "agent" / "small" / "checkpoint"
 
 
 @app.command()
@@ -47,6 +51,59 @@ def small(
             recipe = SmallRecipe.load(config)
         except ValueError as error:
             raise UserError(str(error)) from error
+    with _bars(screen) as told:
+        checkpoint = train_small(recipe, out, told)
+    if json:
+        console.print_json({"checkpoint": str(checkpoint)})
+    else:
+        screen.print(f"Checkpoint: {checkpoint}", markup=False)
+        screen.print(f'Play it:    agent play "pick up the red key" --policy {checkpoint}', markup=False)
+        screen.print(f"Measure it: agent eval --policy {checkpoint}", markup=False)
+
+
+@app.command()
+def worlds(
+    start: Annotated[Path, typer.Option(help="The checkpoint to start from.")] = _SHIPPED,
+    out: Annotated[Path, typer.Option(help="The run's folder; a run that is there goes on.")] = Path("runs/worlds"),
+    config: Annotated[Path, typer.Option(help="The recipe, a YAML file.")] = _JOINT,
+    json: console.Json = False,
+) -> None:
+    """Teach `small` several worlds at once: demonstrations of each, and one stage of learning from all together.
+
+    Minetest moves on by itself, so that its demonstrations take as long as they are played. Ctrl+C or a kill loses at
+    most half a minute: the same command goes on. TensorBoard logs are in OUT/tensorboard.
+
+    \b
+    Examples:
+      agent train worlds
+      agent train worlds --config my.yaml --out runs/mine
+      agent play "go to the red cube" --env playroom --policy runs/mine/model
+    """
+    screen = console.console(machine=json)
+    with screen.status("starting"):
+        from agent.small.policy import CheckpointError, read_manifest
+        from training.joint import JointRecipe, train_worlds
+
+        try:
+            recipe = JointRecipe.load(config)
+            read_manifest(start)
+        except (ValueError, CheckpointError) as error:
+            raise UserError(str(error)) from error
+    with _bars(screen) as told:
+        checkpoint = train_worlds(recipe, start, out, told)
+    if json:
+        console.print_json({"checkpoint": str(checkpoint)})
+    else:
+        screen.print(f"Checkpoint: {checkpoint}", markup=False)
+        screen.print(f'Play it:    agent play --env playroom "go to the red cube" --policy {checkpoint}', markup=False)
+        screen.print(
+            f"Measure it: agent eval --env playroom --suite playroom-basic --policy {checkpoint}", markup=False
+        )
+
+
+@contextmanager
+def _bars(screen: Console) -> Iterator[Told]:
+    """Progress bars, one for each stage; what is told to it is shown. A ValueError of the run is the user's."""
     with console.progress(screen) as bars:
         stages: dict[str, TaskID] = {}
 
@@ -57,15 +114,9 @@ def small(
             bars.update(stages[news.stage], completed=news.done, total=news.total, note=note)
 
         try:
-            checkpoint = train_small(recipe, out, told)
+            yield told
         except ValueError as error:
             raise UserError(str(error)) from error
-    if json:
-        console.print_json({"checkpoint": str(checkpoint)})
-    else:
-        screen.print(f"Checkpoint: {checkpoint}", markup=False)
-        screen.print(f'Play it:    agent play "pick up the red key" --policy {checkpoint}', markup=False)
-        screen.print(f"Measure it: agent eval --policy {checkpoint}", markup=False)
 
 
 class FormName(StrEnum):

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from envs.minetest.level import Level
 from envs.minetest.state import MinetestState
 from envs.minetest.things import COLOURS, KINDS
 from tasks.goals import Query
@@ -14,9 +15,9 @@ from tasks.language import Phrasing
 from tasks.minetest.expert import choose
 from tasks.minetest.language import Meaning, kinds_for, phrase
 from tasks.minetest.suites import HELD_OUT_PAIRS
-from tasks.task import VerifierSpec
+from tasks.task import Task, VerifierSpec
 
-__all__ = ["VERBS", "choose", "possible", "sights", "spec_of", "wanted", "words"]
+__all__ = ["VERBS", "choose", "other_words", "possible", "sights", "spec_of", "wanted", "words"]
 
 VERBS = ("look_at", "go_to", "dig", "open", "enter")
 CLASSES = {pair: 1 + i for i, pair in enumerate((kind, colour) for kind in KINDS for colour in COLOURS)}
@@ -48,6 +49,18 @@ def words(rng: np.random.Generator, query: Query, phrasing: Phrasing = "training
     kind, colour = _PAIRS[query[1]]
     named = None if query[2] and rng.random() < 0.5 else colour
     return phrase(rng, Meaning(VERBS[query[0]], kind, named), phrasing)
+
+
+def other_words(rng: np.random.Generator, task: Task) -> str | None:
+    """An instruction for the same with another thing of the level; None where the verb has nothing to exchange."""
+    spec = task.verifier
+    if spec is None or task.verb not in VERBS:
+        return None
+    things = Level.from_json(task.options["level"]).things
+    meant = {(things[i].kind, things[i].colour) for i in spec.args["targets"]}
+    others = {(thing.kind, thing.colour) for thing in things if thing.kind in kinds_for(task.verb)}
+    left = sorted(others - meant)
+    return phrase(rng, Meaning(task.verb, *left[int(rng.integers(len(left)))])) if left else None
 
 
 def sights(state: MinetestState) -> dict[int, tuple[float, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from envs.playroom.room import Room
 from envs.playroom.state import PlayroomState
 from envs.playroom.things import CLASSES
 from tasks.goals import Query
@@ -11,9 +12,9 @@ from tasks.language import Phrasing
 from tasks.playroom.expert import choose
 from tasks.playroom.language import Meaning, phrase
 from tasks.playroom.suites import HELD_OUT_PAIRS
-from tasks.task import VerifierSpec
+from tasks.task import Task, VerifierSpec
 
-__all__ = ["VERBS", "choose", "possible", "sights", "spec_of", "wanted", "words"]
+__all__ = ["VERBS", "choose", "other_words", "possible", "sights", "spec_of", "wanted", "words"]
 
 VERBS = ("look_at", "go_to", "lift", "put_on table", "put_on bench", "put_on bed", "put_in bin")
 _PAIRS = {number: pair for pair, number in CLASSES.items()}
@@ -44,6 +45,20 @@ def words(rng: np.random.Generator, query: Query, phrasing: Phrasing = "training
     kind, colour = _PAIRS[query[1]]
     named = None if query[2] and rng.random() < 0.5 else colour
     return phrase(rng, Meaning(verb, kind, named, place or None), phrasing)
+
+
+def other_words(rng: np.random.Generator, task: Task) -> str | None:
+    """An instruction for the same with another thing of the room; None where the verb has nothing to exchange."""
+    spec = task.verifier
+    if spec is None or task.verb not in {verb.partition(" ")[0] for verb in VERBS}:
+        return None
+    things = Room.from_json(task.options["room"]).things
+    meant = {(things[i].kind, things[i].colour) for i in spec.args["targets"]}
+    others = sorted({(thing.kind, thing.colour) for thing in things} - meant)
+    if not others:
+        return None
+    place = "bin" if task.verb == "put_in" else spec.args.get("support")
+    return phrase(rng, Meaning(task.verb, *others[int(rng.integers(len(others)))], place))
 
 
 def sights(state: PlayroomState) -> dict[int, tuple[float, float]]:

@@ -1,0 +1,92 @@
+"""One model for several worlds, against one for each, against leaving one out, against no language.
+
+    python benchmarks/worlds.py --run runs/worlds --frames 20000 --episodes 100
+    python benchmarks/worlds.py --run runs/worlds --rows "all of them" "minetest alone"
+
+RUN is a folder of `agent train worlds`, whose recordings are still there. All rows start from one checkpoint, which
+knows doom alone, and see as many frames of the worlds that they are named after. A world that moves on by itself is
+played in real time. Prints a Markdown table; goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ablations import cell
+
+from agent.small import load_small
+from agent.small.policy import SHIPPED
+from envs import plugins
+from tasks import worlds
+from training.demonstrate import open_world
+from training.evaluate import evaluate
+from training.joint import JointRecipe, train_worlds
+from training.small import Progress
+
+
+def rows(names: list[str]) -> Iterator[tuple[str, list[str], float]]:
+    """Each row's name, the worlds that it is trained on, and the share of frames without words."""
+    yield "all of them", names, 0.0
+    yield from ((f"{name} alone", [name], 0.0) for name in names)
+    yield from ((f"without {name}", [other for other in names if other != name], 0.0) for name in names)
+    yield "all of them, no language", names, 1.0
+
+
+def train(args: argparse.Namespace, row: str, names: list[str], deaf: float) -> Path:
+    """The checkpoint of a row."""
+    raw = json.loads((args.run / "recipe.json").read_text())
+    for name, world in raw["worlds"].items():
+        recorded = [str(args.run / name / "corpus")] if world["demonstrations"] else []
+        raw["worlds"][name] = {"share": world["share"], "corpora": [*world["corpora"], *recorded]}
+    raw |= {"worlds": {name: raw["worlds"][name] for name in names}, "frames": args.frames, "judged": None}
+    recipe = JointRecipe.model_validate(raw | {"mix": raw["mix"] | {"deaf": deaf}})
+    out: Path = args.run / "rows" / row.replace(",", "").replace(" ", "-")
+
+    def tell(news: Progress) -> None:
+        print(f"\r{row}: {news.done} of {news.total} frames ", end="", flush=True)
+
+    return train_worlds(recipe, args.start, out, tell)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--start", type=Path, default=SHIPPED)
+    parser.add_argument("--frames", type=int, default=20000)
+    parser.add_argument("--episodes", type=int, default=100, help="half as many in real time")
+    parser.add_argument("--seed", type=int, default=13)
+    parser.add_argument("--rows", nargs="+", help="only these")
+    parser.add_argument("--json", type=Path, default=Path("worlds.json"), help="keeps the figures")
+    args = parser.parse_args()
+    figures: dict[str, Any] = json.loads(args.json.read_text()) if args.json.exists() else {}
+    names = list(json.loads((args.run / "recipe.json").read_text())["worlds"])
+
+    def show(row: str, checkpoint: Path) -> None:
+        for name in names:
+            if f"{row}, {name}" not in figures:
+                figures[f"{row}, {name}"] = measure(name, checkpoint, args.episodes, args.seed)
+                args.json.write_text(json.dumps(figures, indent=2) + "\n")
+        print(f"\r| {row} | " + " | ".join(cell(figures[f"{row}, {name}"]) for name in names) + " |", flush=True)
+
+    print(f"Success in %, 95 % Wilson interval, task seed {args.seed}.\n")
+    print("| | " + " | ".join(f"{name}-basic" for name in names) + " |\n" + "|---" * (len(names) + 1) + "|")
+    show("before", args.start)
+    for row, chosen, deaf in rows(names):
+        if args.rows is None or row in args.rows:
+            show(row, train(args, row, chosen, deaf))
+
+
+def measure(name: str, checkpoint: Path, episodes: int, seed: int) -> dict[str, Any]:
+    """How a checkpoint does on the basic suite of a world."""
+    count = episodes // 2 if plugins.load("world", name).realtime else episodes
+    tasks = list(worlds.part(name, "suites").SUITES[f"{name}-basic"].tasks(seed, count))
+    return evaluate(tasks, partial(load_small, checkpoint), partial(open_world, name))["policy"].to_json()
+
+
+if __name__ == "__main__":
+    main()
