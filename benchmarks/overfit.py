@@ -31,7 +31,7 @@ from training.bc import BcRecipe, Examples, train_bc
 from training.episodes import Recorder
 from training.tiny import TINY, tiny
 
-LONGEST = 12  # decisions of an episode that counts as short
+LONGEST = 8  # decisions of an episode that counts as short
 
 
 def record(world: DoomWorld, out: Path, episodes: int, seed: int) -> list[Task]:
@@ -62,11 +62,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--models", nargs="+", choices=list(TINY), default=["qwen3_vl", "idefics3", "gemma3", "llava"])
-    parser.add_argument("--epochs", type=float, default=150)
+    parser.add_argument("--epochs", type=float, default=120)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--history", type=int, default=2)
+    parser.add_argument("--history", type=int, default=1)
     parser.add_argument("--seed", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(1)
