@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 
 from Xlib import X, error
-from Xlib.display import Display
 
 from envs.desktop.hands import keycodes
+from envs.desktop.server import connect
 from envs.errors import UserError
 
 PAUSE, STOP = "F9", "F10"
@@ -19,7 +19,7 @@ class Hotkeys:
     """Takes the two keys for itself on a display, until `close`. Raises UserError where another program has them."""
 
     def __init__(self, display: str) -> None:
-        self._display = Display(display)  # of its own: nobody else reads what is pressed
+        self._display = connect(display)  # of its own: nobody else reads what is pressed
         self._root = self._display.screen().root
         self._codes = keycodes(self._display, (PAUSE, STOP))
         self.paused = False

@@ -16,7 +16,7 @@ from Xlib import X, error
 from Xlib.display import Display
 from Xlib.xobject.drawable import Window
 
-from envs.desktop.server import authorized
+from envs.desktop.server import authorized, connect
 from envs.errors import UserError
 
 Frame = npt.NDArray[np.uint8]
@@ -55,8 +55,8 @@ class Screen:
     def __init__(self, name: str, authority: Path | None = None) -> None:
         self.name = name
         try:
+            self.display = connect(name, authority)
             with authorized(authority):
-                self.display = Display(name)
                 self._camera = mss.MSS(display=name)
         except (error.DisplayError, ScreenShotError, OSError) as problem:
             raise UserError(f"the display {name!r} can't be used: {' '.join(str(problem).split())}") from problem
