@@ -13,13 +13,15 @@ sequences  Combinations that are refused, their keys pressed in any order and sp
            them, on random key maps and with keys that linger: presses and releases as they would be sent, without an X
            server. A failure is a combination that is down at any moment, or a step that is sent though it holds one.
 
-Zero of each is what is wanted, and at most 250 ms; 0 makes a part be left out. Exit status 1 where that fails.
+Zero of each is what is wanted, and at most 250 ms; 0 makes a part be left out. Exit status 1 where that fails. With
+--json a run that was cut short goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import itertools
 import json
 import multiprocessing
@@ -31,7 +33,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,6 +63,7 @@ ATTACHED = Game.model_validate(
 EVENTS = X.KeyPressMask | X.KeyReleaseMask | X.ButtonPressMask | X.ButtonReleaseMask
 HEARD = (X.KeyPress, X.KeyRelease, X.ButtonPress, X.ButtonRelease)
 NOWHERE = cast(Window, None)
+START = 180.0  # seconds that an agent may take to begin
 WATCHED = 0.35  # seconds after the end in which nothing may go down again
 
 # What is refused, said anew: any key of the one list with any of the other; the last two on a person's display alone.
@@ -99,7 +102,7 @@ class Desk:
     """An X server that is not the agent's, with the tiny game and a decoy on it."""
 
     def __init__(self, folder: Path) -> None:
-        self.server = Xvfb((320, 240), folder)
+        self.folder, self.server = folder, Xvfb((320, 240), folder)
         environment = {**os.environ, "DISPLAY": self.server.name, "XAUTHORITY": str(self.server.authority)}
         self._game = subprocess.Popen(TINY, env=environment, stdout=subprocess.PIPE, text=True)
         assert self._game.stdout is not None
@@ -129,10 +132,11 @@ class Desk:
 # Kills.
 
 
-def agent(display: str, authority: str, seed: int, forks: bool, ticks: int, told: Connection) -> None:
+def agent(display: str, authority: Path, seed: int, forks: bool, ticks: int, told: Connection) -> None:
     """Plays until it is killed, or raises after `ticks` ticks; tells the process that it forked, and when it raised."""
-    os.environ |= {"DISPLAY": display, "XAUTHORITY": authority}
-    sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    os.environ |= {"DISPLAY": display, "XAUTHORITY": str(authority)}
+    sys.stderr = authority.with_name("agent.log").open("w")
+    faulthandler.dump_traceback_later(START - 10.0, file=sys.stderr)
     rng = np.random.default_rng(seed)
     with DesktopWorld(ATTACHED, allow_real_desktop=True) as world:
         world.reset(seed=seed)
@@ -142,9 +146,10 @@ def agent(display: str, authority: str, seed: int, forks: bool, ticks: int, told
             os._exit(0)
         world.step(Action(keys=frozenset({"KeyW"})))
         told.send(forked)
+        faulthandler.cancel_dump_traceback_later()
         for tick in itertools.count():
             if tick == ticks:
-                told.send(time.monotonic())
+                told.send((any(world.held), time.monotonic()))
                 raise RuntimeError("as asked for")
             keys = {"KeyW", *rng.choice(WALK, 2)} if rng.random() < 0.8 else {str(rng.choice(WALK))}
             buttons = {name for name in ("left", "right") if rng.random() < 0.4}
@@ -169,19 +174,20 @@ def end(desk: Desk, how: str, number: int) -> End:
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe(duplex=False)
     ticks = int(rng.integers(1, 10)) if how == "exception" else -1
-    given = (desk.server.name, str(desk.server.authority), number, number % 2 == 0, ticks, theirs)
+    given = (desk.server.name, desk.server.authority, number, number % 2 == 0, ticks, theirs)
     player = context.Process(target=agent, args=given)
     player.start()
     try:
         theirs.close()
-        if not ours.poll(60.0):
-            raise RuntimeError("the agent does not start")
+        if not ours.poll(START):
+            log = desk.folder / "agent.log"
+            raise RuntimeError(f"the agent does not start: {log.read_text()[-2000:] if log.exists() else 'no word'}")
         forked = ours.recv()
         assert player.pid is not None
         if how == "exception":
             if stolen:
                 desk.decoy.steal()
-            down, start = True, ours.recv()
+            down, start = ours.recv()
         else:
             time.sleep(rng.uniform(0.0, 0.2))
             if stolen:
@@ -204,26 +210,29 @@ def end(desk: Desk, how: str, number: int) -> End:
     return End(1000.0 * (up - start), down, desk.decoy.heard())
 
 
-def kills(count: int) -> dict[str, Any]:
-    """The agent ends `count` times in each of the ways, in turn."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["envs.desktop.world"])
-    ends: dict[str, list[End]] = {how: [] for how in ENDS}
+def kills(count: int, ends: dict[str, list[Any]]) -> Iterator[None]:
+    """The agent ends in each of the ways in turn until `ends` has `count` of each; stops after each round of them."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["__main__", "envs.desktop.world"])
     with tempfile.TemporaryDirectory() as folder:
         desk = Desk(Path(folder))
         try:
             for number in range(count):
                 for how in ENDS:
-                    ends[how].append(end(desk, how, number))
+                    if len(ends.setdefault(how, [])) <= number:
+                        ends[how].append(astuple(end(desk, how, number)))
+                yield
         finally:
             desk.close()
-    rows = {}
-    for how, those in ends.items():
-        taken = [one.milliseconds for one in those]
-        rows[how] = {
-            "ends": count, "something was down": sum(one.down for one in those), "median ms": statistics.median(taken),
-            "largest ms": max(taken), "late": sum(ms > LIMIT for ms in taken), "heard": sum(one.heard for one in those),
-        }  # fmt: skip
-    return rows
+
+
+def row_of(ends: list[Any]) -> dict[str, Any]:
+    """The figures of the ends of one kind."""
+    those = [End(*one) for one in ends]
+    taken = [one.milliseconds for one in those]
+    return {
+        "ends": len(those), "something was down": sum(one.down for one in those), "median ms": statistics.median(taken),
+        "largest ms": max(taken), "late": sum(ms > LIMIT for ms in taken), "heard": sum(one.heard for one in those),
+    }  # fmt: skip
 
 
 # Actions.
@@ -371,22 +380,31 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
     report: dict[str, Any] = {}
+    if options.json is not None and options.json.exists():
+        report = json.loads(options.json.read_text())
+
+    def keep() -> None:
+        if options.json is not None:
+            options.json.write_text(json.dumps(report, indent=1) + "\n")
+
     failures = 0
     if options.sequences:
-        row = report["sequences"] = sequences(options.sequences)
+        row = report["sequences"] = report.get("sequences") or sequences(options.sequences)
         failures += row["sent though refused"] + row["down"]
         print(f"sequences: {row}; failed: {bound(failures, row['sequences'])}", flush=True)
+        keep()
     if options.actions:
-        row = report["actions"] = actions(options.actions)
+        row = report["actions"] = report.get("actions") or actions(options.actions)
         failures += row["heard"]
         print(f"actions: {row}; heard by the decoy: {bound(row['heard'], row['actions'])}", flush=True)
+        keep()
     if options.kills:
-        report["kills"] = kills(options.kills)
-        for how, row in report["kills"].items():
+        for _ in kills(options.kills, report.setdefault("ends", {})):
+            keep()
+        for how, ends in report["ends"].items():
+            row = row_of(ends)
             failures += row["late"] + row["heard"]
             print(f"{how}: {row}; late: {bound(row['late'], row['ends'])}", flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
     return int(failures > 0)
 
 

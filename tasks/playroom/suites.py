@@ -164,27 +164,31 @@ def task_from_instruction(text: str, seed: int = 0) -> Task:
     return Task(f"typed/{seed}", text, "playroom", room_seed, {"room": room.to_json()}, limit, spec, meaning.verb)
 
 
-SUITES: dict[str, PlayroomSuite] = {
-    suite.name: suite
-    for suite in (
-        PlayroomSuite("playroom-basic", "the playroom: look at, go to, lift"),
-        PlayroomSuite("playroom-put", "the playroom: put on table, bench or bed, put in the bin", ("put_on", "put_in")),
-        PlayroomSuite("playroom-push", "the playroom: push onto the rug", ("push_to",)),
-        PlayroomSuite("playroom-stack", "the playroom: put one thing on another", ("stack",)),
-        PlayroomSuite(
-            "playroom-sort", "the playroom: put all things of a colour on the table, or in the bin",
-            ("sort_on", "sort_in"), time_limit=SORT_LIMIT,
-        ),
-        PlayroomSuite(
-            "playroom-pairs", "playroom-basic with (kind, colour) pairs that no training instruction names",
-            pairs="held_out", held_out=True,
-        ),
-        PlayroomSuite(
-            "playroom-themes", "playroom-basic in rooms of themes never trained on", themes=HELD_OUT_THEMES,
-            held_out=True,
-        ),
-        PlayroomSuite(
-            "playroom-phrasings", "playroom-basic in sentences never trained on", phrasing="held_out", held_out=True
-        ),
-    )
-}  # fmt: skip
+_TRAINING = (
+    PlayroomSuite("playroom-basic", "the playroom: look at, go to, lift"),
+    PlayroomSuite("playroom-put", "the playroom: put on table, bench or bed, put in the bin", ("put_on", "put_in")),
+    PlayroomSuite("playroom-push", "the playroom: push onto the rug", ("push_to",)),
+    PlayroomSuite("playroom-stack", "the playroom: put one thing on another", ("stack",)),
+    PlayroomSuite(
+        "playroom-sort", "the playroom: put all things of a colour on the table, or in the bin",
+        ("sort_on", "sort_in"), time_limit=SORT_LIMIT,
+    ),
+)  # fmt: skip
+_SPLITS: dict[str, tuple[str, dict[str, Any]]] = {
+    "pairs": ("with (kind, colour) pairs that no training instruction names", {"pairs": "held_out"}),
+    "themes": ("in rooms of themes never trained on", {"themes": HELD_OUT_THEMES}),
+    "phrasings": ("in sentences never trained on", {"phrasing": "held_out"}),
+}
+
+
+def _held_out() -> Iterator[PlayroomSuite]:
+    """Each suite for training in what is held out from it: playroom-put-pairs; that of playroom-basic is
+    playroom-pairs. Sorting names no pair."""
+    for suite in _TRAINING:
+        for split, (about, how) in _SPLITS.items():
+            if (suite.name, split) != ("playroom-sort", "pairs"):
+                name = f"{suite.name.removesuffix('-basic')}-{split}"
+                yield replace(suite, name=name, about=f"{suite.name} {about}", held_out=True, **how)
+
+
+SUITES: dict[str, PlayroomSuite] = {suite.name: suite for suite in (*_TRAINING, *_held_out())}
