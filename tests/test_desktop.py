@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,6 +159,26 @@ def test_a_moved_window_is_found_again(world: DesktopWorld) -> None:
     *_, info = world.step(Action(keys=frozenset({"KeyA"})))
     assert "blocked" not in info
     assert world.held[0] == {"KeyA"}
+
+
+def test_ctrl_c_leaves_the_display_as_usable_as_it_was() -> None:
+    rng = np.random.default_rng(0)
+
+    def play() -> None:
+        while True:
+            world.step(world.action_space.sample())
+
+    with DesktopWorld(tiny(tick_hz=10_000.0)) as world:
+        world.reset(seed=0)
+        for _ in range(20):
+            timer = threading.Timer(rng.uniform(0.0, 0.05), os.kill, (os.getpid(), signal.SIGINT))
+            timer.start()
+            with pytest.raises(KeyboardInterrupt):
+                play()
+            timer.join()
+        world.reset(seed=1)
+        world.step(W)
+        assert any(world.screen.display.query_keymap())
 
 
 def test_a_game_that_crashes_says_why_and_comes_back() -> None:
