@@ -104,7 +104,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.folder, self.server = folder, Xvfb((320, 240), folder)
         environment = {**os.environ, "DISPLAY": self.server.name, "XAUTHORITY": str(self.server.authority)}
-        self._game = subprocess.Popen(TINY, env=environment, stdout=subprocess.PIPE, text=True)
+        self._game = subprocess.Popen(TINY, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
         assert self._game.stdout is not None
         while "ready" not in self._game.stdout.readline():
             pass
@@ -136,6 +136,7 @@ def agent(display: str, authority: Path, seed: int, forks: bool, ticks: int, tol
     """Plays until it is killed, or raises after `ticks` ticks; tells the process that it forked, and when it raised."""
     os.environ |= {"DISPLAY": display, "XAUTHORITY": str(authority)}
     sys.stderr = authority.with_name("agent.log").open("w")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have it ignored in the background
     faulthandler.dump_traceback_later(START - 10.0, file=sys.stderr)
     rng = np.random.default_rng(seed)
     with DesktopWorld(ATTACHED, allow_real_desktop=True) as world:

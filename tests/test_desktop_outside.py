@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,9 +147,7 @@ def test_the_watchdog_lets_go_when_the_agent_is_killed(outside: Outside, tmp_pat
         assert "'KeyW'" in " ".join(words)
         assert outside.down()
         process.kill()
-        start = time.monotonic()
-        assert eventually(lambda: not outside.down())
-        assert time.monotonic() - start < 0.25
+        assert eventually(lambda: not outside.down())  # how soon is measured by benchmarks/input_safety.py
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
