@@ -1,11 +1,13 @@
 """Random episodes without end: no exception, and memory that does not grow.
 
-    python benchmarks/soak.py --episodes 1000
-    python benchmarks/soak.py --worlds minetest browser:examples/browser/game.yaml --episodes 50
+    python benchmarks/soak.py --episodes 1000 --json soak.json
+    python benchmarks/soak.py --worlds minetest browser:examples/browser/game.yaml --episodes 50 --json soak.json
 
 A new world is checked with a few ticks; this is for what only shows after hours. Plays episodes of random actions in
 each world, 4 ticks to an observation as policies do, and weighs the process with all that it started after a tenth of
-the episodes and at the end. Exit status 1 where a world raises, or grows by more than 5 %.
+the episodes and at the end. With --json a run that was cut short goes on where it was: worlds that are in the file, as
+long and without an error, are not played again, and all of the file is in the table. Exit status 1 where a world
+raises, or grows by more than 5 %.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ import multiprocessing
 import statistics
 import time
 import traceback
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psutil
+from scipy.stats import binomtest
 
 from agent.cli.compose import world_factory
 
@@ -34,28 +38,30 @@ def soak(name: str, episodes: int, ticks: int, seed: int) -> dict[str, Any]:
     world = world_factory(name)()
     process, weights, played, error = psutil.Process(), [], 0, ""
     world.action_space.seed(seed)
-    start, count = time.perf_counter(), 0
+    start, playing, count = time.perf_counter(), 0.0, 0
     try:
         for episode in range(episodes):
             world.reset(seed=seed + episode)
+            began = time.perf_counter()
             for _ in range(ticks // CHUNK):
                 *_, terminated, truncated, info = world.step_chunk([world.action_space.sample() for _ in range(CHUNK)])
                 count += info["ticks"]
                 if terminated or truncated:
                     break
+            playing += time.perf_counter() - began
             played += 1
             weights.append(_weight(process))
     except Exception:  # whatever it is, it is what is looked for here
         error = traceback.format_exc(limit=-3)
     finally:
         world.close()
-    seconds = time.perf_counter() - start
     tenth = max(_WEIGHED, len(weights) // 10)
     before, after = (
         statistics.median(part or [0.0]) for part in (weights[tenth - _WEIGHED : tenth], weights[-_WEIGHED:])
     )
     return {
-        "world": name, "episodes": played, "wanted": episodes, "ticks": count, "ticks_per_second": count / seconds,
+        "world": name, "settings": [episodes, ticks, seed], "episodes": played, "ticks": count,
+        "ticks_per_second": count / playing if playing else 0.0, "seconds": time.perf_counter() - start,
         "mb_before": before, "mb_after": after, "growth": after / before - 1.0 if before else 0.0, "error": error,
     }  # fmt: skip
 
@@ -71,6 +77,17 @@ def _weight(process: psutil.Process) -> float:
     return total / 1e6
 
 
+def row(result: dict[str, Any]) -> str:
+    """A world's row of the table."""
+    n, failed = result["episodes"] + bool(result["error"]), int(bool(result["error"]))
+    most = binomtest(failed, n).proportion_ci(0.95, method="exact").high
+    return (
+        f"| {result['world']} | {result['episodes']} of {result['settings'][0]} | {failed} ({100 * most:.2f} %) | "
+        f"{result['ticks_per_second']:.0f} | {result['mb_before']:.0f} | {result['mb_after']:.0f} | "
+        f"{100 * result['growth']:+.1f} % |"
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", nargs="+", default=WORLDS)
@@ -79,23 +96,22 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the figures there")
     args = parser.parse_args()
-    print("| world | episodes | ticks/s | MB after a tenth | MB at the end | growth |")
-    print("|---|---|---|---|---|---|")
-    results = []
-    for name in args.worlds:
-        # a process for each, so that one's memory is not another's
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            result = pool.apply(soak, (name, args.episodes, args.ticks, args.seed))
-        results.append(result)
-        print(
-            f"| {name} | {result['episodes']} of {result['wanted']} | {result['ticks_per_second']:.0f} | "
-            f"{result['mb_before']:.0f} | {result['mb_after']:.0f} | {100 * result['growth']:+.1f} % |", flush=True,
-        )  # fmt: skip
-        if result["error"]:
-            print(result["error"], flush=True)
-        if args.json is not None:
-            args.json.write_text(json.dumps(results, indent=2) + "\n")
-    return int(any(result["error"] or result["growth"] > MOST_GROWTH for result in results))
+    print("| world | episodes | raised, at most (95 %) | ticks/s | MB after a tenth | MB at the end | growth |")
+    print("|---|---|---|---|---|---|---|")
+    results = {} if args.json is None or not args.json.exists() else json.loads(args.json.read_text())
+    for name in (*results, *(name for name in args.worlds if name not in results)):
+        settings = [args.episodes, args.ticks, args.seed]
+        wanted = name in args.worlds
+        if wanted and (name not in results or results[name]["error"] or results[name]["settings"] != settings):
+            # a process for each, so that one's memory is not another's
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+                results[name] = pool.submit(soak, name, *settings).result()
+            if args.json is not None:
+                args.json.write_text(json.dumps(results, indent=2) + "\n")
+        print(row(results[name]), flush=True)
+        if results[name]["error"]:
+            print(results[name]["error"], flush=True)
+    return int(any(result["error"] or result["growth"] > MOST_GROWTH for result in results.values()))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
-"""Suites: families of tasks, and the splits that keep training and evaluation apart.
+"""Suites of doom, and the splits that keep training and evaluation apart.
 
-Every suite turns a seed and an index into a task, always the same one. Levels for training and for evaluation come
-from disjoint halves of the seed space. `training(name)` gives only suites that demonstrations may use; what is held
-out is reached by `evaluation(name)` alone, by its own name.
+`training(name)` gives only suites that demonstrations may use; what is held out is reached by `evaluation(name)` alone,
+by its own name.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -19,16 +17,16 @@ from envs.doom.level import LOCKS, Level
 from envs.doom.levels import HELD_OUT_THEMES, TRAINING_THEMES, VAULT_THEMES, generate
 from tasks import dialogues
 from tasks.build import in_house, in_room
+from tasks.family import EVALUATION_SEEDS, Family, level_seed
 from tasks.goals import HELD_OUT_PAIRS, Pair, distractors, goal_text, name_of, room_goal, targets_of
-from tasks.language import Meaning, Phrasing, avoiding, compound, core, noun_phrase, phrase, related
+from tasks.language import Meaning, avoiding, compound, core, noun_phrase, phrase, related
 from tasks.task import Task, VerifierSpec
 
 __all__ = [
-    "HELD_OUT_PAIRS", "SUITES", "Pair", "Suite", "distractors", "evaluation", "goal_text", "name_of", "room_goal",
-    "targets_of", "training",
+    "EVALUATION_SEEDS", "HELD_OUT_PAIRS", "SUITES", "Pair", "Suite", "distractors", "evaluation", "goal_text",
+    "name_of", "room_goal", "targets_of", "training",
 ]  # fmt: skip
 
-EVALUATION_SEEDS = 2**30  # level seeds from here on are for evaluation only
 BASIC = ("go_to", "face", "pick_up", "shoot", "look")
 ROOM = (*BASIC, "touch", "press", "stand_still")
 HOUSE = ("go_to", "pick_up", "enter", "open")
@@ -38,49 +36,27 @@ Kind = Literal["room", "house", "vault", "relations", "compounds", "dialogue"]
 
 
 @dataclass(frozen=True)
-class Suite:
-    """A family of tasks.
+class Suite(Family):
+    """A family of tasks in doom.
 
-    `verbs` come in turn; for "relations" they are relations, for "compounds" verbs joined by "+". `pairs`: "training"
-    (never names a held-out pair), "held_out" (only those are targets), "all". `synonyms`: held-out words for things
-    and colours. `held_out`: evaluation only. `layouts`: of houses and vaults. `time_limit`: ticks.
+    `verbs`: for "relations" they are relations, for "compounds" verbs joined by "+". `synonyms`: held-out words for
+    things and colours. `layouts`: of houses and vaults.
     """
 
-    name: str
-    about: str
     verbs: tuple[str, ...] = BASIC
     themes: tuple[str, ...] = TRAINING_THEMES
-    pairs: str = "training"
-    phrasing: Phrasing = "training"
-    synonyms: bool = False
-    held_out: bool = False
     time_limit: int = 525
+    synonyms: bool = False
     generator: dict[str, Any] = field(default_factory=dict)
     kind: Kind = "room"
     layouts: tuple[str, ...] = TRAINING_LAYOUTS
 
-    def task(self, seed: int, index: int, *, evaluation: bool = True) -> Task:
-        """Task number `index` of the suite under `seed`."""
-        if self.held_out and not evaluation:
-            raise ValueError(f"suite {self.name!r} is held out from training")
-        rng = np.random.default_rng([zlib.crc32(self.name.encode()), seed, index, int(evaluation)])
-        verb = self.verbs[index % len(self.verbs)]
-        for _ in range(20):
-            level_seed = int(rng.integers(EVALUATION_SEEDS)) + (EVALUATION_SEEDS if evaluation else 0)
-            try:
-                level, text, spec, *rest = _MAKERS[self.kind](self, rng, verb, level_seed)
-            except ValueError:
-                continue  # the room was too small for what it has to hold; the next seed makes another
-            options = {"level": level.to_json()}
-            task_id = f"{self.name}/{seed}/{index}"
-            answer, picture = rest or ("", "")
-            return Task(
-                task_id, text, "doom", level_seed, options, self.time_limit, spec, verb, picture=picture, answer=answer
-            )
-        raise ValueError(f"suite {self.name!r}: no level for task {index} of seed {seed}")
-
-    def tasks(self, seed: int, n: int, *, evaluation: bool = True) -> Iterator[Task]:
-        return (self.task(seed, index, evaluation=evaluation) for index in range(n))
+    def make(self, rng: np.random.Generator, task_id: str, verb: str, evaluation: bool) -> Task:
+        seed = level_seed(rng, evaluation)
+        level, text, spec, *rest = _MAKERS[self.kind](self, rng, verb, seed)
+        answer, picture = rest or ("", "")
+        options = {"level": level.to_json()}
+        return Task(task_id, text, "doom", seed, options, self.time_limit, spec, verb, picture=picture, answer=answer)
 
 
 Made = tuple[Level, str, VerifierSpec]
@@ -107,28 +83,28 @@ def _noun(suite: Suite, rng: np.random.Generator, level: Level, kind: str | None
     return f"{colour} {kind}" if colour else noun_phrase(rng, kind, None)
 
 
-def _room(suite: Suite, rng: np.random.Generator, verb: str, level_seed: int) -> Made:
+def _room(suite: Suite, rng: np.random.Generator, verb: str, seed: int) -> Made:
     # held-out pairs exist for verbs with a target only
     pairs = suite.pairs if targets_of(verb, suite.pairs) else "all"
     things, options = room_goal(rng, verb, pairs)
-    level = generate(level_seed, things=things, themes=suite.themes, **{**suite.generator, **options})
+    level = generate(seed, things=things, themes=suite.themes, **{**suite.generator, **options})
     return (level, *goal_text(rng, verb, level, suite.phrasing, synonyms=suite.synonyms))
 
 
-def _house(suite: Suite, rng: np.random.Generator, verb: str, level_seed: int) -> Made:
+def _house(suite: Suite, rng: np.random.Generator, verb: str, seed: int) -> Made:
     meaning = _draw(suite, rng, verb)
-    level, spec = in_house(rng, meaning, level_seed, suite.themes, suite.layouts, vault=suite.kind == "vault")
+    level, spec = in_house(rng, meaning, seed, suite.themes, suite.layouts, vault=suite.kind == "vault")
     noun = _noun(suite, rng, level, meaning.kind, meaning.colour)
     return level, phrase(rng, verb, noun, phrasing=suite.phrasing), spec
 
 
-def _relations(suite: Suite, rng: np.random.Generator, verb: str, level_seed: int) -> Made:
+def _relations(suite: Suite, rng: np.random.Generator, verb: str, seed: int) -> Made:
     meaning = _draw(suite, rng, str(rng.choice(["go_to", "face", "pick_up", "shoot"])))
     other = _draw(suite, rng, "go_to") if verb in ("left_of", "right_of", "next_to") else None
     if other is not None and other.kind == meaning.kind:
         raise ValueError("two kinds make a clear relation")
     place = (other.kind, other.colour) if other is not None and other.kind else None
-    level, spec = in_room(rng, replace(meaning, relation=verb, other=place), level_seed, suite.themes)
+    level, spec = in_room(rng, replace(meaning, relation=verb, other=place), seed, suite.themes)
     assert meaning.kind is not None
     noun = noun_phrase(rng, meaning.kind, meaning.colour, unique_kind=True)
     beside = _noun(suite, rng, level, *place) if place else ""
@@ -136,26 +112,26 @@ def _relations(suite: Suite, rng: np.random.Generator, verb: str, level_seed: in
     return level, phrase(rng, meaning.verb, noun, phrasing=suite.phrasing), spec
 
 
-def _compounds(suite: Suite, rng: np.random.Generator, verb: str, level_seed: int) -> Made:
+def _compounds(suite: Suite, rng: np.random.Generator, verb: str, seed: int) -> Made:
     if verb == "avoid":
         meaning = _draw(suite, rng, str(rng.choice(["go_to", "pick_up"])))
         shunned = _draw(suite, rng, "touch")
         if shunned.kind is None or shunned.kind == meaning.kind:
             raise ValueError("two kinds make it clear what to avoid")
         meaning = replace(meaning, avoid=(shunned.kind, shunned.colour))
-        level, spec = in_room(rng, meaning, level_seed, suite.themes)
+        level, spec = in_room(rng, meaning, seed, suite.themes)
         text = core(rng, meaning.verb, _noun(suite, rng, level, meaning.kind, meaning.colour), suite.phrasing)
         return level, avoiding(rng, text, _noun(suite, rng, level, *meaning.avoid), suite.phrasing), spec  # type: ignore[misc]
     verbs = verb.split("+")
     # one arrives at a run, and would slide into what can be taken
     steps = [replace(_draw(suite, rng, "touch" if v == "go_to" and v != verbs[-1] else v), verb=v) for v in verbs]
-    level, spec = in_room(rng, replace(steps[0], then=tuple(steps[1:])), level_seed, suite.themes)
+    level, spec = in_room(rng, replace(steps[0], then=tuple(steps[1:])), seed, suite.themes)
     texts = [core(rng, s.verb, _noun(suite, rng, level, s.kind, s.colour), suite.phrasing) for s in steps]
     return level, compound(rng, texts, suite.phrasing), spec
 
 
-def _dialogue(suite: Suite, rng: np.random.Generator, verb: str, level_seed: int) -> dialogues.Dialogue:
-    return _DIALOGUES[suite.name](rng, verb, level_seed, suite.themes)
+def _dialogue(suite: Suite, rng: np.random.Generator, verb: str, seed: int) -> dialogues.Dialogue:
+    return _DIALOGUES[suite.name](rng, verb, seed, suite.themes)
 
 
 _DIALOGUES = {

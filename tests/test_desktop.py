@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,39 +13,19 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
-from Xlib import XK, X
+from Xlib import X
 from Xlib.display import Display
-from Xlib.xobject.drawable import Window
 
 from envs.action import Action
 from envs.check import check_world
-from envs.desktop.game import Game, read_game
+from envs.desktop.game import read_game
 from envs.desktop.keysyms import refused
-from envs.desktop.processes import marked
-from envs.desktop.server import Xvfb, authorized
+from envs.desktop.server import authorized
 from envs.desktop.world import DesktopWorld, GameError
 from envs.errors import UserError
+from tests.desktop_game import NOTHING, W, eventually, heard, hold, tiny
 
 pytestmark = pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed (apt-get install xvfb)")
-
-PROGRAM = Path(__file__).with_name("x11_game.py")
-SIZE = (160, 120)
-W = Action(keys=frozenset({"KeyW"}))
-NOTHING = Action()
-
-
-def tiny(*arguments: str | Path, **changes: object) -> Game:
-    given = {
-        "command": (sys.executable, str(PROGRAM), *map(str, arguments)),
-        "keys": {key: key for key in ("KeyW", "KeyA", "KeyS", "KeyD", "AltLeft", "F4")},
-        "size": SIZE,
-        "ready": "ready to play",
-        "reset": "keep",
-        "degrees_per_count": 0.2,
-        "wheel": True,
-        "ignore": ("KeyE", "middle"),
-    }
-    return Game.model_validate(given | changes)
 
 
 @pytest.fixture
@@ -60,27 +39,6 @@ def world(events: Path) -> Iterator[DesktopWorld]:
     made.reset(seed=0)
     yield made
     made.close()
-
-
-def heard(events: Path, kind: str = "") -> list[str]:
-    """What arrived in the game's window, `kind` of it alone where one is named."""
-    lines = events.read_text().splitlines() if events.exists() else []
-    return [line for line in lines if line.startswith(kind)]
-
-
-def hold(world: DesktopWorld, key: str, ticks: int = 100) -> None:
-    """Hold a key and move the mouse: a game is found gone where something is to be sent to it."""
-    for tick in range(ticks):
-        world.step(Action(keys=frozenset({key}), look=(1.0 * (-1) ** tick, 0.0)))
-
-
-def eventually(true: object, seconds: float = 5.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not true():  # type: ignore[operator]
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def test_it_keeps_the_contract() -> None:
@@ -156,7 +114,7 @@ def test_what_would_close_or_switch_windows_is_refused(world: DesktopWorld, even
     # A key that still lingers from the tick before must not make one either.
     world.step(Action(keys=frozenset({"AltLeft"})))
     world.step(Action(keys=frozenset({"F4"})))
-    assert heard(events) == ["press Alt_L", "release Alt_L", "press F4"]
+    assert eventually(lambda: heard(events) == ["press Alt_L", "release Alt_L", "press F4"])
 
 
 def test_nothing_is_sent_while_another_window_has_the_focus(world: DesktopWorld, events: Path) -> None:
@@ -201,6 +159,26 @@ def test_a_moved_window_is_found_again(world: DesktopWorld) -> None:
     *_, info = world.step(Action(keys=frozenset({"KeyA"})))
     assert "blocked" not in info
     assert world.held[0] == {"KeyA"}
+
+
+def test_ctrl_c_leaves_the_display_as_usable_as_it_was() -> None:
+    rng = np.random.default_rng(0)
+
+    def play() -> None:
+        while True:
+            world.step(world.action_space.sample())
+
+    with DesktopWorld(tiny(tick_hz=10_000.0)) as world:
+        world.reset(seed=0)
+        for _ in range(20):
+            timer = threading.Timer(rng.uniform(0.0, 0.05), os.kill, (os.getpid(), signal.SIGINT))
+            timer.start()
+            with pytest.raises(KeyboardInterrupt):
+                play()
+            timer.join()
+        world.reset(seed=1)
+        world.step(W)
+        assert any(world.screen.display.query_keymap())
 
 
 def test_a_game_that_crashes_says_why_and_comes_back() -> None:
@@ -256,18 +234,6 @@ def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         DesktopWorld(tiny()).reset(seed=0)
 
 
-def test_a_real_desktop_needs_permission(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="--allow-real-desktop"):
-        DesktopWorld(tiny(), display=":0")
-    with pytest.raises(UserError, match="--allow-real-desktop"):
-        DesktopWorld(tiny().model_copy(update={"command": (), "title": "x"}))
-    monkeypatch.delenv("DISPLAY", raising=False)
-    with pytest.raises(UserError, match="no X display"):
-        DesktopWorld(tiny(), allow_real_desktop=True)
-    with pytest.raises(UserError, match="F9 belongs to the person"):
-        DesktopWorld(tiny(keys=["F9"]), display=":0", allow_real_desktop=True)
-
-
 def test_degrees_are_measured_and_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     game = tiny("--degrees-per-count", "-0.37", degrees_per_count=None)
@@ -285,152 +251,6 @@ def test_degrees_are_measured_and_remembered(monkeypatch: pytest.MonkeyPatch, tm
         assert time.monotonic() - start < 30
     finally:
         again.close()
-
-
-class Outside:
-    """A display that is not ours, as a person's is to the agent, with a game on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.server = Xvfb((320, 240), folder)
-        self.environment = {**os.environ, "DISPLAY": self.server.name, "XAUTHORITY": str(self.server.authority)}
-        self.game = subprocess.Popen(
-            [sys.executable, str(PROGRAM), "--events", str(folder / "events.txt")], env=self.environment,
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        with authorized(self.server.authority):
-            self.display = Display(self.server.name)
-
-    def down(self) -> bool:
-        buttons = self.display.screen().root.query_pointer().mask & (X.Button1Mask | X.Button2Mask | X.Button3Mask)
-        return any(self.display.query_keymap()) or bool(buttons)
-
-    def shown(self) -> list[Window]:
-        children = self.display.screen().root.query_tree().children
-        return [window for window in children if window.get_attributes().map_state == X.IsViewable]
-
-    def focus(self) -> None:
-        assert eventually(lambda: self.shown() != [], 20.0)
-        self.shown()[0].set_input_focus(X.RevertToParent, X.CurrentTime)
-        self.display.sync()
-
-    def press(self, key: str) -> None:
-        from Xlib.ext import xtest
-
-        code = self.display.keysym_to_keycode(XK.string_to_keysym(key))
-        xtest.fake_input(self.display, X.KeyPress, code)
-        xtest.fake_input(self.display, X.KeyRelease, code)
-        self.display.sync()
-
-    def close(self) -> None:
-        self.display.close()
-        self.game.kill()
-        self.game.wait()
-        self.server.close()
-
-
-@pytest.fixture
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside]:
-    made = Outside(tmp_path)
-    monkeypatch.setenv("DISPLAY", made.server.name)
-    monkeypatch.setenv("XAUTHORITY", str(made.server.authority))
-    yield made
-    made.close()
-
-
-ATTACHED = {"command": (), "title": "tiny", "ready": 0.2, "reset": "keep", "size": SIZE}
-
-
-def test_a_window_on_an_allowed_display_is_played_paused_and_stopped(outside: Outside) -> None:
-    world = DesktopWorld(tiny(**ATTACHED), allow_real_desktop=True)
-    try:
-        observation, _ = world.reset(seed=0)
-        assert observation["pixels"].shape == (120, 160, 3)
-        *_, info = world.step(W)
-        assert "focus" in info["blocked"], "on a display that is not ours nobody's focus is taken"
-        outside.focus()
-        world.step(W)
-        *_, info = world.step(Action(keys=frozenset({"KeyW"}), look=(2.0, 0.0)))
-        assert "blocked" not in info
-        assert outside.down()
-        outside.press("F9")
-        *_, info = world.step(W)
-        assert "paused" in info["blocked"]
-        assert not outside.down()
-        outside.press("F9")
-        *_, info = world.step(W)
-        assert "blocked" not in info
-        assert outside.down()
-        outside.press("F10")
-        with pytest.raises(KeyboardInterrupt):
-            world.step(W)
-        assert not outside.down()
-        outside.game.kill()
-        with pytest.raises(GameError, match="closed"):
-            hold(world, "KeyW")
-    finally:
-        world.close()
-    assert outside.game.wait() is not None
-
-
-PLAYER = """
-import os, sys, time
-sys.path.insert(0, os.environ["ROOT"])
-from envs.action import Action
-from envs.desktop.game import Game
-from envs.desktop.world import DesktopWorld
-game = Game.model_validate_json(sys.argv[1])
-world = DesktopWorld(game, allow_real_desktop=not game.command)
-world.reset(seed=0)
-if os.fork() == 0:  # as data loaders do: a child that has copies of all our descriptors
-    time.sleep(20)
-    os._exit(0)
-world.step(Action(keys=frozenset({"KeyW", "KeyA"}), buttons=frozenset({"left"})))
-print(world.held, world.screen.name, world._stage._mark, world.folder, flush=True)
-while True:
-    world.step(Action(keys=frozenset({"KeyW", "KeyA"}), buttons=frozenset({"left"})))
-"""
-
-
-def player(game: Game) -> tuple[subprocess.Popen[str], list[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PLAYER, game.model_dump_json()], stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "ROOT": str(Path(__file__).parents[1])}, start_new_session=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    return process, process.stdout.readline().split()
-
-
-def test_the_watchdog_lets_go_when_the_agent_is_killed(outside: Outside, tmp_path: Path) -> None:
-    outside.focus()
-    process, words = player(tiny(**ATTACHED))
-    try:
-        assert "'KeyW'" in " ".join(words)
-        assert outside.down()
-        process.kill()
-        start = time.monotonic()
-        assert eventually(lambda: not outside.down())
-        assert time.monotonic() - start < 0.25
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert outside.game.poll() is None, "a game that is not ours goes on"
-    assert eventually(lambda: {"release w", "release a", "release button1"} <= set(heard(tmp_path / "events.txt")))
-
-
-def test_nothing_is_left_of_a_killed_run_and_the_next_one_starts() -> None:
-    process, words = player(tiny())
-    display, mark, folder = words[-3:]
-    assert len(marked(mark)) >= 1
-    process.kill()
-    assert eventually(lambda: not marked(mark))
-    assert eventually(lambda: not Path(folder).exists())
-    assert eventually(lambda: not Path(f"/tmp/.X11-unix/X{display[1:]}").exists())
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    world = DesktopWorld(tiny())
-    world.reset(seed=0)
-    world.step(W)
-    world.close()
 
 
 def test_a_pointer_goes_where_it_is_sent(events: Path) -> None:

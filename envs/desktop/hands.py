@@ -13,6 +13,7 @@ from Xlib.xobject.drawable import Window
 
 from envs.action import Action
 from envs.desktop import keysyms
+from envs.desktop.interrupts import whole
 from envs.desktop.screen import Rect, Screen, focused
 from envs.errors import UserError
 
@@ -74,6 +75,7 @@ class Hands:
     person's own display.
     """
 
+    @whole()
     def __init__(self, screen: Screen, keys: Iterable[str], hold: float, *, outside: bool) -> None:
         self._screen, self._hold, self._outside = screen, hold, outside
         self._codes = keycodes(screen.display, keys)
@@ -86,6 +88,7 @@ class Hands:
         """The keys and buttons that are down."""
         return self._down.keys()
 
+    @whole()
     def act(self, window: Window, place: Rect, action: Action, counts: tuple[int, int]) -> str:
         """Hold what `action` holds, move the mouse by `counts` (right, down); empty, or why nothing was sent.
 
@@ -116,6 +119,7 @@ class Hands:
             self.release(window)
         return blocked if on_it else "the pointer is not on the game's window"
 
+    @whole()
     def release(self, window: Window | None) -> None:
         """Let go of everything; only the game's `window` may hear of it."""
         self._down.clear()

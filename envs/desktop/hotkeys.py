@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 
 from Xlib import X, error
-from Xlib.display import Display
 
 from envs.desktop.hands import keycodes
+from envs.desktop.interrupts import whole
+from envs.desktop.server import connect
 from envs.errors import UserError
 
 PAUSE, STOP = "F9", "F10"
@@ -18,8 +19,9 @@ _LOCKS = (0, X.LockMask, X.Mod2Mask, X.LockMask | X.Mod2Mask)
 class Hotkeys:
     """Takes the two keys for itself on a display, until `close`. Raises UserError where another program has them."""
 
+    @whole()
     def __init__(self, display: str) -> None:
-        self._display = Display(display)  # of its own: nobody else reads what is pressed
+        self._display = connect(display)  # of its own: nobody else reads what is pressed
         self._root = self._display.screen().root
         self._codes = keycodes(self._display, (PAUSE, STOP))
         self.paused = False
@@ -32,6 +34,7 @@ class Hotkeys:
             self.close()
             raise UserError(f"{PAUSE} or {STOP}, which pause and stop the agent, belong to another program here")
 
+    @whole()
     def read(self) -> None:
         """Take note of what was pressed since the last call. Raises KeyboardInterrupt for the stop key."""
         while self._display.pending_events():
@@ -43,6 +46,7 @@ class Hotkeys:
             if event.detail == self._codes[PAUSE]:
                 self.paused = not self.paused
 
+    @whole()
     def close(self) -> None:
         """Give the keys back, as the server does when their connection ends."""
         with contextlib.suppress(error.ConnectionClosedError):

@@ -16,7 +16,8 @@ from Xlib import X, error
 from Xlib.display import Display
 from Xlib.xobject.drawable import Window
 
-from envs.desktop.server import authorized
+from envs.desktop.interrupts import whole
+from envs.desktop.server import authorized, connect
 from envs.errors import UserError
 
 Frame = npt.NDArray[np.uint8]
@@ -52,11 +53,12 @@ class Screen:
     `authority`: the file with its cookie, None for the person's own. Raises UserError where it can't be reached.
     """
 
+    @whole()
     def __init__(self, name: str, authority: Path | None = None) -> None:
         self.name = name
         try:
+            self.display = connect(name, authority)
             with authorized(authority):
-                self.display = Display(name)
                 self._camera = mss.MSS(display=name)
         except (error.DisplayError, ScreenShotError, OSError) as problem:
             raise UserError(f"the display {name!r} can't be used: {' '.join(str(problem).split())}") from problem
@@ -69,12 +71,14 @@ class Screen:
         self.display.sync()
         self.size = (self.display.screen().width_in_pixels, self.display.screen().height_in_pixels)
 
+    @whole()
     def close(self) -> None:
         """Leave the display. Safe to call twice."""
         self._camera.close()
         with contextlib.suppress(error.ConnectionClosedError):
             self.display.close()
 
+    @whole()
     def windows(self) -> list[Window]:
         """The windows that a person would call windows: seen, of some size, the largest first."""
         managed = self.root.get_full_property(self.display.get_atom("_NET_CLIENT_LIST"), X.AnyPropertyType)
@@ -89,6 +93,7 @@ class Screen:
                 areas[window] = rect.width * rect.height
         return sorted(areas, key=lambda window: -areas[window])
 
+    @whole()
     def find(self, title: str | None, process: str | None) -> Window | None:
         """The largest window whose title matches and that belongs to a process of that name."""
         for window in self.windows():
@@ -99,6 +104,7 @@ class Screen:
             return window
         return None
 
+    @whole()
     def title(self, window: Window) -> str:
         """The window's title; empty where it has none."""
         try:
@@ -110,6 +116,7 @@ class Screen:
             pass
         return ""
 
+    @whole()
     def process(self, window: Window) -> str:
         """The name of the process that the window belongs to; empty where it does not tell."""
         try:
@@ -118,6 +125,7 @@ class Screen:
         except (error.XError, OSError):
             return ""
 
+    @whole()
     def rect(self, window: Window) -> Rect | None:
         """Where the window is; None where it is not to be seen."""
         try:
@@ -127,12 +135,14 @@ class Screen:
         except error.XError:
             return None
 
+    @whole()
     def place(self, window: Window) -> Rect:
         """Where the window is on the display. Raises Xlib.error.XError where it is gone."""
         geometry = window.get_geometry()
         corner = self.root.translate_coords(window, 0, 0)  # of the window in the root; the reply has it negated
         return Rect(corner.x, corner.y, geometry.width, geometry.height)
 
+    @whole()
     def fill(self, window: Window) -> None:
         """Put the window at the top left and, where it lets itself, make it as large as the display."""
         width, height = self.size
@@ -140,11 +150,13 @@ class Screen:
             window.configure(x=0, y=0, width=width, height=height, border_width=0, stack_mode=X.Above)
             self.display.sync()
 
+    @whole()
     def focus(self, window: Window) -> None:
         """Give the keyboard to the window."""
         window.set_input_focus(X.RevertToParent, X.CurrentTime)
         self.display.sync()
 
+    @whole()
     def under_pointer(self, window: Window) -> bool:
         """Whether the pointer is on the window, with no other one above it there."""
         holder, target = self.root.query_pointer().child, window
@@ -157,6 +169,7 @@ class Screen:
         except error.XError:
             return False
 
+    @whole()
     def pixels(self, rect: Rect, size: tuple[int, int]) -> Frame:
         """What is at `rect` now, uint8 (H, W, 3), a fresh array, scaled to `size` (width, height) if need be."""
         shot = self._camera.grab({"left": rect.left, "top": rect.top, "width": rect.width, "height": rect.height})

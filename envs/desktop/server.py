@@ -15,6 +15,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from Xlib import error
+from Xlib.display import Display
+
 from envs.errors import UserError
 from envs.reaper import guarded, spawn
 
@@ -94,6 +97,15 @@ def authorized(authority: Path | None) -> Iterator[None]:
                 del os.environ["XAUTHORITY"]
             else:
                 os.environ["XAUTHORITY"] = before
+
+
+def connect(name: str, authority: Path | None = None) -> Display:
+    """A connection to the X display `name`, with the cookies of `authority`. Raises what Xlib raises."""
+    with authorized(authority):
+        display = Display(name)
+    # Xlib's RandR takes the numbers of two core errors for its own, and then can't read a BadValue.
+    display.display.error_classes.update(error.xerror_class)
+    return display
 
 
 def _write_authority(path: Path, number: str, cookie: bytes) -> None:

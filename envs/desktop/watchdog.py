@@ -88,17 +88,16 @@ class Watchdog:
 
 def watch(charge: Charge) -> None:
     """Wait for the end of the agent and clean up behind it; return at once where it says goodbye."""
-    from Xlib.display import Display
     from Xlib.ext import xtest
 
     from envs.desktop.hands import release
     from envs.desktop.processes import end
-    from envs.desktop.server import authorized
+    from envs.desktop.server import connect
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    with authorized(Path(charge.authority) if charge.authority else None):
-        display = Display(charge.display)
+    display = connect(charge.display, Path(charge.authority) if charge.authority else None)
+    display.set_error_handler(lambda *_: None)
     xtest.grab_control(display, True)  # heard though the agent may have died with the server held
     display.sync()
     ends = [sys.stdin.fileno()]
@@ -116,7 +115,7 @@ def watch(charge: Charge) -> None:
         window = int(whole[-1]) if whole else window
     try:
         # The server ends the agent's connection by itself, and lets go of what it held, only when nobody has its socket
-        # any more: a process that the agent forked may have it for long.
+        # any more: a process that the agent forked may have it for long. Where it is gone, this is an error reply.
         display.create_resource_object("resource", charge.client).kill_client()
         display.sync()
         release(display, frozenset(charge.codes), frozenset(charge.buttons), window)

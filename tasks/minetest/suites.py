@@ -1,9 +1,9 @@
-"""Suites of Minetest, and tasks from typed sentences. The splits are those of tasks.suites."""
+"""Suites of Minetest, and tasks from typed sentences. The splits are those of tasks.family."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,8 @@ import numpy as np
 
 from envs.minetest.level import SITES, Level, generate
 from envs.minetest.things import COLOURS, HELD_OUT_THEMES, KINDS, TRAINING_THEMES
-from tasks.language import Phrasing
+from tasks.family import EVALUATION_SEEDS, Family, level_seed
 from tasks.minetest.language import NUMBERS, Meaning, kinds_for, phrase, read
-from tasks.suites import EVALUATION_SEEDS
 from tasks.task import Task, VerifierSpec
 
 Pair = tuple[str, str]
@@ -30,26 +29,15 @@ TIME_LIMIT = 700  # ticks
 
 
 @dataclass(frozen=True)
-class MinetestSuite:
-    """A family of tasks. `verbs` come in turn. `pairs`: "training" never names a held-out pair, "held_out" only those
-    are asked for. `natural`: in natural terrain. `held_out`: evaluation only. `time_limit`: ticks."""
+class MinetestSuite(Family):
+    """A family of tasks in Minetest. `natural`: in natural terrain."""
 
-    name: str
-    about: str
     verbs: tuple[str, ...] = BASIC
     themes: tuple[str, ...] = TRAINING_THEMES
-    pairs: str = "training"
-    phrasing: Phrasing = "training"
-    natural: bool = False
-    held_out: bool = False
     time_limit: int = TIME_LIMIT
+    natural: bool = False
 
-    def task(self, seed: int, index: int, *, evaluation: bool = True) -> Task:
-        """Task number `index` of the suite under `seed`."""
-        if self.held_out and not evaluation:
-            raise ValueError(f"suite {self.name!r} is held out from training")
-        rng = np.random.default_rng([zlib.crc32(self.name.encode()), seed, index, int(evaluation)])
-        verb = self.verbs[index % len(self.verbs)]
+    def make(self, rng: np.random.Generator, task_id: str, verb: str, evaluation: bool) -> Task:
         pairs = [
             (kind, colour)
             for kind in KINDS
@@ -60,15 +48,10 @@ class MinetestSuite:
             pairs = [pair for pair in pairs if pair[0] != "house"]
         count = int(rng.choice(list(NUMBERS))) if verb == "collect" else 1
         meaning = Meaning(verb, *pairs[rng.integers(len(pairs))], count)
-        level_seed = int(rng.integers(EVALUATION_SEEDS)) + (EVALUATION_SEEDS if evaluation else 0)
-        level, spec = make(rng, meaning, level_seed, self.themes, natural=self.natural)
-        return Task(
-            f"{self.name}/{seed}/{index}", phrase(rng, meaning, self.phrasing), "minetest", level_seed,
-            {"level": level.to_json()}, self.time_limit, spec, verb,
-        )  # fmt: skip
-
-    def tasks(self, seed: int, n: int, *, evaluation: bool = True) -> Iterator[Task]:
-        return (self.task(seed, index, evaluation=evaluation) for index in range(n))
+        seed = level_seed(rng, evaluation)
+        level, spec = make(rng, meaning, seed, self.themes, natural=self.natural)
+        text = phrase(rng, meaning, self.phrasing)
+        return Task(task_id, text, "minetest", seed, {"level": level.to_json()}, self.time_limit, spec, verb)
 
 
 def make(

@@ -1,4 +1,4 @@
-"""Suites of the playroom, and tasks from typed sentences. The splits are those of tasks.suites."""
+"""Suites of the playroom, and tasks from typed sentences. The splits are those of tasks.family."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import numpy as np
 from envs.playroom.room import Room
 from envs.playroom.rooms import HELD_OUT_THEMES, TRAINING_THEMES, generate
 from envs.playroom.things import COLOURS, KINDS
-from tasks.language import Phrasing
+from tasks.family import EVALUATION_SEEDS, Family, level_seed
 from tasks.playroom.language import Meaning, phrase, read
 from tasks.playroom.pushing import can_push
-from tasks.suites import EVALUATION_SEEDS
 from tasks.task import Task, VerifierSpec
 
 Pair = tuple[str, str]
@@ -46,25 +45,14 @@ _TRIES = 200  # rooms looked at before one is given up
 
 
 @dataclass(frozen=True)
-class PlayroomSuite:
-    """A family of tasks. `verbs` come in turn. `pairs`: "training" never names a held-out pair, "held_out" only those
-    are asked for. `held_out`: evaluation only. `time_limit`: ticks."""
+class PlayroomSuite(Family):
+    """A family of tasks in the playroom."""
 
-    name: str
-    about: str
     verbs: tuple[str, ...] = BASIC
     themes: tuple[str, ...] = TRAINING_THEMES
-    pairs: str = "training"
-    phrasing: Phrasing = "training"
-    held_out: bool = False
     time_limit: int = TIME_LIMIT
 
-    def task(self, seed: int, index: int, *, evaluation: bool = True) -> Task:
-        """Task number `index` of the suite under `seed`."""
-        if self.held_out and not evaluation:
-            raise ValueError(f"suite {self.name!r} is held out from training")
-        rng = np.random.default_rng([zlib.crc32(self.name.encode()), seed, index, int(evaluation)])
-        verb = self.verbs[index % len(self.verbs)]
+    def make(self, rng: np.random.Generator, task_id: str, verb: str, evaluation: bool) -> Task:
         pairs = [
             (kind, colour)
             for kind in (PUSHED if verb == "push_to" else KINDS)
@@ -79,15 +67,10 @@ class PlayroomSuite:
             meaning = replace(meaning, other=below[rng.integers(len(below))])
         elif verb in ("sort_on", "sort_in"):
             meaning = replace(meaning, kind=None)
-        room_seed = int(rng.integers(EVALUATION_SEEDS)) + (EVALUATION_SEEDS if evaluation else 0)
-        room, spec = make(rng, meaning, room_seed, self.themes)
-        return Task(
-            f"{self.name}/{seed}/{index}", phrase(rng, meaning, self.phrasing), "playroom", room_seed,
-            {"room": room.to_json()}, self.time_limit, spec, verb,
-        )  # fmt: skip
-
-    def tasks(self, seed: int, n: int, *, evaluation: bool = True) -> Iterator[Task]:
-        return (self.task(seed, index, evaluation=evaluation) for index in range(n))
+        seed = level_seed(rng, evaluation)
+        room, spec = make(rng, meaning, seed, self.themes)
+        text = phrase(rng, meaning, self.phrasing)
+        return Task(task_id, text, "playroom", seed, {"room": room.to_json()}, self.time_limit, spec, verb)
 
 
 def make(
@@ -164,27 +147,31 @@ def task_from_instruction(text: str, seed: int = 0) -> Task:
     return Task(f"typed/{seed}", text, "playroom", room_seed, {"room": room.to_json()}, limit, spec, meaning.verb)
 
 
-SUITES: dict[str, PlayroomSuite] = {
-    suite.name: suite
-    for suite in (
-        PlayroomSuite("playroom-basic", "the playroom: look at, go to, lift"),
-        PlayroomSuite("playroom-put", "the playroom: put on table, bench or bed, put in the bin", ("put_on", "put_in")),
-        PlayroomSuite("playroom-push", "the playroom: push onto the rug", ("push_to",)),
-        PlayroomSuite("playroom-stack", "the playroom: put one thing on another", ("stack",)),
-        PlayroomSuite(
-            "playroom-sort", "the playroom: put all things of a colour on the table, or in the bin",
-            ("sort_on", "sort_in"), time_limit=SORT_LIMIT,
-        ),
-        PlayroomSuite(
-            "playroom-pairs", "playroom-basic with (kind, colour) pairs that no training instruction names",
-            pairs="held_out", held_out=True,
-        ),
-        PlayroomSuite(
-            "playroom-themes", "playroom-basic in rooms of themes never trained on", themes=HELD_OUT_THEMES,
-            held_out=True,
-        ),
-        PlayroomSuite(
-            "playroom-phrasings", "playroom-basic in sentences never trained on", phrasing="held_out", held_out=True
-        ),
-    )
-}  # fmt: skip
+_TRAINING = (
+    PlayroomSuite("playroom-basic", "the playroom: look at, go to, lift"),
+    PlayroomSuite("playroom-put", "the playroom: put on table, bench or bed, put in the bin", ("put_on", "put_in")),
+    PlayroomSuite("playroom-push", "the playroom: push onto the rug", ("push_to",)),
+    PlayroomSuite("playroom-stack", "the playroom: put one thing on another", ("stack",)),
+    PlayroomSuite(
+        "playroom-sort", "the playroom: put all things of a colour on the table, or in the bin",
+        ("sort_on", "sort_in"), time_limit=SORT_LIMIT,
+    ),
+)  # fmt: skip
+_SPLITS: dict[str, tuple[str, dict[str, Any]]] = {
+    "pairs": ("with (kind, colour) pairs that no training instruction names", {"pairs": "held_out"}),
+    "themes": ("in rooms of themes never trained on", {"themes": HELD_OUT_THEMES}),
+    "phrasings": ("in sentences never trained on", {"phrasing": "held_out"}),
+}
+
+
+def _held_out() -> Iterator[PlayroomSuite]:
+    """Each suite for training in what is held out from it: playroom-put-pairs; that of playroom-basic is
+    playroom-pairs. Sorting names no pair."""
+    for suite in _TRAINING:
+        for split, (about, how) in _SPLITS.items():
+            if (suite.name, split) != ("playroom-sort", "pairs"):
+                name = f"{suite.name.removesuffix('-basic')}-{split}"
+                yield replace(suite, name=name, about=f"{suite.name} {about}", held_out=True, **how)
+
+
+SUITES: dict[str, PlayroomSuite] = {suite.name: suite for suite in (*_TRAINING, *_held_out())}
