@@ -43,10 +43,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A goal: an instruction, and what it shows instead of naming it."""
+    """A goal: an instruction, and what it shows instead of naming it. `planned`: a planner's, under the user's."""
 
     text: str
     picture: Frame | None = None
+    planned: bool = False
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,11 @@ class Conversation(Control, Subscriber):
         return bool(self._open) or self.mode in ("acting", "human")
 
     @property
+    def _accompanied(self) -> bool:
+        """Whether somebody follows, or may come."""
+        return self._keep or self.attended > 0
+
+    @property
     def memory(self) -> str:
         """What was done, in sentences, oldest first."""
         return " . ".join(self._deeds)
@@ -229,7 +235,7 @@ class Conversation(Control, Subscriber):
         self.tick = tick
         self._listen()
         with self._lock:
-            patience = _PATIENCE if self.attended else 0.0
+            patience = _PATIENCE if self._accompanied else 0.0
             if self._asked and not self._keep and time.monotonic() - self._unsure >= patience:
                 self._ending = "nobody answered"
             if self._ending:
@@ -241,7 +247,7 @@ class Conversation(Control, Subscriber):
                     return "wait"
                 self._steps -= 1
                 return "play"
-        if self._paced and (self._keep or self.attended) and not self._realtime:
+        if self._paced and self._accompanied and not self._realtime:
             now = time.monotonic()
             self._due = max(self._due + self._period, now)  # who is late begins a new beat
             time.sleep(self._due - now)
