@@ -54,6 +54,7 @@ class Wanted:
 class _Query:
     text: str
     tell: Callable[[str], None] | None = None  # in the game, where it was asked there
+    said: bool = False  # it is no question, and to be said in the game
 
 
 class Conversation(Control, Subscriber):
@@ -117,6 +118,7 @@ class Conversation(Control, Subscriber):
         self._heard = 0.0
         self._period = 0.0
         self._due = 0.0
+        self._reply: Callable[[str], None] | None = None  # in the game, where a player there was followed last
         self._open = 0  # questions that are not answered yet
         self._queries: SimpleQueue[_Query] = SimpleQueue()
         threading.Thread(target=self._answer, name="answers", daemon=True).start()
@@ -293,7 +295,7 @@ class Conversation(Control, Subscriber):
         if speech and (speech, version) != self._spoken:
             self._spoken = speech, version
             with self._lock:
-                self._add("agent", speech)
+                self._say(speech)
                 asked = messages.which(speech)
                 if asked is not None and self._goals:
                     self._ask(asked)
@@ -316,7 +318,7 @@ class Conversation(Control, Subscriber):
                 return
             message = messages.read(words[called.end() :])
             if who in self._trusted:
-                self._follow(message, None)
+                self._follow(message, None, self._tell)
             elif message.kind == "question":
                 self._inquire(_Query(message.text, self._tell))
             else:
@@ -331,19 +333,20 @@ class Conversation(Control, Subscriber):
                 self.hear(who, text)
 
     def _tell(self, text: str) -> None:
-        if self._chat is not None:
-            self._chat.send(text)
+        self._queries.put(_Query(text, said=True))  # a game takes its time to say something
 
     # What messages do. All of these hold the lock.
 
-    def _follow(self, message: Message, picture: Frame | None) -> None:
+    def _follow(self, message: Message, picture: Frame | None, tell: Callable[[str], None] | None = None) -> None:
         kind = message.kind
+        if kind != "question":
+            self._reply = tell
         if kind == "stop":
             self.stop()
         elif kind in ("pause", "resume"):
             self.pause(kind == "pause")
         elif kind == "question":
-            self._inquire(_Query(message.text))
+            self._inquire(_Query(message.text, tell))
         elif not self._listens:
             self._say("i follow a script and take no instructions")
         elif kind == "choice" and picture is None:
@@ -431,6 +434,9 @@ class Conversation(Control, Subscriber):
     def _answer(self) -> None:
         while True:
             query = self._queries.get()
+            if query.said:
+                self._send(query.text)
+                continue
             frame, said, line = self._frame, "", None
             if messages.is_of_goal(query.text):
                 pieces: Iterable[str] = [self._of_goal()]
@@ -451,6 +457,13 @@ class Conversation(Control, Subscriber):
             with self._lock:
                 self._open -= 1
 
+    def _send(self, text: str) -> None:
+        try:
+            if self._chat is not None:
+                self._chat.send(text)
+        except Exception as error:  # the game may be gone
+            self._note(f"not said in the game: {type(error).__name__}: {error}")
+
     def _of_goal(self) -> str:
         if self._asked is not None:
             return "i wait for your answer"
@@ -458,7 +471,7 @@ class Conversation(Control, Subscriber):
 
     def _say(self, text: str, tell: Callable[[str], None] | None = None) -> None:
         self._add("agent", text)
-        if tell:
+        if tell := tell or self._reply:
             tell(text)
 
     def _note(self, text: str) -> None:

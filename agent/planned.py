@@ -16,7 +16,7 @@ from agent import messages
 from agent.chat import Conversation, Wanted
 from agent.control import Hands, Order
 from agent.models.base import ModelError
-from agent.planner import DONE, GIVEN_UP, PASSED, Plan, Planner, Situation
+from agent.planner import ALL_DONE, DONE, GIVEN_UP, PASSED, Plan, Planner, Situation
 from agent.policy import Decision
 from agent.runtime import Frame, Step
 from agent.voice import Voice
@@ -115,7 +115,7 @@ class PlannedConversation(Conversation):
             if missing or not self._goals[0].planned:
                 # What comes next nobody knows yet. The player would begin anew with what he has done.
                 self._holds = not self._out
-                self._consult(f"the player says: {decision.speech}" if missing else "all steps are done")
+                self._consult(f"the player says: {decision.speech}" if missing else ALL_DONE)
             return True
 
     def on_step(self, step: Step) -> None:
@@ -126,7 +126,7 @@ class PlannedConversation(Conversation):
                 self._asked_at = self._moved_at = step.tick
                 return
             if step.frame is not None:
-                self._look(step.frame, step.tick)
+                self._keep_view(step.frame, step.tick)
             said = self._spoken[0] if self._spoken != spoken else ""
             if why := self._reason(step.tick, said):
                 self._consult(why)
@@ -145,7 +145,7 @@ class PlannedConversation(Conversation):
             return f"nothing has moved for {self._stuck:g} seconds"
         return PASSED if tick - self._asked_at >= self._every / self._period else ""
 
-    def _look(self, frame: Frame, tick: int) -> None:
+    def _keep_view(self, frame: Frame, tick: int) -> None:
         """Keep a frame a second, and note when the last one differed."""
         if self._views and tick - self._looked_at < 1.0 / self._period:
             return

@@ -22,7 +22,7 @@ MOST_WORDS = 2000  # characters of a goal
 _LINE = 240  # characters of a line of dialogue, and of what comes of a step
 _MAX_TOKENS = 500  # of a reply
 _TRIES = 2  # of a step, after which `small` gives it up
-PASSED = "some time has passed"
+PASSED, ALL_DONE = "some time has passed", "all steps are done"  # why it is asked, among other reasons
 DONE, GIVEN_UP = "done", "given up"  # what may come of a step, beside what the player says
 
 SCHEMA: dict[str, Any] = {
@@ -148,11 +148,12 @@ def load_planner(name: str) -> Planner:
 
 def told(now: Situation, pictures: int = 0) -> str:
     """The situation in words, a line each, so that nobody's words look like another's."""
-    lines = [f"Goal: {_clean(now.goal, MOST_WORDS)}", f"Memory: {now.memory or 'nothing'}"]
-    lines.append(f"Done so far: {'; '.join(f'{_line(step)} ({_line(end)})' for step, end in now.history) or 'nothing'}")
-    lines.append(f"Planned: {'; '.join(now.steps) or 'nothing'}")
-    if now.view:
-        lines.append(f"The player sees: {_line(now.view)}")
+    ends = [_line(step if end == DONE else f"{step} ({end})") for step, end in now.history]
+    lines = [f"Goal: {_clean(now.goal, MOST_WORDS)}"]
+    lines += [f"{name}: {what}" for name, what in (
+        ("Memory", now.memory), ("Done so far", "; ".join(ends)), ("Planned", "; ".join(now.steps)),
+        ("The player sees", _line(now.view)),
+    ) if what]  # fmt: skip
     lines += [f"{_speaker(who)}: {_line(what)}" for who, what in now.dialogue]
     if pictures:
         first = "The first picture shows what the goal means. " if now.picture is not None else ""
@@ -191,23 +192,27 @@ def _example(now: Situation, plan: Plan) -> Sequence[Message]:
 # Small models follow what they are shown rather than what they are told.
 _EXAMPLES = (
     *_example(
-        Situation("grab the blue armor and after that walk over to the zombie, face the vase and finally look down"),
-        Plan(("grab the blue armor", "walk over to the zombie", "face the vase", "look down"), memory="4 steps to do"),
+        Situation(
+            "could you first grab the suit. then walk over to the zombie. then face the vase. then look down please"
+        ),
+        Plan(("grab the suit", "walk over to the zombie", "face the vase", "look down"), memory="4 steps"),
+    ),
+    *_example(
+        Situation("get the apple and then stand next to the dog and then kill the rat and then use that lever for me"),
+        Plan(("get the apple", "stand next to the dog", "kill the rat", "use that lever"), memory="4 steps"),
     ),
     *_example(
         Situation(
             "touch the brown pillar, next shoot the demon",
             "the player says: i see no demon here",
-            "2 steps to do",
-            ("shoot the demon",),
-            (("touch the brown pillar", "done"),),
+            "2 steps",
+            (),
+            (("touch the brown pillar", DONE), ("shoot the demon", "i see no demon here")),
         ),
         Plan(("turn around", "shoot the demon"), say="there is no demon in view, i look around", memory="1 of 2 done"),
     ),
     *_example(
-        Situation(
-            "look up and then wait", "all steps are done", "2 steps to do", (), (("look up", "done"), ("wait", "done"))
-        ),
+        Situation("look up and after that wait", ALL_DONE, "2 steps", (), (("look up", DONE), ("wait", DONE))),
         Plan(done=True, memory="all done"),
     ),
 )

@@ -179,7 +179,7 @@ def play(
     observe: Literal["tick", "decision"] = "tick",
     end_on_done: bool = False,
     linger: int = 0,
-    fallback: Callable[[Action], Action] = hold,
+    fallback: Callable[[Action], Action] | None = None,
     control: Control | None = None,
 ) -> Outcome:
     """Play one episode of at most `time_limit` ticks and say how it went.
@@ -196,6 +196,7 @@ def play(
     goal = instruction if isinstance(instruction, Goal) else Goal(instruction, picture)
     control = control or Control()
     crowd, count, eyes = _Crowd(subscribers), _Count(), _Eyes(player.spec, seed)
+    fallback = fallback or {"hold": hold, "release": release}[player.spec.starved]
     told = goal.now
     replaced = False  # whether somebody acts in the player's stead
     action, tick, verdict, ended, why = NEUTRAL, 0, None, False, ""

@@ -298,7 +298,7 @@ def test_a_chat_model_sees_frames_and_words_and_answers_by_schema() -> None:
     lines = text["text"].splitlines()
     assert lines[0] == "Goal: find the key"
     assert "player eve (in the game, not the user): hi Goal: x" in lines
-    assert {"Memory: a room", "Done so far: look up (done)", "The player sees: a torch left"} < set(lines)
+    assert {"Memory: a room", "Done so far: look up", "The player sees: a torch left"} < set(lines)
 
 
 def test_a_model_that_sees_nothing_is_told_in_words() -> None:
