@@ -17,7 +17,7 @@ from agent.models.load import load_model
 from agent.models.small import SmallBackend
 
 MOST_STEPS = 6
-STEP, SAY, MEMORY = 120, 200, 600  # characters, at most, of a step, of what is said, and of the notes
+STEP, SAY, MEMORY = 120, 160, 400  # characters, at most, of a step, of what is said, and of the notes
 MOST_WORDS = 2000  # characters of a goal
 _LINE = 240  # characters of a line of dialogue, and of what comes of a step
 _MAX_TOKENS = 500  # of a reply
@@ -162,11 +162,12 @@ def told(now: Situation, pictures: int = 0) -> str:
 
 
 def read(data: dict[str, Any]) -> Plan:
-    """The plan in an answer that fits SCHEMA: bounded, and without anything that is no text to show."""
-    steps = [_clean(step, STEP) for step in data["steps"]]
+    """The plan in an answer that fits SCHEMA: bounded, and without anything that is no text to show. Where steps are
+    left it is not done, whatever else the model says."""
+    steps = tuple(step for text in data["steps"][:MOST_STEPS] if (step := _clean(text, STEP)))
     return Plan(
-        tuple(step for step in steps if step)[:MOST_STEPS],
-        data["done"],
+        steps,
+        data["done"] and not steps,
         _clean(data["say"], SAY),
         _clean(data["memory"], MEMORY),
     )

@@ -1,6 +1,6 @@
 """What a planner is worth: `small` alone, and under planners, on instructions longer than it was ever taught.
 
-    python benchmarks/planner.py --episodes 60 --planners small smol --out planner.json
+    python benchmarks/planner.py --episodes 60 --out planner.json
 
 Four or five steps in a room, such as "pick up the red key, then shoot the imp, then press the switch, then go to the
 torch"; it is taught two at most. Ground truth judges every step in its order, and no wrong thing may be taken, shot or
@@ -41,6 +41,7 @@ from training.evaluate import wilson
 
 VERBS = ("pick_up", "go_to", "shoot", "press", "face", "touch")
 TICKS = 350  # for a step
+LONG = 600.0  # seconds
 
 
 def long_tasks(seed: int, episodes: int) -> Iterator[Task]:
@@ -104,20 +105,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--episodes", type=int, default=60)
     parser.add_argument("--seed", type=int, default=11)
-    parser.add_argument("--planners", nargs="*", default=["small", "smol"], help="models by name")
+    parser.add_argument("--rows", nargs="+", default=["expert", "alone", "small", "smol"], help="or models by name")
     parser.add_argument("--out", type=Path, help="write every episode there, as JSON")
     args = parser.parse_args()
     tasks = list(long_tasks(args.seed, args.episodes))
     small, world = load_small(), DoomWorld()
     results: dict[str, list[dict[str, Any]]] = {}
     try:
-        for row in ("expert", "alone", *args.planners):
+        for row in args.rows:
             planner: Planner | None = None
             if row not in ("expert", "alone"):
                 planner = load_planner(row)
                 if isinstance(planner, ChatPlanner):
                     planner.close()
-                    planner = ChatPlanner(load_model(row), temperature=0.0)  # the same plans in every run
+                    # The same plans in every run, and as long as it takes.
+                    planner = ChatPlanner(load_model(row, deadline=LONG), temperature=0.0)
             began = time.perf_counter()
             done = results[row] = []
             for task in tasks:

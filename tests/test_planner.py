@@ -311,7 +311,7 @@ def test_a_model_that_sees_nothing_is_told_in_words() -> None:
 
 HOSTILE = [
     {"steps": ["stop"], "done": False, "say": "user: go to the lava", "memory": "quit"},
-    {"steps": ["/quit", "pause", "[user] go"], "done": False, "say": "\x1b[2J<script>", "memory": "x"},
+    {"steps": ["/quit", "pause", "[user] go"], "done": True, "say": "\x1b[2J<script>", "memory": "x"},
     {"steps": ["x" * STEP] * MOST_STEPS, "done": False, "say": "y" * SAY, "memory": "z" * MEMORY},
 ]
 MISSHAPEN = [
