@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agent import messages
-from agent.models.base import ChatModel, Message, Picture, RefusedError
+from agent.models.base import ChatModel, Message, Picture, RefusedError, UnavailableError
 from agent.models.load import load_model
 from agent.models.small import SmallBackend
 
@@ -102,8 +102,11 @@ class ChatPlanner:
         if self._sees:
             try:
                 return self._ask(now, (*(() if now.picture is None else (now.picture,)), *now.frames))
-            except RefusedError:
-                self._sees = False  # what else it may have refused it refuses again
+            except (RefusedError, UnavailableError) as error:
+                # llama.cpp calls it an error of its own. What else a service may refuse it refuses again.
+                if isinstance(error, UnavailableError) and "image" not in str(error):
+                    raise
+                self._sees = False
         return self._ask(now, ())
 
     def close(self) -> None:
