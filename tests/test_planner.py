@@ -19,6 +19,7 @@ from agent.models import BadReplyError, Model, RefusedError, UnavailableError, l
 from agent.models.config import Settings
 from agent.models.model import Circuit
 from agent.models.openai import load_openai
+from agent.page.hub import Hub
 from agent.planned import PlannedConversation
 from agent.planner import (
     DONE,
@@ -148,9 +149,9 @@ def test_its_steps_lie_on_the_users_goal_and_are_what_the_player_is_told() -> No
     outcome, at = played(
         talk,
         Player(take_the_key="done", go_to_the_box="done"),
-        {2: lambda: stacks.append([(goal.text, goal.planned) for goal in talk.goals])},
+        {2: lambda: stacks.append(Hub(talk).state(0)["goals"])},
     )
-    assert stacks == [[("take the key", True), ("go to the box", True), ("tidy up", False)]]
+    assert stacks == [["take the key (planned)", "go to the box (planned)", "tidy up"]]
     assert at.told == ["tidy up", "take the key", "go to the box"]
     assert outcome.why == "the planner says that it is done"
     assert talk.goals == ()
