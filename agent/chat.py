@@ -117,7 +117,7 @@ class Conversation(Control, Subscriber):
         self._period = 0.0
         self._due = 0.0
         self._open = 0  # questions that are not answered yet
-        self._queries: SimpleQueue[_Query] = SimpleQueue()
+        self._queries: SimpleQueue[_Query | None] = SimpleQueue()
         threading.Thread(target=self._answer, name="answers", daemon=True).start()
 
     # What the run sets up.
@@ -135,6 +135,10 @@ class Conversation(Control, Subscriber):
             if instruction:
                 self._goals = [Wanted(instruction, picture)]
             self._pursue()
+
+    def close(self) -> None:
+        """Nobody answers any more, once what was asked is answered."""
+        self._queries.put(None)
 
     # What the user does.
 
@@ -216,7 +220,12 @@ class Conversation(Control, Subscriber):
     @property
     def busy(self) -> bool:
         """Whether there is something to do, or to answer."""
-        return bool(self._open) or self.mode in ("acting", "human")
+        return self.answering or self.mode in ("acting", "human")
+
+    @property
+    def answering(self) -> bool:
+        """Whether a question is not answered yet."""
+        return bool(self._open)
 
     @property
     def memory(self) -> str:
@@ -423,8 +432,7 @@ class Conversation(Control, Subscriber):
         self._queries.put(query)
 
     def _answer(self) -> None:
-        while True:
-            query = self._queries.get()
+        while (query := self._queries.get()) is not None:
             frame, said, line = self._frame, "", None
             if messages.is_of_goal(query.text):
                 pieces: Iterable[str] = [self._of_goal()]
