@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
@@ -25,6 +25,7 @@ LINES = 1000  # that are kept
 _TOLD = 6  # lines of dialogue that a decision may know
 _DEEDS = 8  # that the memory holds
 _HEAR = 0.25  # seconds between two looks at the world's own chat
+_VIEWS = 8  # earlier frames that are kept, a second apart: what is meant may be out of view by now
 _PATIENCE = 60.0  # seconds in which somebody may answer the agent before a run of a single task ends
 
 
@@ -107,6 +108,8 @@ class Conversation(Control, Subscriber):
         self._steps = 0
         self._ending = ""
         self._frame: Frame | None = None
+        self._past: deque[Frame] = deque(maxlen=_VIEWS)  # a second apart
+        self._kept = 0
         self._index = -1
         self._spoken = ("", -1)
         self._number = 0
@@ -152,7 +155,10 @@ class Conversation(Control, Subscriber):
             raise ValueError(f"the message is too long: {len(text)} characters, at most {MOST_WORDS}")
         with self._lock:
             self._add("user", text or "go to this", picture=picture is not None)
-            self._follow(messages.read(text or "go to this"), picture)
+        message = messages.read(text or "go to this")
+        views = () if picture is not None else self._look(message)
+        with self._lock:
+            self._follow(message, picture, views)
 
     def stop(self) -> None:
         """Drop all goals and let go of everything; a run of a single task ends."""
@@ -274,7 +280,7 @@ class Conversation(Control, Subscriber):
             if self._goals:
                 done = self._goals.pop(0)
                 if not decision.speech.startswith("i see no"):
-                    self._deeds.append(messages.deed(done.text))
+                    self._deeds.append(messages.deed(done.text, lambda noun: self._known(noun) or noun))
                 self._pursue()
             return bool(self._goals) or self._keep
 
@@ -283,10 +289,14 @@ class Conversation(Control, Subscriber):
         return self._ending
 
     def on_start(self, start: Start) -> None:
-        self._frame = None
+        self._frame, self._kept = None, 0
+        self._past.clear()
 
     def on_step(self, step: Step) -> None:
         if step.frame is not None:
+            if self._frame is None or (step.tick - self._kept) * self._period >= 1.0:
+                self._past.appendleft(step.frame)
+                self._kept = step.tick
             self._frame = step.frame
             self.started.set()
         if step.decision is None or step.index == self._index:
@@ -319,7 +329,7 @@ class Conversation(Control, Subscriber):
                 return
             message = messages.read(words[called.end() :])
             if who in self._trusted:
-                self._follow(message, None)
+                self._follow(message, None, self._look(message))
             elif message.kind == "question":
                 self._inquire(_Query(message.text, self._tell))
             else:
@@ -339,7 +349,8 @@ class Conversation(Control, Subscriber):
 
     # What messages do. All of these hold the lock.
 
-    def _follow(self, message: Message, picture: Frame | None) -> None:
+    def _follow(self, message: Message, picture: Frame | None, views: Sequence[str] = ()) -> None:
+        """`views`: what is and was in view, see `_look`."""
         kind = message.kind
         if kind == "stop":
             self.stop()
@@ -350,12 +361,21 @@ class Conversation(Control, Subscriber):
         elif not self._listens:
             self._say("i follow a script and take no instructions")
         elif kind == "choice" and picture is None:
-            self._choose(message)
+            self._choose(message, views)
         else:
-            self._instruct(message, picture)
+            self._instruct(message, picture, views)
 
-    def _instruct(self, message: Message, picture: Frame | None) -> None:
+    def _instruct(self, message: Message, picture: Frame | None, views: Sequence[str]) -> None:
         wanted = [Wanted(text, picture) for text in messages.steps(message.text)]
+        things = [messages.thing_of(one.text) for one in wanted if picture is None]
+        strange = [t.noun for t in things if t and t.noun and not t.pointer and self._known(t.noun) is None]
+        if strange:
+            self._say(f"i don't know the word {strange[0]}")
+            if message.place == "instead" and self._keep:  # whoever says so does not want the old goal any more
+                self._goals.clear()
+                self._asked = None
+                self._pursue()
+            return
         if message.place == "then":
             self._goals += wanted
             if len(self._goals) > len(wanted):
@@ -365,33 +385,39 @@ class Conversation(Control, Subscriber):
         self._asked, self._choices = None, None
         self.pause(False)
         self._pursue()
+        kind = self._known(messages.kind_of(wanted[0].text)) or ""
+        seen = messages.others(views[0], kind, None) if views and message.place != "then" else []
+        if len(seen) > 1:
+            self._wonder(kind, seen)
 
-    def _choose(self, message: Message) -> None:
+    def _choose(self, message: Message, views: Sequence[str]) -> None:
         """ "the red one": the answer to a question, or a correction of what is being done, or was last."""
         goal = self._goals[0] if self._goals else self._last
         if goal is None:
             self._say("what do you want me to do ?")
             return
         own = messages.colour_of(goal.text)
-        if message.text.startswith(("the ", "a ", "an ", "that ")) and messages.kind_of(message.text) not in (
-            "one", "ones", "thing", *messages.COLOURS, "other", "first", "second", "last", "former", "latter",
-        ) and "other" not in message.text:  # fmt: skip
-            self._retarget(goal, messages.with_thing(goal.text, message.text))
+        named = messages.thing_of(message.text)
+        if named and named.noun and not named.pointer and "other" not in message.text:
+            if self._known(named.noun) is None:
+                self._say(f"i don't know the word {named.noun}")
+            else:
+                self._retarget(goal, messages.with_thing(goal.text, message.text))
             return
         offered = self._asked or self._choices
-        kind = offered.kind if offered else messages.kind_of(goal.text)
+        noun = messages.kind_of(goal.text)
+        kind = offered.kind if offered else self._known(noun) or noun
         choices = tuple(c for c in offered.choices if c != own) if offered else ()
         chosen = messages.choose(message.text or "other", choices) if choices else None
-        if chosen is None and (named := messages.colour_of(message.text)) and "not " not in message.text:
-            chosen = named
+        if chosen is None and (colour := messages.colour_of(message.text)) and "not " not in message.text:
+            chosen = colour
         if chosen is None and not offered:
-            seen = messages.others(self._describe(), kind, own)
+            seen = next((found for view in views if (found := messages.others(view, kind, own))), [])
             if len(seen) == 1:
                 chosen = seen[0]
             elif seen:
-                self._say(f"which {kind} the {seen[0]} or the {seen[1]} ?")
                 self._restore(goal)
-                self._ask(Which(kind, (seen[0], seen[1])))
+                self._wonder(kind, seen)
                 return
         if chosen is None:
             self._say(f"i see no other {kind} here" if not offered else f"which {kind} do you mean ?")
@@ -410,6 +436,10 @@ class Conversation(Control, Subscriber):
         if not self._goals:
             self._goals = [goal]
 
+    def _wonder(self, kind: str, seen: Sequence[str]) -> None:
+        self._say(f"which {kind} the {seen[0]} or the {seen[1]} ?")
+        self._ask(Which(kind, (seen[0], seen[1])))
+
     def _ask(self, which: Which) -> None:
         self._asked = self._choices = which
         self._unsure = time.monotonic()
@@ -422,8 +452,26 @@ class Conversation(Control, Subscriber):
         if now.text or self.goal.now.text:
             self.goal.set(now.text, now.picture)
 
-    def _describe(self) -> str:
-        return self._voice.describe(self._frame) if self._voice and self._frame is not None else ""
+    def _known(self, noun: str) -> str | None:
+        """The plain name of what a noun names, None where the agent does not know the word."""
+        return self._voice.known(noun) if self._voice else noun
+
+    def _look(self, message: Message) -> list[str]:
+        """What is in view where an instruction leaves open which thing is meant; before it what was in view, newest
+        first, as far back as it takes to find the other one of a correction."""
+        frame, goal = self._frame, self._goals[0] if self._goals else self._last
+        if self._voice is None or frame is None:
+            return []
+        if message.kind == "instruction" and messages.unclear(messages.steps(message.text)[0]):
+            return [self._voice.describe(frame)]
+        views: list[str] = []
+        if message.kind == "choice" and goal is not None and not (self._asked or self._choices):
+            noun, own = messages.kind_of(goal.text), messages.colour_of(goal.text)
+            for seen in (frame, *self._past):
+                views.append(self._voice.describe(seen))
+                if messages.others(views[-1], self._known(noun) or noun, own):
+                    break
+        return views
 
     # Answers, in a thread of their own: the game does not wait for them.
 
