@@ -78,8 +78,8 @@ _WHICH = re.compile(r"which (?P<kind>.+?) the (?P<first>.+?) or the (?P<second>.
 _THING = re.compile(
     r"\b(?P<article>the|this|an?|that(?! (?:the|has|have|opens|is|are|was|you|it|fits)\b))\s+"
     r"(?P<words>[a-z0-9'][a-z0-9' -]*?)(?=\s+(?:and|or|for|from|until|till|in|on|at|open|opened|pressed|unlocked"
-    r"|into|onto|to|of|with|without|while|but|where|is|that|which|so|as|please|now|dead|up|down|out|over|ahead|away|left"
-    r"|right|next|beside|near|nearer|close|closer|standing|by|has|have|containing|again|instead|first|then)\b|[,.!?;:]|$)"
+    r"|into|onto|to|of|with|without|while|but|where|is|that|which|so|as|please|now|dead(?!\s+(?!please|now|for)\w)|up|down|out|over|ahead|away|left"
+    r"|right|next|beside|near|nearer|close|closer|standing|by|has|have|containing|again|instead|then)\b|[,.!?;:]|$)"
 )
 # What a sentence names beside the thing that it is about.
 _PLACES = frozenset(
@@ -96,10 +96,6 @@ _PLACES = frozenset(
         "wall",
         "room",
         "way",
-        "head",
-        "view",
-        "eyes",
-        "feet",
         "side",
         "lock",
         "end",

@@ -148,8 +148,16 @@ def _spec(verb: str, thing: int) -> VerifierSpec:
     return VerifierSpec(verb, {"targets": [thing]})
 
 
+def _instead(rng: np.random.Generator, verb: str, noun: str, phrasing: Phrasing) -> str:
+    """An instruction that takes the place of another one: "next, ..." would come after it."""
+    while True:
+        text = phrase(rng, verb, noun, phrasing=phrasing)
+        if messages.read(text).place == "instead":
+            return text
+
+
 def _say(rng: np.random.Generator, level: Level, verb: str, thing: int, phrasing: Phrasing) -> str:
-    return phrase(rng, verb, name_of(rng, level, thing), phrasing=phrasing)
+    return _instead(rng, verb, name_of(rng, level, thing), phrasing)
 
 
 def _opening(
@@ -244,12 +252,12 @@ def _unknown(rng: np.random.Generator, level_seed: int, phrasing: Phrasing) -> M
     if rng.random() < 0.5:
         noun = _one(rng, STRANGE)
         level, _, opening = _opening(rng, level_seed, phrasing)
-        return level, (opening, Turn(phrase(rng, verb, noun, phrasing=phrasing), "deny"))
+        return level, (opening, Turn(_instead(rng, verb, noun, phrasing), "deny"))
     pair = _pair(rng, verb)
     level, _, opening = _opening(rng, level_seed, phrasing, *distractors(rng, pair, verb))
     if any((t.kind, t.colour) == pair for t in level.things):
         raise ValueError("it is there")
-    text = phrase(rng, verb, noun_phrase(rng, *pair), phrasing=phrasing)
+    text = _instead(rng, verb, noun_phrase(rng, *pair), phrasing)
     return level, (opening, Turn(text, "deny", said=dialogues.not_there(*pair)))
 
 

@@ -228,8 +228,8 @@ class _Person(Control):
     def _speak(self, tick: int) -> str:
         """Say the next line if its time has come; "right" when all is said and done."""
         turns = self._script.turns
-        if self._number < 0:
-            return self._say(tick, turns[0])
+        if self._number < 0:  # who comes in sees the game, and so does the agent
+            return self._say(tick, turns[0]) if self._talk.started.is_set() else ""
         fulfilled = self._met and (self._turn.expect != "do" or self._ready(tick))
         left = self._turn.leave and tick - self._since >= 4 * self._turn.leave
         if self._number + 1 < len(turns) and (fulfilled or left):
