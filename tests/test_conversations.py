@@ -1,4 +1,4 @@
-"""Scripted conversations: what they are made of, and that who does and says the right thing, and only who, gets right."""
+"""Scripted conversations: what they are made of; who does and says the right thing is right, and nobody else."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from agent import codec
 from agent.inference import Answer, Player, Question
 from agent.policy import Decision, PolicySpec
 from agent.small import load_small
+from envs.action import NEUTRAL
 from envs.doom.level import Level
 from envs.doom.world import DoomWorld
 from tasks import dialogues, verify
@@ -21,6 +22,10 @@ from tasks.suites import EVALUATION_SEEDS
 from tasks.talking import Talked, converse
 from tasks.task import Task, VerifierSpec
 from training.talks import Job, Talker, summary
+
+
+def _said(speech: str) -> Decision:
+    return Decision((NEUTRAL,) * codec.CHUNK, speech=speech, done=True)
 
 
 class Oracle(Player):
@@ -45,14 +50,16 @@ class Oracle(Player):
         things = self._level.things
         fits = [i for i, t in enumerate(things) if t.kind == meaning.kind and meaning.colour in (None, t.colour)]
         if not fits:
-            return Decision((), speech=dialogues.not_there(meaning.kind, meaning.colour), done=True)
+            return Decision(
+                (NEUTRAL,) * codec.CHUNK, speech=dialogues.not_there(meaning.kind, meaning.colour), done=True
+            )
         if told != self._told:
             spec = VerifierSpec(meaning.verb, {"targets": fits})
             self._told, self._verifier = told, verify.make_verifier(spec)
             self._decide = ExpertPolicy().start(Task("", "", "doom", verifier=spec))
         verdict = self._verifier.update(question.state)
         if verdict is not None:
-            return Decision((), speech="done", done=True)
+            return _said("done")
         return self._decide(question.state)
 
     def answer(self, frame: Any, question: str, memory: str) -> Iterable[str]:
