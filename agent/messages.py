@@ -219,7 +219,8 @@ def read(text: str) -> Message:
 
 def steps(instruction: str) -> list[str]:
     """The steps of a compound, in order: "first pick up the key, then go to the torch" has two."""
-    parts = [part.strip(" ,.;") for part in _THEN.split(_FIRST.sub("", instruction, count=1))]
+    first = _FIRST.match(instruction)
+    parts = [part.strip(" ,.;") for part in _THEN.split(instruction[first.end() :] if first else instruction)]
     return [part for part in parts if part] or [instruction]
 
 

@@ -121,6 +121,7 @@ def test_the_thing_of_an_instruction_is_found_in_every_phrasing(verb: str) -> No
 
 
 def test_a_thing_is_changed_where_it_stands() -> None:
+    assert messages.steps("pick up the first aid kit") == ["pick up the first aid kit"]
     text = "go to the red key and take it"
     assert messages.with_thing(text, "the skull") == "go to the skull and take it"
     assert messages.with_colour("take the golden key for me", "key", "blue") == "take the blue key for me"
