@@ -88,7 +88,8 @@ class Turn:
 
     `expect`: "do", the goal is fulfilled; "ask", it asks `said`; "answer", it answers rightly; "still", it lets go and
     nothing is done; "wait", the game stands still; "deny", it says `said`, or that it does not know. `text`: empty for
-    a question that is made from what is seen then. `goal`: what counts from here on; None keeps what there is, but for
+    a question that is made from what is seen then; its {n} becomes "first" or "second", as `said`, a colour, came in
+    what the agent asked. `goal`: what counts from here on; None keeps what there is, but for
     "still" and "deny". `shun`: what must not be done any more. `leave`: the next line comes after so many decisions; 0,
     once this one is fulfilled.
     """
