@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
@@ -19,6 +20,7 @@ from agent.models.base import ModelError
 from agent.planner import ALL_DONE, DONE, GIVEN_UP, PASSED, Plan, Planner, Situation
 from agent.policy import Decision
 from agent.runtime import Frame, Step
+from agent.surroundings import Surroundings
 from agent.voice import Voice
 from envs.action import NEUTRAL
 
@@ -28,6 +30,13 @@ _FRAMES = 3  # that a planner is shown, a second apart
 _HISTORY = 12  # steps that it is told of
 _MOVED = 1.5  # mean difference of two frames, of 255, above which something has moved
 _AGAIN = 2.0  # seconds until a planner that is out is asked again
+
+
+class _Surroundings(Surroundings):
+    """What is strange to the player need not be so to who instructs him."""
+
+    def strange(self, texts: Iterable[str]) -> str:
+        return ""
 
 
 class PlannedConversation(Conversation):
@@ -55,6 +64,7 @@ class PlannedConversation(Conversation):
         **how: Any,
     ) -> None:
         super().__init__(voice, **how)
+        self._around = _Surroundings(voice)
         self.notebook = ""  # what the planner noted last
         self.history: deque[tuple[str, str]] = deque(maxlen=_HISTORY)  # steps, and what came of them
         self._planner = planner
@@ -73,13 +83,14 @@ class PlannedConversation(Conversation):
 
     def begin(self, instruction: str = "", picture: Frame | None = None) -> None:
         with self._lock:
-            self._frame = None
+            self._around.begin()
             self._views.clear()
             self._asked_at = self._moved_at = self._looked_at = 0
             super().begin(instruction, picture)
 
     def close(self) -> None:
-        """Plan no more. Safe to call twice; the planner is its owner's to close."""
+        """Neither plan nor answer any more. Safe to call twice; the planner is its owner's to close."""
+        super().close()
         self._asks.put(None)
         self._thread.join(_AGAIN)
 
@@ -111,7 +122,7 @@ class PlannedConversation(Conversation):
                 self._since_asked.append(step.text)
                 self._aim()
             if not missing:
-                self._deeds.append(messages.deed(step.text))
+                self._deeds.append(messages.deed(step.text, self._around.known))
             if missing or not self._goals[0].planned:
                 # What comes next nobody knows yet. The player would begin anew with what he has done.
                 self._holds = not self._out
@@ -171,14 +182,15 @@ class PlannedConversation(Conversation):
     def _consult(self, why: str) -> None:
         """Ask the planner, at once, or when it has answered, or when there is something to be seen."""
         self._why = why
-        if self._thinks or self._frame is None or self._again == math.inf:
+        frame = self._around.frame
+        if self._thinks or frame is None or self._again == math.inf:
             return
         goal = next(goal for goal in self._goals if not goal.planned)
         steps = tuple(step.text for step in self._goals if step.planned)
-        earlier = [view for view in self._views if view is not self._frame]
+        earlier = [view for view in self._views if view is not frame]
         now = Situation(
             goal.text, why, self.notebook, steps, tuple(self.history), self.dialogue,
-            frames=(*earlier[1 - _FRAMES :], self._frame), picture=goal.picture,
+            frames=(*earlier[1 - _FRAMES :], frame), picture=goal.picture,
         )  # fmt: skip
         self._why, self._thinks, self._asked_at, self._since_asked = "", True, self.tick, []
         self._asks.put((self._version, now))

@@ -18,6 +18,7 @@ from agent.small.layout import PLACE, SIZE
 from agent.small.model import CLIP, Memory, SmallConfig, SmallModel
 from agent.small.policy import load_model, save_small
 from agent.small.turn import CHOICES, FIELD
+from tasks.language import taught
 from training.annotate import COLOUR_OF, KIND_OF
 from training.clips import Clips
 from training.corpus import Corpus
@@ -190,7 +191,7 @@ def run(
             for parameter, mean in zip(parameters, average, strict=True):
                 parameter.copy_(mean)
         trained = {"stage": mode, "frames": steps * batch, "seconds": round(seconds + time.monotonic() - began)}
-        save_small(model, out, parent=parent.name if parent else None, trained=trained)
+        save_small(model, out, parent=parent.name if parent else None, trained=trained, nouns=taught())
         state_file.unlink(missing_ok=True)
         if writer is not None:
             writer.close()

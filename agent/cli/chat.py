@@ -22,7 +22,8 @@ from envs.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from agent.chat import Conversation, Line
+    from agent.chat import Conversation
+    from agent.dialogue import Line
 
 app = console.verb()
 

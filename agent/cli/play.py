@@ -27,7 +27,7 @@ from envs.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from agent.chat import Line
+    from agent.dialogue import Line
     from agent.page.server import Page
     from agent.runtime import Outcome, Subscriber
 
