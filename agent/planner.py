@@ -120,24 +120,28 @@ class ChatPlanner:
 
 class SmallPlanner:
     """`small` as a planner. It writes no plans: the goal's own words are taken apart, and where the player does not get
-    on, the model proposes what can be done in view, which takes him to another place."""
+    on he is to face something that the model proposes to do something with: he sees another part of the room then, and
+    nothing has happened that nobody asked for."""
 
     def __init__(self, model: ChatModel) -> None:
         self.name = model.name
         self._model = model
 
     def plan(self, now: Situation) -> Plan:
+        """`memory`: what it had him face."""
         steps, (last, end) = now.steps, now.history[-1] if now.history else ("", "")
         if not steps and not last:
-            return Plan(tuple(messages.steps(now.goal))[:MOST_STEPS], memory=now.memory)
-        if end not in ("", DONE, GIVEN_UP) and last not in steps:
+            return Plan(tuple(messages.steps(now.goal))[:MOST_STEPS])
+        if end not in ("", DONE, GIVEN_UP) and last not in (*steps, now.memory):
             if [step for step, _ in now.history].count(last) > _TRIES:
-                return Plan(done=True, say=end, memory=now.memory)
+                return Plan(done=True, say=end)
             steps = (last, *steps)
-        if not steps or now.why == PASSED or not now.frames:
+        if not steps or now.why in (PASSED, ALL_DONE) or not now.frames:
             return Plan(steps, done=not steps, memory=now.memory)
-        proposed = self._model.chat([Message("user", "propose", now.frames[-1:])]).text
-        return Plan((proposed, *steps)[:MOST_STEPS], memory=now.memory)
+        steps = steps[1:] if steps[0] == now.memory else steps
+        thing = self._model.chat([Message("user", "propose", now.frames[-1:])]).text.partition(" the ")[2]
+        aside = f"face the {thing}" if thing else ""
+        return Plan((aside, *steps)[:MOST_STEPS] if aside else steps, memory=aside)
 
     def close(self) -> None:
         self._model.close()

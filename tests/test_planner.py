@@ -15,13 +15,14 @@ import pytest
 from agent import cli
 from agent.chat import Conversation
 from agent.inference import InStep
-from agent.models import BadReplyError, Model, RefusedError, UnavailableError, load_model
+from agent.models import BadReplyError, Model, RefusedError, Reply, UnavailableError, load_model
 from agent.models.config import Settings
 from agent.models.model import Circuit
 from agent.models.openai import load_openai
 from agent.page.hub import Hub
 from agent.planned import PlannedConversation
 from agent.planner import (
+    ALL_DONE,
     DONE,
     GIVEN_UP,
     MEMORY,
@@ -389,16 +390,30 @@ def small() -> Iterator[SmallPlanner]:
 
 def test_small_takes_the_words_apart_and_proposes_where_the_player_does_not_get_on(small: SmallPlanner) -> None:
     goal = "take the key, then go to the torch"
-    assert small.plan(Situation(goal, memory="m")) == Plan(("take the key", "go to the torch"), memory="m")
+    assert small.plan(Situation(goal)) == Plan(("take the key", "go to the torch"))
     assert small.plan(Situation(goal, PASSED, steps=("go to the torch",))).steps == ("go to the torch",)
-    assert small.plan(Situation(goal, "all steps are done", history=(("take the key", DONE),))).done
+    assert small.plan(Situation(goal, ALL_DONE, history=(("take the key", DONE),))).done
     missing = (("take the key", "i see no key here"),)
     why = f"the player says: {missing[0][1]}"
-    proposed, *rest = small.plan(Situation(goal, why, "", ("go to the torch",), missing, frames=(FRAME,))).steps
-    assert proposed
-    assert rest == ["take the key", "go to the torch"]
+    plan = small.plan(Situation(goal, why, "", ("go to the torch",), missing, frames=(FRAME,)))
+    assert plan.steps == ((plan.memory,) if plan.memory else ()) + ("take the key", "go to the torch")
+    assert plan.memory == "" or plan.memory.startswith("face the ")
     gone = small.plan(Situation(goal, why, "", ("go to the torch",), missing * 3, frames=(FRAME,)))
     assert gone == Plan(done=True, say="i see no key here")
+
+
+def test_what_small_proposes_changes_the_view_and_does_not_pile_up() -> None:
+    class Proposes:
+        name = "small"
+
+        def chat(self, asked: Any, **how: Any) -> Any:
+            return Reply("shoot the green demon", self.name)
+
+    planner = SmallPlanner(Proposes())  # type: ignore[arg-type]
+    stuck = "nothing has moved for 4 seconds"
+    plan = planner.plan(Situation("look up", stuck, "", ("look up", "take the key"), frames=(FRAME,)))
+    assert plan == Plan(("face the green demon", "look up", "take the key"), memory="face the green demon")
+    assert planner.plan(Situation("look up", stuck, plan.memory, plan.steps, frames=(FRAME,))) == plan
 
 
 def test_smol_plans() -> None:

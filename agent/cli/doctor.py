@@ -194,11 +194,13 @@ def _page() -> Iterator[Finding]:
     from agent.page.server import Page
 
     with tempfile.TemporaryDirectory() as scratch:
-        page = Page(Conversation(), Path(scratch))
+        talk = Conversation()
+        page = Page(talk, Path(scratch))
         try:
             answer = httpx2.get(page.address, follow_redirects=True, trust_env=False, timeout=_TRY_SECONDS)
         finally:
             page.close()
+            talk.close()
     ok = answer.status_code == 200
     yield Finding(
         "page", ok, f"the live page is served on 127.0.0.1 (status {answer.status_code})", needed=False,
