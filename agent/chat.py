@@ -6,22 +6,23 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from queue import SimpleQueue
 
 from agent import messages
 from agent.control import Control, Hands, Order
+from agent.dialogue import Dialogue
 from agent.messages import Message, Which
 from agent.policy import Decision
 from agent.runtime import Frame, Goal, Outcome, Start, Step, Subscriber
+from agent.surroundings import Surroundings
 from agent.takeover import HumanHands
 from agent.voice import Voice
 from envs.action import NEUTRAL, KeyboardMouse
 from envs.world import Chat, World
 
 MOST_WORDS = 2000  # characters of a message
-LINES = 1000  # that are kept
 _TOLD = 6  # lines of dialogue that a decision may know
 _DEEDS = 8  # that the memory holds
 _HEAR = 0.25  # seconds between two looks at the world's own chat
@@ -29,33 +30,22 @@ _PATIENCE = 60.0  # seconds in which somebody may answer the agent before a run 
 
 
 @dataclass(frozen=True)
-class Line:
-    """One thing that was said. `who`: "user", "agent", "player NAME", or "note" for what happened. `revision` counts
-    changes of the whole conversation; a line that is still being said comes again with a higher one."""
-
-    number: int
-    who: str
-    text: str
-    tick: int
-    revision: int
-    picture: bool = False
-
-
-@dataclass(frozen=True)
 class Wanted:
-    """A goal: an instruction, and what it shows instead of naming it."""
+    """A goal: an instruction, and what it shows instead of naming it. `planned`: a planner's, under the user's."""
 
     text: str
     picture: Frame | None = None
+    planned: bool = False
 
 
 @dataclass(frozen=True)
 class _Query:
     text: str
     tell: Callable[[str], None] | None = None  # in the game, where it was asked there
+    said: bool = False  # it is no question, and to be said in the game
 
 
-class Conversation(Control, Subscriber):
+class Conversation(Dialogue, Control, Subscriber):
     """Talks with the user while the loop plays; give it to `play` as `control` and among its `subscribers`, and its
     `goal` as the instruction. All methods may be called from any thread.
 
@@ -80,14 +70,11 @@ class Conversation(Control, Subscriber):
         listens: bool = True,
         by_hand: bool = False,
     ) -> None:
+        super().__init__()
         self.goal = Goal("")
-        self.lines: deque[Line] = deque(maxlen=LINES)
-        self.revision = 0
         self.attended = 0  # how many follow it and could answer
-        self.listeners: list[Callable[[Line], None]] = []
         self.paused = False
         self.over = False  # whether the user wants no further episode
-        self.tick = 0
         self.human: HumanHands | None = None
         self.started = threading.Event()  # there is something to be seen
         self._voice = voice
@@ -97,7 +84,6 @@ class Conversation(Control, Subscriber):
         self._listens = listens
         self._by_hand = by_hand
         self._address = re.compile(rf"@?{re.escape(name.lower())}\b[\s,:]*")
-        self._lock = threading.RLock()
         self._goals: list[Wanted] = []
         self._last: Wanted | None = None  # the goal that was worked at last
         self._asked: Which | None = None  # which thing is meant: the agent waits for an answer
@@ -106,18 +92,18 @@ class Conversation(Control, Subscriber):
         self._deeds: deque[str] = deque(maxlen=_DEEDS)
         self._steps = 0
         self._ending = ""
-        self._frame: Frame | None = None
+        self._around = Surroundings(voice)
         self._index = -1
         self._spoken = ("", -1)
-        self._number = 0
         self._space = KeyboardMouse()
         self._realtime = False
         self._chat: Chat | None = None
         self._heard = 0.0
         self._period = 0.0
         self._due = 0.0
+        self._reply: Callable[[str], None] | None = None  # in the game, where a player there was followed last
         self._open = 0  # questions that are not answered yet
-        self._queries: SimpleQueue[_Query] = SimpleQueue()
+        self._queries: SimpleQueue[_Query | None] = SimpleQueue()
         threading.Thread(target=self._answer, name="answers", daemon=True).start()
 
     # What the run sets up.
@@ -136,6 +122,10 @@ class Conversation(Control, Subscriber):
                 self._goals = [Wanted(instruction, picture)]
             self._pursue()
 
+    def close(self) -> None:
+        """Nobody answers any more, once what was asked is answered."""
+        self._queries.put(None)
+
     # What the user does.
 
     def user(self, text: str, picture: Frame | None = None) -> None:
@@ -148,7 +138,10 @@ class Conversation(Control, Subscriber):
             raise ValueError(f"the message is too long: {len(text)} characters, at most {MOST_WORDS}")
         with self._lock:
             self._add("user", text or "go to this", picture=picture is not None)
-            self._follow(messages.read(text or "go to this"), picture)
+        message = messages.read(text or "go to this")
+        seen = () if picture is not None else self._look(message)
+        with self._lock:
+            self._follow(message, picture, seen)
 
     def stop(self) -> None:
         """Drop all goals and let go of everything; a run of a single task ends."""
@@ -216,7 +209,17 @@ class Conversation(Control, Subscriber):
     @property
     def busy(self) -> bool:
         """Whether there is something to do, or to answer."""
-        return bool(self._open) or self.mode in ("acting", "human")
+        return self.answering or self.mode in ("acting", "human")
+
+    @property
+    def answering(self) -> bool:
+        """Whether a question is not answered yet."""
+        return bool(self._open)
+
+    @property
+    def _accompanied(self) -> bool:
+        """Whether somebody follows, or may come."""
+        return self._keep or self.attended > 0
 
     @property
     def memory(self) -> str:
@@ -229,7 +232,7 @@ class Conversation(Control, Subscriber):
         self.tick = tick
         self._listen()
         with self._lock:
-            patience = _PATIENCE if self.attended else 0.0
+            patience = _PATIENCE if self._accompanied else 0.0
             if self._asked and not self._keep and time.monotonic() - self._unsure >= patience:
                 self._ending = "nobody answered"
             if self._ending:
@@ -241,7 +244,7 @@ class Conversation(Control, Subscriber):
                     return "wait"
                 self._steps -= 1
                 return "play"
-        if self._paced and (self._keep or self.attended) and not self._realtime:
+        if self._paced and self._accompanied and not self._realtime:
             now = time.monotonic()
             self._due = max(self._due + self._period, now)  # who is late begins a new beat
             time.sleep(self._due - now)
@@ -265,7 +268,7 @@ class Conversation(Control, Subscriber):
             if self._goals:
                 done = self._goals.pop(0)
                 if not decision.speech.startswith("i see no"):
-                    self._deeds.append(messages.deed(done.text))
+                    self._deeds.append(messages.deed(done.text, self._around.known))
                 self._pursue()
             return bool(self._goals) or self._keep
 
@@ -274,11 +277,11 @@ class Conversation(Control, Subscriber):
         return self._ending
 
     def on_start(self, start: Start) -> None:
-        self._frame = None
+        self._around.begin()
 
     def on_step(self, step: Step) -> None:
         if step.frame is not None:
-            self._frame = step.frame
+            self._around.see(step.frame, step.tick * self._period)
             self.started.set()
         if step.decision is None or step.index == self._index:
             return
@@ -287,7 +290,7 @@ class Conversation(Control, Subscriber):
         if speech and (speech, version) != self._spoken:
             self._spoken = speech, version
             with self._lock:
-                self._add("agent", speech)
+                self._say(speech)
                 asked = messages.which(speech)
                 if asked is not None and self._goals:
                     self._ask(asked)
@@ -310,14 +313,14 @@ class Conversation(Control, Subscriber):
                 return
             message = messages.read(words[called.end() :])
             if who in self._trusted:
-                self._follow(message, None)
+                self._follow(message, None, self._look(message), self._tell)
             elif message.kind == "question":
                 self._inquire(_Query(message.text, self._tell))
             else:
                 self._say("i do what my user tells me", self._tell)
 
     def _listen(self) -> None:
-        if self._chat is None or self._frame is None:  # who asks at once is answered once there is something to see
+        if self._chat is None or self._around.frame is None:  # who asks is answered once there is something to see
             return
         if (now := time.monotonic()) - self._heard > _HEAR:
             self._heard = now
@@ -325,28 +328,38 @@ class Conversation(Control, Subscriber):
                 self.hear(who, text)
 
     def _tell(self, text: str) -> None:
-        if self._chat is not None:
-            self._chat.send(text)
+        self._queries.put(_Query(text, said=True))  # a game takes its time to say something
 
     # What messages do. All of these hold the lock.
 
-    def _follow(self, message: Message, picture: Frame | None) -> None:
+    def _follow(
+        self, message: Message, picture: Frame | None, seen: Sequence[str], tell: Callable[[str], None] | None = None
+    ) -> None:
+        """`seen`: see `_look`. `tell`: says in the game what comes of it."""
         kind = message.kind
+        if kind != "question":
+            self._reply = tell
         if kind == "stop":
             self.stop()
         elif kind in ("pause", "resume"):
             self.pause(kind == "pause")
         elif kind == "question":
-            self._inquire(_Query(message.text))
+            self._inquire(_Query(message.text, tell))
         elif not self._listens:
             self._say("i follow a script and take no instructions")
         elif kind == "choice" and picture is None:
-            self._choose(message)
+            self._choose(message, seen)
         else:
-            self._instruct(message, picture)
+            self._instruct(message, picture, seen)
 
-    def _instruct(self, message: Message, picture: Frame | None) -> None:
+    def _instruct(self, message: Message, picture: Frame | None, seen: Sequence[str]) -> None:
         wanted = [Wanted(text, picture) for text in messages.steps(message.text)]
+        if picture is None and (strange := self._around.strange(w.text for w in wanted)):
+            self._say(f"i don't know the word {strange}")
+            if message.place == "instead" and self._keep:  # whoever says so does not want the old goal any more
+                self._goals, self._asked = [], None
+                self._pursue()
+            return
         if message.place == "then":
             self._goals += wanted
             if len(self._goals) > len(wanted):
@@ -356,50 +369,48 @@ class Conversation(Control, Subscriber):
         self._asked, self._choices = None, None
         self.pause(False)
         self._pursue()
+        if seen:
+            self._wonder(self._around.kind(wanted[0].text), seen)
 
-    def _choose(self, message: Message) -> None:
+    def _choose(self, message: Message, seen: Sequence[str]) -> None:
         """ "the red one": the answer to a question, or a correction of what is being done, or was last."""
         goal = self._goals[0] if self._goals else self._last
         if goal is None:
             self._say("what do you want me to do ?")
             return
-        own = messages.colour_of(goal.text)
-        if message.text.startswith(("the ", "a ", "an ", "that ")) and messages.kind_of(message.text) not in (
-            "one", "ones", "thing", *messages.COLOURS, "other", "first", "second", "last", "former", "latter",
-        ) and "other" not in message.text:  # fmt: skip
-            self._retarget(goal, messages.with_thing(goal.text, message.text))
+        named = messages.thing_of(message.text)
+        if named and named.noun and not named.pointer and "other" not in message.text:
+            if strange := self._around.strange([message.text]):
+                self._say(f"i don't know the word {strange}")
+            else:
+                self._retarget(messages.with_thing(goal.text, message.text))
             return
-        offered = self._asked or self._choices
-        kind = offered.kind if offered else messages.kind_of(goal.text)
+        offered, own = self._asked or self._choices, messages.colour_of(goal.text)
+        kind = offered.kind if offered else self._around.kind(goal.text)
         choices = tuple(c for c in offered.choices if c != own) if offered else ()
         chosen = messages.choose(message.text or "other", choices) if choices else None
-        if chosen is None and (named := messages.colour_of(message.text)) and "not " not in message.text:
-            chosen = named
-        if chosen is None and not offered:
-            seen = messages.others(self._describe(), kind, own)
-            if len(seen) == 1:
-                chosen = seen[0]
-            elif seen:
-                self._say(f"which {kind} the {seen[0]} or the {seen[1]} ?")
-                self._restore(goal)
-                self._ask(Which(kind, (seen[0], seen[1])))
-                return
+        if chosen is None and (colour := messages.colour_of(message.text)) and "not " not in message.text:
+            chosen = colour
+        if chosen is None and len(seen) > 1:
+            self._goals = self._goals or [goal]
+            self._wonder(kind, seen)
+            return
+        chosen = chosen or next(iter(seen), None)
         if chosen is None:
             self._say(f"i see no other {kind} here" if not offered else f"which {kind} do you mean ?")
             return
         self._choices = offered or Which(kind, tuple(c for c in (own, chosen) if c))
-        self._retarget(goal, messages.with_colour(goal.text, kind, chosen))
+        self._retarget(messages.with_colour(goal.text, kind, chosen))
 
-    def _retarget(self, goal: Wanted, text: str) -> None:
+    def _retarget(self, text: str) -> None:
         """The goal goes on, with what it now means."""
-        self._restore(goal)
-        self._goals[0] = Wanted(text)
+        self._goals = [Wanted(text), *self._goals[1:]]
         self._asked = None
         self._pursue()
 
-    def _restore(self, goal: Wanted) -> None:
-        if not self._goals:
-            self._goals = [goal]
+    def _wonder(self, kind: str, seen: Sequence[str]) -> None:
+        self._say(f"which {kind} the {seen[0]} or the {seen[1]} ?")
+        self._ask(Which(kind, (seen[0], seen[1])))
 
     def _ask(self, which: Which) -> None:
         self._asked = self._choices = which
@@ -413,8 +424,12 @@ class Conversation(Control, Subscriber):
         if now.text or self.goal.now.text:
             self.goal.set(now.text, now.picture)
 
-    def _describe(self) -> str:
-        return self._voice.describe(self._frame) if self._voice and self._frame is not None else ""
+    def _look(self, message: Message) -> list[str]:
+        """What a message leaves open, see Surroundings.meant. It takes a moment, in which the game goes on: call it
+        without the lock."""
+        goal = self._goals[0] if self._goals else self._last
+        asked = self._asked or self._choices
+        return [] if asked and message.kind == "choice" else self._around.meant(message, goal.text if goal else "")
 
     # Answers, in a thread of their own: the game does not wait for them.
 
@@ -423,19 +438,13 @@ class Conversation(Control, Subscriber):
         self._queries.put(query)
 
     def _answer(self) -> None:
-        while True:
-            query = self._queries.get()
-            frame, said, line = self._frame, "", None
-            if messages.is_of_goal(query.text):
-                pieces: Iterable[str] = [self._of_goal()]
-            elif self._voice is None:
-                pieces = ["i can't answer: this policy only plays"]
-            elif frame is None:
-                pieces = ["i see nothing yet"]
-            else:
-                pieces = self._voice.answer(frame, query.text, self.memory)
+        while (query := self._queries.get()) is not None:
+            if query.said:
+                self._send(query.text)
+                continue
+            said, line = "", None
             try:
-                for piece in pieces:
+                for piece in self._pieces(query.text):
                     said += piece
                     line = self._add("agent", said, again=line)
                 if query.tell:
@@ -445,36 +454,27 @@ class Conversation(Control, Subscriber):
             with self._lock:
                 self._open -= 1
 
-    def _of_goal(self) -> str:
-        if self._asked is not None:
-            return "i wait for your answer"
-        return "i am to " + ", then ".join(w.text for w in self._goals) if self._goals else "nothing: what shall i do ?"
+    def _send(self, text: str) -> None:
+        try:
+            if self._chat is not None:
+                self._chat.send(text)
+        except Exception as error:  # the game may be gone
+            self._note(f"not said in the game: {type(error).__name__}: {error}")
+
+    def _pieces(self, question: str) -> Iterable[str]:
+        frame, told = self._around.frame, ", then ".join(wanted.text for wanted in self._goals)
+        if messages.is_of_goal(question):
+            own = f"i am to {told}" if told else "nothing: what shall i do ?"
+            return ["i wait for your answer" if self._asked is not None else own]
+        if self._voice is None:
+            return ["i can't answer: this policy only plays"]
+        return ["i see nothing yet"] if frame is None else self._voice.answer(frame, question, self.memory)
 
     def _say(self, text: str, tell: Callable[[str], None] | None = None) -> None:
         self._add("agent", text)
-        if tell:
+        if tell := tell or self._reply:
             tell(text)
 
-    def _note(self, text: str) -> None:
-        self._add("note", text)
-
-    def _add(self, who: str, text: str, *, picture: bool = False, again: Line | None = None) -> Line:
-        with self._lock:
-            self.revision += 1
-            if again is not None:
-                line = replace(again, text=text, revision=self.revision)
-                self.lines.remove(again)
-            else:
-                line = Line(self._number, who, text, self.tick, self.revision, picture)
-                self._number += 1
-            self.lines.append(line)
-            told = [(one.who, one.text) for one in self.lines if one.who != "note"][-_TOLD:]
-            self.dialogue = tuple(told)
-        for listener in tuple(self.listeners):
-            listener(line)
-        return line
-
-    def news(self, since: int) -> list[Line]:
-        """The lines that came or changed after revision `since`, in the order in which they did."""
-        with self._lock:
-            return [line for line in self.lines if line.revision > since]
+    def _said(self) -> None:
+        told = [(one.who, one.text) for one in self.lines if one.who != "note"]
+        self.dialogue = tuple(told[-_TOLD:])

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["instruction", "question", "choice", "stop", "pause", "resume"]
 Place = Literal["instead", "first", "then"]
 
+_SAME = {  # what a colour is called beside its plain name
+    "golden": "yellow", "gold": "yellow", "amber": "yellow", "scarlet": "red", "crimson": "red", "emerald": "green",
+    "azure": "blue", "gray": "grey",
+}  # fmt: skip
 COLOURS = (
-    "red", "green", "blue", "yellow", "orange", "purple", "white", "black", "brown", "grey", "gray", "pink",
+    "red", "green", "blue", "yellow", "orange", "purple", "white", "black", "brown", "grey", "pink", *_SAME,
 )  # fmt: skip
 _COLOUR = re.compile(rf"\b({'|'.join(COLOURS)})\b")
-_POLITE = r"(?:please|just|now|then|ok(?:ay)?|well|hey|agent|so|and|but|again|thanks|thank you|[,.!;:]|\s)*"
+_POLITE = r"(?:please|just|now|then|ok(?:ay)?|well|hey|agent|so|and|but|again|thanks|thank you|for me|[,.!;:]|\s)*"
 _STOP = (
     r"stop(?: (?:it|that|this|there|everything|moving|at once|right there|doing that|what you(?:'re| are) doing))*"
     r"|halt|freeze|abort|cancel(?: (?:it|that))?|never ?mind|forget (?:it|that|about it)|(?:that's |that is )?enough"
-    r"|don't(?: do (?:that|it))?|do nothing|quit it"
+    r"|don't(?: do (?:that|it)| bother)?|do nothing|(?:quit|drop|leave|hold) it|enough(?: of (?:that|this|it))?"
+    r"|cut it out|knock it off|let it be|give up|no more"
 )
-_PAUSE = r"pause(?: (?:it|the game))?|wait(?: a (?:moment|second|bit|minute))?|hold on(?: a (?:moment|second))?"
+_MOMENT = r"(?:moment|second|sec|minute|bit|while)"
+_PAUSE = (
+    r"pause(?: (?:it|the game))?"
+    rf"|(?:(?:wait|hold on|hang on|pause)(?: for)? )?(?:a|one|just a|just one) {_MOMENT}|wait|hold on|hang on"
+)
 _RESUME = (
-    r"resume|continue|unpause|go on|carry on|go ahead|keep going|proceed"
-    r"|(?:go on|carry on|continue) with (?:it|that|what you were doing)"
+    r"(?:you (?:can|may) )?(?:resume|continue|unpause|go on|carry on|go ahead|keep going|proceed)"
+    r"(?: with (?:it|that|what you were doing))?|(?:go )?back to (?:it|work|what you were doing)|as you were"
 )
 _WHOLE: dict[Kind, re.Pattern[str]] = {
     "stop": re.compile(f"{_POLITE}(?:{_STOP}){_POLITE}"),
@@ -45,9 +54,11 @@ _FRAGMENT = re.compile(
 )
 _ORDINALS = {"first": 0, "former": 0, "second": 1, "latter": 1, "last": -1}
 _ASKING = re.compile(
-    r"(?:what|which|where|who|whose|how|why|when|whereabouts|is|are|am|was|were|do|does|did|has|have|had)\b"
-    r"|(?:can|could) you (?:see|spot|find|tell|hear|notice|describe|say|count|name)\b"
-    r"|(?:tell me|say|describe|count|name|of what|do you)\b|in (?:which|what|how)\b"
+    r"(?:what|which|where|who|whose|how|why|when|whereabouts|is|are|am|was|were|does|did|has|had)\b"
+    r"|do(?! (?:not|nothing|it|this|that|so)\b)\b|have(?! a look)\b"
+    r"|(?:can|could) you (?:see(?! that)|spot|find (?:an?|any|some)|tell|hear|notice|describe|say|count|name)\b"
+    r"|(?:tell me|say|describe|count|name)\b|(?:in|on|at|of) (?:which|what|how)\b"
+    r"|(?:the|that|this) .* (?:is|are|has) (?:what|which|where)\b"
 )
 _FAVOUR = re.compile(r"(?:(?:can|could|would|will) you|i(?:'d| would) like you to|i want you to|you should)\s+")
 _PAST = re.compile(r"\b(?:did|have|has|had|was|were|picked|took|came|begin with|end with)\b")
@@ -64,20 +75,75 @@ _THEN = re.compile(r"\s*(?:[,.;]\s*|\s)(?:and )?(?:then|after that|afterwards|af
 _LATER = re.compile(r"(?:and )?(?:then|after that|afterwards|after this|next|when you(?:'re| are) done),?\s+")
 _FIRST = re.compile(r"(?:but |no,? )?(?:first|before that|to begin with),?\s+")
 _WHICH = re.compile(r"which (?P<kind>.+?) the (?P<first>.+?) or the (?P<second>.+?)\s*\?")
-_OBJECT = re.compile(r"\b(?:the|a|an|that|this)\b(?!.*\b(?:the|a|an|that|this)\b).*$")
-_COURTESY = re.compile(r"^(?:(?:please|now|next|just)[\s,]+)+|[\s,]+(?:please|now)$")
+_THING = re.compile(
+    r"\b(?P<article>the|this|an?|that(?! (?:the|has|have|opens|is|are|was|you|it|fits)\b))\s+"
+    r"(?P<words>[a-z0-9'][a-z0-9' -]*?)(?=\s+(?:and|or|for|from|until|till|in|on|at|open|opened|pressed|unlocked"
+    r"|into|onto|to|of|with|without|while|but|where|is|that|which|so|as|please|now|dead(?!\s+(?!please|now|for)\w)|up|down|out|over|ahead|away|left"
+    r"|right|next|beside|near|nearer|close|closer|standing|by|has|have|containing|again|instead|then)\b|[,.!?;:]|$)"
+)
+# What a sentence names beside the thing that it is about.
+_PLACES = frozenset(
+    {
+        "left",
+        "right",
+        "back",
+        "front",
+        "middle",
+        "center",
+        "centre",
+        "ceiling",
+        "floor",
+        "wall",
+        "room",
+        "way",
+        "side",
+        "lock",
+        "end",
+        "corner",
+        "ground",
+        "game",
+        "place",
+        "spot",
+        "direction",
+    }
+)
+_POINTERS = frozenset(
+    {"one", "ones", "thing", "other", "another", "first", "second", "last", "former", "latter", "either", "any"}
+)
+_RELATIVE = re.compile(r"\b(?:left|right|next|beside|near\w*|clos\w*|far\w*|further|distant|by)\b")
+# What was done, by what was said; X stands for the thing. The first that fits counts.
 _DEEDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(rf"(?:{verbs})\s+(.+)"), past)
-    for verbs, past in (
-        (r"pick up|grab|take|get|collect|fetch", "picked up"),
-        (r"go to|go up to|go over to|walk to|walk up to|walk over to|run to|move to|approach|reach|find", "went to"),
-        (r"shoot|kill|terminate|fire at|attack", "shot"),
-        (r"touch|bump into", "touched"),
-        (r"press|push|use", "pressed"),
+    (re.compile(rf"\b(?:{said})\b"), past)
+    for said, past in (
+        (
+            r"shoot|shot|kill|fire|attack|take X (?:down|out)|take down X|gun|destroy|bullet|finish off|get rid of|slay"
+            r"|terminate|execute|neutrali[sz]e|defeat|blast|wipe out|eliminate|let X have it",
+            "shot",
+        ),
+        (r"(?:un)?lock|key (?:for|to) X", "unlocked"),
+        (r"switch|button", "opened"),
+        (r"enter|(?:in|into|inside|to) the room|room (?:with|that|where|containing)", "entered"),
         (r"open", "opened"),
-        (r"unlock", "unlocked"),
-        (r"enter|go into", "entered"),
-        (r"face|look at|turn to", "faced"),
+        (
+            r"touch|bump|(?:run|walk|right) into X|push against|up against|contact|press yourself|until you hit"
+            r"|nudge|rub|lean|hand on|feel|tap|collide",
+            "touched",
+        ),
+        (
+            r"pick|(?:take|grab|get|collect|fetch|snatch|gather|acquire|have|need|bring(?! X to)) (?:me )?X"
+            r"|(?:take|get) hold of|walk (?:over|onto) X|(?:take|grab|collect|get|fetch) it",
+            "picked up",
+        ),
+        (r"press|push|use|hit|activate|trigger|operate|flip|pull|throw|turn on", "pressed"),
+        (
+            r"face|look|turn|point|watch|eyes|aim|rotate|stare|focus|view|gaze|keep X",
+            "faced",
+        ),
+        (
+            r"go|walk|move|head|get|come|reach|approach|stand|step|run|find|proceed|wander|way to|near"
+            r"|need you|take me",
+            "went to",
+        ),
     )
 )
 
@@ -92,6 +158,26 @@ class Message:
     text: str
     place: Place = "instead"
     corrects: bool = False
+
+
+@dataclass(frozen=True)
+class Thing:
+    """What an instruction is about. `words`: without the article, such as "red key card"; `span`: where they stand,
+    with the article; `definite`: one certain thing is meant."""
+
+    words: str
+    span: tuple[int, int]
+    definite: bool
+
+    @property
+    def noun(self) -> str:
+        """Without colours."""
+        return " ".join(_COLOUR.sub(" ", re.sub("^one (?=.)", "", self.words)).split())
+
+    @property
+    def pointer(self) -> bool:
+        """Whether it only points at something, as "the other one" does."""
+        return set(self.noun.split()) <= _POINTERS
 
 
 @dataclass(frozen=True)
@@ -133,7 +219,8 @@ def read(text: str) -> Message:
 
 def steps(instruction: str) -> list[str]:
     """The steps of a compound, in order: "first pick up the key, then go to the torch" has two."""
-    parts = [part.strip(" ,.;") for part in _THEN.split(_FIRST.sub("", instruction, count=1))]
+    first = _FIRST.match(instruction)
+    parts = [part.strip(" ,.;") for part in _THEN.split(instruction[first.end() :] if first else instruction)]
     return [part for part in parts if part] or [instruction]
 
 
@@ -145,6 +232,7 @@ def which(speech: str) -> Which | None:
 
 def choose(text: str, choices: Sequence[str]) -> str | None:
     """The one of `choices` that a message means; None where that is none, or not clear."""
+    text = _COLOUR.sub(lambda match: _plain(match[0]), text)
     if re.fullmatch(r"either.*|any.*|whichever", text):
         return choices[0]
     named = [choice for choice in choices if re.search(rf"\b{re.escape(choice)}\b", text)]
@@ -155,15 +243,40 @@ def choose(text: str, choices: Sequence[str]) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
+def _plain(colour: str) -> str:
+    return _SAME.get(colour, colour)
+
+
 def colour_of(text: str) -> str | None:
-    """The last colour that a text names."""
+    """The last colour that a text names, by its plain name."""
     found = _COLOUR.findall(text)
-    return found[-1] if found else None
+    return _plain(found[-1]) if found else None
+
+
+def thing_of(instruction: str) -> Thing | None:
+    """The thing that an instruction is about: the first that it names with "the", else with "a"."""
+    found = [
+        Thing(match["words"], match.span(), match["article"] not in ("a", "an"))
+        for match in _THING.finditer(instruction.lower())
+        if match["words"].split()[-1] not in _PLACES
+    ]
+    return next((thing for thing in found if thing.definite), found[0] if found else None)
 
 
 def kind_of(instruction: str) -> str:
-    """The noun of what an instruction is about: its last word."""
+    """The noun of what an instruction is about, without its colour; its last word where it names nothing."""
+    thing = thing_of(instruction)
+    if thing is not None and thing.noun:
+        return thing.noun
     return re.findall(r"[a-z0-9']+", instruction)[-1] if instruction else ""
+
+
+def unclear(instruction: str) -> bool:
+    """Whether an instruction names one certain thing without its colour, or where it is."""
+    thing = thing_of(instruction)
+    if thing is None or not thing.definite or thing.pointer or thing.noun != thing.words:
+        return False
+    return not _RELATIVE.search(thing.words) and not _RELATIVE.match(instruction[thing.span[1] :].strip())
 
 
 def with_colour(instruction: str, kind: str, colour: str) -> str:
@@ -180,7 +293,8 @@ def with_colour(instruction: str, kind: str, colour: str) -> str:
 
 def with_thing(instruction: str, thing: str) -> str:
     """The instruction with another thing: "go to the torch" and "the blue column" make "go to the blue column"."""
-    return _OBJECT.sub(thing, instruction) if _OBJECT.search(instruction) else f"{instruction} {thing}"
+    own = thing_of(instruction)
+    return f"{instruction[: own.span[0]]}{thing}{instruction[own.span[1] :]}" if own else f"{instruction} {thing}"
 
 
 def others(caption: str, kind: str, colour: str | None) -> list[str]:
@@ -204,11 +318,15 @@ def is_of_view(question: str) -> bool:
     return _OF_VIEW.fullmatch(question.lower().strip(" ?.")) is not None
 
 
-def deed(instruction: str) -> str:
-    """An instruction that was carried out, as what was done: "i picked up the red key"."""
-    instruction = _COURTESY.sub("", instruction.lower().strip(" .!"))
-    for pattern, past in _DEEDS:
-        match = pattern.fullmatch(instruction)
-        if match:
-            return f"i {past} {match[1]}"
+def deed(instruction: str, known: Callable[[str], str | None] = lambda noun: noun) -> str:
+    """An instruction that was carried out, as what was done: "i picked up the red key". `known`: the plain name of what
+    a noun names, None where there is none."""
+    instruction = instruction.lower().strip(" .!")
+    thing = thing_of(instruction)
+    if thing is not None and thing.noun:
+        said = f"{instruction[: thing.span[0]]}X{instruction[thing.span[1] :]}"
+        name = f"the {colour_of(thing.words) or ''} {known(thing.noun) or thing.noun}".replace("  ", " ")
+        for pattern, past in _DEEDS:
+            if pattern.search(said):
+                return f"i {past} {name}"
     return f"i did: {instruction}"

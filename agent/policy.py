@@ -47,7 +47,8 @@ class PolicySpec:
     """What a policy needs from whoever drives it.
 
     `frame_size`: (height, width) in pixels. `history`: frames it wants to see. `chunk`: ticks in a decision.
-    `tick_hz`: the tick rate it was made for. `codec`: the version of its action codec.
+    `tick_hz`: the tick rate it was made for. `codec`: the version of its action codec. `starved`: what the hands do at
+    ticks for which there is no answer: hold what they held, or, where that may last, release everything.
     """
 
     frame_size: tuple[int, int] = (120, 160)
@@ -55,6 +56,7 @@ class PolicySpec:
     chunk: int = 4
     tick_hz: float = 35.0
     codec: str = ""
+    starved: Literal["hold", "release"] = "hold"
 
 
 class Policy(Protocol):

@@ -42,11 +42,13 @@ Judge = Callable[[Any], Verdict | None]
 
 
 class Told(NamedTuple):
-    """An instruction, what it shows instead of naming it, and how often it has changed."""
+    """An instruction, what it shows instead of naming it, and how often it has changed; `purpose` leaves out changes
+    that are mere steps towards the same end."""
 
     text: str
     picture: Frame | None
     version: int
+    purpose: int = 0
 
 
 class Goal:
@@ -56,9 +58,10 @@ class Goal:
         self._now = Told(text, picture, 0)
         self._lock = threading.Lock()
 
-    def set(self, text: str, picture: Frame | None = None) -> None:
+    def set(self, text: str, picture: Frame | None = None, *, step: bool = False) -> None:
+        """`step`: it is a step towards the same end."""
         with self._lock:
-            self._now = Told(text, picture, self._now.version + 1)
+            self._now = Told(text, picture, self._now.version + 1, self._now.purpose + (not step))
 
     @property
     def now(self) -> Told:
@@ -176,23 +179,24 @@ def play(
     observe: Literal["tick", "decision"] = "tick",
     end_on_done: bool = False,
     linger: int = 0,
-    fallback: Callable[[Action], Action] = hold,
+    fallback: Callable[[Action], Action] | None = None,
     control: Control | None = None,
 ) -> Outcome:
     """Play one episode of at most `time_limit` ticks and say how it went.
 
     `picture`: what an instruction that is a text shows instead of naming it. `judge` sees ground truth after the reset
     and after every step and ends the episode with its verdict; pass a fresh `verifier.update`. It rules on the first
-    instruction: once that changes, nobody judges. `annotate` sees ground truth where a decision is asked for; what it
-    returns goes to the subscribers, for training data. `observe`: look at every tick, or only where a decision is due,
-    which is faster in lockstep. `end_on_done`: whether the player may end the episode. `linger`: ticks to play on after
-    success, to see whether the player says that it is done. `control`: who may pause and end the episode, and act in
-    the player's stead. Ctrl+C ends it cleanly, a second one at once.
+    instruction: once that changes, other than by a step towards it, nobody judges. `annotate` sees ground truth where a
+    decision is asked for; what it returns goes to the subscribers, for training data. `observe`: look at every tick, or
+    only where a decision is due, which is faster in lockstep. `end_on_done`: whether the player may end the episode.
+    `linger`: ticks to play on after success, to see whether the player says that it is done. `control`: who may pause
+    and end the episode, and act in the player's stead. Ctrl+C ends it cleanly, a second one at once.
     The world stays open; it is its owner's to close. Raises what the world or the player raises.
     """
     goal = instruction if isinstance(instruction, Goal) else Goal(instruction, picture)
     control = control or Control()
     crowd, count, eyes = _Crowd(subscribers), _Count(), _Eyes(player.spec, seed)
+    fallback = fallback or {"hold": hold, "release": release}[player.spec.starved]
     told = goal.now
     replaced = False  # whether somebody acts in the player's stead
     action, tick, verdict, ended, why = NEUTRAL, 0, None, False, ""
@@ -224,11 +228,11 @@ def play(
                     replaced = hands is not None
                     player.begin(tick)
                     eyes.forget()
-                if goal.now.version != told.version:  # nothing that was planned for the old instruction counts any more
-                    told = goal.now
+                if (now := goal.now).version != told.version:  # what was planned for the old one counts no more
+                    judge = judge if now.purpose == told.purpose else None
+                    told = now
                     player.begin(tick)
                     eyes.forget_thoughts()
-                    judge = None
 
                 # The frame of this tick goes to inference, which works while the tick is not yet due.
                 notes = None

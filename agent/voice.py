@@ -21,6 +21,9 @@ class Voice(Protocol):
     def describe(self, frame: Frame) -> str:
         """What is in a frame, from left to right; "" where it can't tell."""
 
+    def known(self, noun: str) -> str | None:
+        """The plain name of what a noun names, as `describe` says it; None where it does not know the word."""
+
 
 class PolicyVoice:
     """A policy that answers questions about a frame, such as `small`, as a Voice."""
@@ -40,3 +43,6 @@ class PolicyVoice:
 
     def describe(self, frame: Frame) -> str:
         return self._policy.caption([fit(frame, self._size)])[0]
+
+    def known(self, noun: str) -> str | None:
+        return self._policy.known(noun) if hasattr(self._policy, "known") else noun

@@ -40,10 +40,11 @@ SUITES = {
 # In this order: what tells most comes first, then budgets of thoughts, and last what takes long or tells less.
 ORDER = (
     "doom-basic", "doom-rooms", "doom-compounds", "doom-pairs", "doom-phrasings", "doom-themes", "doom-answers",
-    "doom-judge", "doom-missing", "doom-ask", "doom-proposals", "thoughts", "doom-pictures", "doom-which", "doom-room",
-    "doom-relations", "doom-synonyms", "doom-layouts", "doom-vault",
+    "doom-judge", "doom-conversation", "doom-missing", "doom-ask", "doom-proposals", "thoughts", "doom-pictures",
+    "doom-which", "doom-room", "doom-relations", "doom-synonyms", "doom-layouts", "doom-vault",
 )  # fmt: skip
-ROLES = {"doom-answers": 1000, "doom-proposals": 500, "doom-judge": 1000}  # episodes or frames of each
+# Episodes, frames or conversations of each where the other suites have 500.
+ROLES = {"doom-answers": 1000, "doom-proposals": 500, "doom-judge": 1000, "doom-conversation": 200}
 BUDGETS = ("off", "2", "4", "8", "auto")  # of thoughts, on these suites:
 THOUGHTFUL = ("doom-rooms", "doom-compounds")
 COLUMNS = ("policy", "expert", "random", "no language", "language control")
@@ -95,11 +96,11 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _said(results: dict[str, Any]) -> list[str]:
-    answers, proposals, judge = (results[name] for name in ROLES)
+    answers, proposals, judge = (results[name] for name in ("doom-answers", "doom-proposals", "doom-judge"))
     missing = results["doom-missing"]
     says = missing["by_verb"]["missing"]
     held = answers["held_out_phrasings"]
-    return [
+    lines = [
         "| what | measured | beside it |",
         "|---|---|---|",
         f"| answers, exact % of {answers['questions']} | {part(answers['exact'], answers['ci'])} | most frequent "
@@ -121,6 +122,14 @@ def _said(results: dict[str, Any]) -> list[str]:
         f"| judge, false positives at its threshold, % | {rate(judge['false_positive'])} | true positives "
         f"{rate(judge['true_positive'])}; calibration error {100 * judge['calibration_error']:.1f} |",
     ]
+    talks = results.get("doom-conversation")
+    if talks:
+        (deaf,) = talks["baselines"].values()
+        lines.append(
+            f"| conversations handled rightly, % of {talks['episodes']} | {cell(talks)} | one who hears the first line "
+            f"alone {cell(deaf)} |"
+        )
+    return lines
 
 
 def _thoughts(results: dict[str, Any]) -> list[str]:

@@ -33,7 +33,7 @@ from tasks.phrases import (
 
 __all__ = [
     "COLOUR_WORDS", "HELD_OUT", "HELD_OUT_COLOUR_WORDS", "HELD_OUT_NOUNS", "NOUNS", "TRAINING", "Meaning", "Phrasing",
-    "avoiding", "compound", "noun_phrase", "phrase", "read", "read_thing", "related", "sentence",
+    "avoiding", "compound", "noun_phrase", "phrase", "read", "read_thing", "related", "sentence", "taught",
 ]  # fmt: skip
 
 Phrasing = Literal["training", "held_out"]
@@ -164,6 +164,11 @@ _PLACES = {"press": {"panel"}, "open": {"door", "gate"}, "unlock": {"door"}, "sw
 def _words() -> list[tuple[str, str]]:
     pairs = [(n, kind) for table in (NOUNS, HELD_OUT_NOUNS) for kind, nouns in table.items() for n in nouns]
     return sorted(pairs, key=lambda p: -len(p[0]))
+
+
+def taught() -> dict[str, str]:
+    """What things are called in training, and the plain name of each."""
+    return {noun: nouns[0] for nouns in NOUNS.values() for noun in nouns}
 
 
 def read_thing(text: str) -> tuple[str, str | None] | None:

@@ -1,4 +1,4 @@
-"""The conversation: what messages mean, and what becomes of them while `small` plays Doom and simple players play."""
+"""The conversation: what becomes of what is said while simple players play; `agent chat` in a terminal."""
 
 from __future__ import annotations
 
@@ -6,152 +6,23 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from agent import cli, messages
+from agent import cli
 from agent.chat import Conversation
-from agent.inference import Beside, InStep
-from agent.messages import Message, Which
-from agent.policy import Context, Decision, PolicySpec
-from agent.runtime import Outcome, Step, Subscriber, play
-from agent.small import SmallPolicy, load_small
+from agent.inference import Beside
+from agent.policy import Decision, PolicySpec
 from agent.takeover import SILENCE, HumanHands
 from agent.voice import PolicyVoice
 from envs.action import NEUTRAL, Action, KeyboardMouse
-from envs.doom.level import Level, Rect, Room, Thing
-from envs.doom.levels import TRAINING_THEMES, themes_of
-from envs.doom.things import KINDS
-from envs.doom.world import DoomWorld
 from envs.wrappers import RealTime
-from tasks import suites
+from tests.talks import FORWARD, Walk, played, said, wait_for
 from tests.worlds import SquareWorld
 from training.episodes import read_episode
-
-FORWARD = Action(keys=frozenset({"KeyW"}))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("Go to the red torch.", Message("instruction", "go to the red torch")),
-        ("could you please go to the red torch?", Message("instruction", "go to the red torch")),
-        ("stop and go to the blue key", Message("instruction", "go to the blue key")),
-        ("No, pick up the key!", Message("instruction", "pick up the key", corrects=True)),
-        ("then go to the torch", Message("instruction", "go to the torch", "then")),
-        ("first pick up the key", Message("instruction", "pick up the key", "first")),
-        ("wait here", Message("instruction", "wait here")),
-        ("Stop!", Message("stop", "stop")),
-        ("no, stop that please", Message("stop", "no, stop that please")),
-        ("never mind", Message("stop", "never mind")),
-        ("hold on", Message("pause", "hold on")),
-        ("go on", Message("resume", "go on")),
-        ("what do you see?", Message("question", "what do you see?")),
-        ("can you see a key", Message("question", "can you see a key")),
-        ("did you pick up the key", Message("question", "did you pick up the key")),
-        ("red", Message("choice", "red")),
-        ("the red one, please", Message("choice", "the red one")),
-        ("how about the other one?", Message("choice", "the other one")),
-        ("no, the other one", Message("choice", "the other one", corrects=True)),
-        ("not the red one, the blue one", Message("choice", "the blue one", corrects=True)),
-        ("no", Message("choice", "", corrects=True)),
-        ("no, the imp", Message("choice", "the imp", corrects=True)),
-    ],
-)
-def test_messages_are_read(text: str, message: Message) -> None:
-    assert messages.read(text) == message
-
-
-def test_instructions_are_taken_apart_and_changed() -> None:
-    assert messages.steps("first pick up the key, then go to the torch") == ["pick up the key", "go to the torch"]
-    assert messages.steps("go to the imp and then look up; then press the switch") == [
-        "go to the imp", "look up", "press the switch",
-    ]  # fmt: skip
-    assert messages.which("which torch the red or the blue ?") == Which("torch", ("red", "blue"))
-    assert messages.which("the torch is red") is None
-    assert messages.choose("the second one", ("red", "blue")) == "blue"
-    assert messages.choose("not the red one", ("red", "blue")) == "blue"
-    assert messages.choose("what", ("red", "blue")) is None
-    assert messages.with_colour("walk to the torch", "torch", "red") == "walk to the red torch"
-    assert messages.with_colour("walk to the red torch", "torch", "blue") == "walk to the blue torch"
-    assert messages.with_colour("walk to the flame", "torch", "blue") == "walk to the blue torch"
-    assert messages.with_thing("pick up the red key", "the skull") == "pick up the skull"
-    assert messages.others("red torch left and blue torch ahead and red key right", "torch", "red") == ["blue"]
-    assert messages.is_of_view("What do you see?")
-    assert not messages.is_of_view("what do you see left of the torch?")
-    assert messages.deed("please grab the red key") == "i picked up the red key"
-
-
-class Walk:
-    """Walks, and does at decision number N what `acts[N]` says."""
-
-    spec = PolicySpec(frame_size=(24, 32), history=3, chunk=4, tick_hz=50.0)
-
-    def __init__(self, **acts: Decision) -> None:
-        self.acts = acts
-        self.contexts: list[Context] = []
-
-    def act(self, contexts: Sequence[Context]) -> list[Decision]:
-        self.contexts += contexts
-        number = len(self.contexts)
-        return [self.acts.get(f"n{number}", Decision((FORWARD,) * 4, thought=f"thought {number}")) for _ in contexts]
-
-    def answer(self, frames: Sequence[Any], questions: Sequence[str], memories: Sequence[str] = ("",)) -> list[str]:
-        return [f"{frame.shape[0]} {memory or 'seen'}" for frame, memory in zip(frames, memories, strict=True)]
-
-    def caption(self, frames: Sequence[Any]) -> list[str]:
-        return ["red torch left and blue torch right and green torch right"]
-
-
-class At(Subscriber):
-    """Does something after a tick; keeps the steps."""
-
-    def __init__(self, acts: dict[int, Callable[[], object]]) -> None:
-        self.acts = acts
-        self.steps: list[Step] = []
-
-    def on_step(self, step: Step) -> None:
-        self.steps.append(step)
-        if step.tick in self.acts:
-            self.acts[step.tick]()
-
-
-def played(
-    talk: Conversation,
-    policy: Any,
-    acts: dict[int, Callable[[], object]],
-    *,
-    world: Any = None,
-    instruction: str = "go",
-    picture: Any = None,
-    **how: Any,
-) -> tuple[Outcome, At]:
-    """An episode under a conversation, in which `acts` are done after their ticks."""
-    world = world or SquareWorld()
-    at = At(acts)
-    talk.attach(world)
-    talk.begin(instruction, picture)
-    player = how.pop("player", None) or InStep(policy)
-    outcome = play(
-        world, player, talk.goal, subscribers=[talk, at], control=talk, end_on_done=True, seed=1, **how
-    )  # fmt: skip
-    assert not outcome.problems
-    return outcome, at
-
-
-def said(talk: Conversation, who: str) -> list[str]:
-    return [line.text for line in talk.lines if line.who == who]
-
-
-def wait_for(what: Callable[[], object], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
 
 
 def test_an_instruction_replaces_the_goal_at_the_next_tick_and_the_old_chunk_is_dropped() -> None:
@@ -398,7 +269,8 @@ def test_only_the_user_and_whom_he_trusts_set_goals() -> None:
     }
     _, at = played(talk, policy, acts, world=world)
     assert list(dict.fromkeys(step.instruction for step in at.steps)) == ["go", "go to the torch"]
-    assert sorted(world.sent) == ["24 seen", *["i do what my user tells me"] * 3]
+    wait_for(lambda: len(world.sent) == 5)
+    assert sorted(world.sent) == ["24 seen", *["i do what my user tells me"] * 3, "which torch the red or the blue ?"]
     assert said(talk, "player user") == ["agent: stop"]
     assert {line.who for line in talk.lines} == {
         "player eve",
@@ -417,116 +289,6 @@ def test_messages_that_are_empty_or_huge_are_refused() -> None:
         with pytest.raises(ValueError, match="message"):
             talk.user(wrong)
     assert not talk.lines
-
-
-# The shipped model in Doom.
-
-
-@pytest.fixture(scope="module")
-def small() -> SmallPolicy:
-    return load_small()
-
-
-@pytest.fixture(scope="module")
-def doom() -> Any:
-    world = DoomWorld()
-    yield world
-    world.close()
-
-
-def two_torches() -> dict[str, Any]:
-    """A room with a red torch to the left and a green one to the right, both in view."""
-    room = Room(Rect(0, 0, 640, 640), themes_of(list(TRAINING_THEMES))[0], ceiling=128, light=230, name="room")
-    things = (Thing("torch", "red", 420, 430), Thing("torch", "green", 420, 210))
-    return {"level": Level((room,), (120, 320, 0), things).to_json()}
-
-
-def talked(
-    small: SmallPolicy,
-    doom: DoomWorld,
-    instruction: str,
-    person: Callable[[Conversation, Step], None],
-    options: dict[str, Any],
-) -> tuple[Conversation, At, list[str]]:
-    """An episode in the room of two torches, with a person; the things that the player stood at, in order."""
-    talk = Conversation(PolicyVoice(small), keep=True, paced=False)
-    at = At({})
-    visits: list[str] = []
-
-    def near(state: Any) -> dict[str, Any]:
-        for thing in state.objects:
-            if np.hypot(thing.x - state.x, thing.y - state.y) < 84:
-                visits.append(f"{thing.colour} {thing.kind}")
-        return {}
-
-    class Person(Subscriber):
-        def on_step(self, step: Step) -> None:
-            person(talk, step)
-
-    talk.attach(doom)
-    talk.begin(instruction)
-    outcome = play(
-        doom, InStep(small), talk.goal, seed=3, options=options, control=talk, annotate=near, time_limit=400,
-        subscribers=[talk, at, Person()], end_on_done=True,
-    )  # fmt: skip
-    assert not outcome.problems
-    return talk, at, list(dict.fromkeys(visits))
-
-
-def test_small_follows_a_new_instruction_and_answers_on_the_way(small: SmallPolicy, doom: DoomWorld) -> None:
-    ticks: list[int] = []
-
-    def person(talk: Conversation, step: Step) -> None:
-        if step.tick == 4:
-            talk.user("what do you see?")
-        elif step.tick == 5:
-            wait_for(lambda: said(talk, "agent"))
-            ticks.append(step.tick)
-        elif step.tick == 12:
-            talk.user("go to the green torch")
-        elif step.tick > 12 and talk.mode == "idle":
-            talk.quit()
-
-    talk, at, visits = talked(small, doom, "go to the red torch", person, two_torches())
-    assert ticks
-    assert "torch" in said(talk, "agent")[0]
-    assert [step.instruction for step in at.steps[10:16]] == ["go to the red torch"] * 3 + ["go to the green torch"] * 3
-    assert at.steps[13].asked == 13
-    assert visits == ["green torch"]
-    assert "done" in said(talk, "agent")
-    assert talk.memory == "i went to the green torch"
-
-
-def test_small_asks_which_takes_the_answer_and_a_correction(small: SmallPolicy, doom: DoomWorld) -> None:
-    stage, kind, first, second = [0], "", "", ""
-    suite = suites.evaluation("doom-which")
-    for index in range(40):  # how often it asks rightly is what the suite measures; here, what becomes of it
-        task = suite.task(11, index)
-        observation, _ = doom.reset(seed=task.seed, options=task.options)
-        kind = task.answer.split()[1] if task.answer else ""
-        speech = small.act([Context((observation["pixels"],), f"go to the {kind}")])[0].speech if kind else ""
-        asked = messages.which(speech)
-        if asked is not None and sorted(speech.split()) == sorted(task.answer.split()):
-            first, second = asked.choices
-            break
-    assert kind in KINDS
-
-    def person(talk: Conversation, step: Step) -> None:
-        if stage[0] == 0 and talk.mode == "asking":
-            talk.user(f"the {first} one")
-            stage[0] = 1
-        elif stage[0] == 1 and step.instruction == f"go to the {first} {kind}" and step.asked > 0:
-            talk.user("no, the other one")
-            stage[0] = 2
-        elif stage[0] == 2 and talk.mode == "idle":
-            talk.user("stop")
-            talk.quit()
-
-    talk, at, visits = talked(small, doom, f"go to the {kind}", person, task.options)
-    assert said(talk, "agent")[0] == f"which {kind} the {first} or the {second} ?"
-    goals = [goal for goal in dict.fromkeys(step.instruction for step in at.steps) if goal]
-    assert goals == [f"go to the {kind}", f"go to the {first} {kind}", f"go to the {second} {kind}"]
-    assert visits[-1] == f"{second} {kind}"
 
 
 # `agent chat` in a terminal that is no person's.

@@ -279,4 +279,5 @@ def test_doctor_tries_the_parts(capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = agent("doctor", "--json", capsys=capsys)
     findings = {finding["name"]: finding for finding in json.loads(out)["findings"]}
     assert {"python", "packages", "torch", "vizdoom", "video", "mujoco", "memory", "disk"} <= set(findings)
+    assert {"page", "model openai", "model smol", "model gemini", "model hf"} <= set(findings)
     assert all(finding["ok"] for finding in findings.values() if finding["needed"])

@@ -11,7 +11,7 @@ import pytest
 from agent import codec
 from agent.small import load_small
 from agent.small.layout import COLUMNS, say
-from agent.small.policy import SHIPPED
+from agent.small.policy import SHIPPED, read_manifest
 from envs.minetest.world import find
 from envs.playroom import drawing
 from tasks import controls, worlds
@@ -138,6 +138,8 @@ def test_one_model_learns_two_worlds(recorded: Path, tmp_path: Path) -> None:
     trained, shipped = load_small(model).model.state_dict(), load_small().model.state_dict()
     changes = [float((trained[name] - value).abs().max()) for name, value in shipped.items()]
     assert 0.0 < max(changes) < 0.05
+    nouns = read_manifest(model)["nouns"]
+    assert {"torch", "snowman"} <= set(nouns)
     stages.clear()
     assert train_worlds(recipe, SHIPPED, tmp_path / "run", lambda news: stages.append(news.stage)) == model
     assert stages == []  # nothing is done twice

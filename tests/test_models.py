@@ -404,7 +404,7 @@ def test_flags_go_before_the_environment_and_that_before_the_file(file: Any, mon
         file.write_text(json.dumps({"limits": {"tokens": 1000}, "models": {"openai": general, name: own}}))
         monkeypatch.setenv("LUDENS_MODEL_ATTEMPTS", "3")
         model = load_model(name, deadline=20.0)
-        assert (model._attempts, model._deadline, model._price, model.budget.tokens) == (3, 20.0, Price(1, 2), 1000)
+        assert (model._attempts, model.deadline, model._price, model.budget.tokens) == (3, 20.0, Price(1, 2), 1000)
         model.chat("hello", max_tokens=20)
         assert server.headers[0]["authorization"] == f"Bearer {KEY}"
         load_model(f"openai:other@{server.url}").chat("hello", max_tokens=20)

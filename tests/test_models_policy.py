@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import numpy as np
 import pytest
 
 from agent import codec
 from agent.cli.compose import load_policy
-from agent.inference import InStep
+from agent.inference import Beside, InStep
 from agent.models import BadReplyError, Model
 from agent.models.config import Settings
 from agent.models.model import COOL, Circuit
@@ -17,7 +20,8 @@ from agent.policy import Context
 from agent.runtime import Step, Subscriber, play
 from envs.action import NEUTRAL, Action
 from envs.errors import UserError
-from tests.model_server import says, send, serving
+from envs.wrappers import RealTime
+from tests.model_server import hang, says, send, serving
 from tests.worlds import SquareWorld
 
 FRAME = np.zeros((120, 160, 3), np.uint8)
@@ -91,3 +95,58 @@ def test_what_does_not_get_better_ends_the_run(monkeypatch: pytest.MonkeyPatch) 
     with serving(says(TURN)) as server, pytest.raises(UserError, match="50 tokens are not enough"):
         load_policy(f"openai:toy@{server.url}").act([Context((FRAME,), "go")])
     assert not server.asked
+
+
+class Slow(SquareWorld):
+    """A world with ticks that are long enough for an answer, which tells its time."""
+
+    tick_hz = 10.0
+
+    def __init__(self) -> None:
+        super().__init__(length=10**9)
+
+
+def refuse(handler: Any) -> None:
+    """Closes the connection without a word."""
+    handler.connection.close()
+
+
+@pytest.mark.parametrize("outage", [send(503), refuse, hang], ids=["503", "refuse", "hang"])
+def test_in_a_world_that_does_not_wait_an_outage_is_neutral_and_soon_over(outage: Any) -> None:
+    """From the end of the last chunk until the service is back, and less than two seconds after that."""
+    back: list[float] = []
+    played: list[tuple[float, Action]] = []
+
+    class Outage(Subscriber):
+        def on_step(self, step: Step) -> None:
+            played.append((time.monotonic(), step.action))
+            if step.tick == 12:
+                server.script = [outage]
+            elif step.tick == 35:
+                server.script = [says(TURN)]
+                back.append(time.monotonic())
+
+    with serving(says(TURN)) as server:
+        player = Beside(ChatPolicy(Model(load_openai(f"toy@{server.url}", settings=Settings()), attempts=1)))
+        outcome = play(RealTime(Slow()), player, "go", seed=1, time_limit=65, subscribers=[Outage()])
+        player.close()
+    walks = [action.keys == {"KeyW"} for _, action in played]
+    last = max(i for i in range(36) if walks[i])
+    assert 12 <= last < 12 + 2 * codec.CHUNK  # what was asked for before the outage
+    assert {action for _, action in played[last + 1 : 36]} == {NEUTRAL}
+    again = next(at for (at, _), walks in zip(played[36:], walks[36:], strict=True) if walks)
+    assert again - back[0] < 2.0
+    assert outcome.ticks == 65
+
+
+def test_what_takes_far_longer_than_usual_is_given_up_but_may_become_usual() -> None:
+    with serving(says(TURN), hang) as server:
+        policy = ChatPolicy(Model(load_openai(f"toy@{server.url}", settings=Settings()), attempts=1), deadline=3.0)
+        assert policy._patience == 3.0
+        policy.act([Context((FRAME,), "go")])
+        policy._took[0] = 0.1  # whatever this machine takes
+        assert policy._patience == pytest.approx(0.8)
+        assert "gave no whole answer in 0.8 s" in policy.act([Context((FRAME,), "go")])[0].thought
+        assert policy._patience == pytest.approx(1.2)
+        assert "is out" in policy.act([Context((FRAME,), "go")])[0].thought
+        assert policy._patience == pytest.approx(1.2)

@@ -178,7 +178,10 @@ def test_proposals_are_measured_by_the_expert(world: DoomWorld) -> None:
     assert measured["by_verb"]["not read"]["achievable"] == 0.0
 
 
-@pytest.mark.parametrize(("suite", "role"), [("doom-answers", "answer("), ("doom-proposals", "propose(")])
+@pytest.mark.parametrize(
+    ("suite", "role"),
+    [("doom-answers", "answer("), ("doom-proposals", "propose("), ("doom-conversation", "answer(")],
+)
 def test_a_policy_without_the_role_is_told(suite: str, role: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["eval", "--suite", suite, "--policy", "random", "--episodes", "5"]) == 2
     error = capsys.readouterr().err

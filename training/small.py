@@ -122,9 +122,12 @@ def train_small(recipe: SmallRecipe, out: Path, told: Told = lambda progress: No
         previous = stage
     assert previous is not None
     from agent.small.policy import load_model, save_small
+    from tasks.language import taught
 
     times = {mode: json.loads((out / mode / "manifest.json").read_text())["trained"] for mode in MODES}
-    save_small(load_model(previous), out / "small", trained={"recipe": recipe.model_dump(), "stages": times})
+    save_small(
+        load_model(previous), out / "small", trained={"recipe": recipe.model_dump(), "stages": times}, nouns=taught()
+    )
     return out / "small"
 
 

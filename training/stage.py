@@ -24,6 +24,8 @@ from agent.small.model import CLIP, Memory, SmallConfig, SmallModel
 from agent.small.policy import load_model, save_small
 from agent.small.turn import CHOICES
 from envs.reaper import die_with_parent
+from tasks import worlds
+from tasks.language import taught
 from training.annotate import COLOUR_OF, KIND_OF, UNKNOWN
 from training.clips import Clips
 from training.corpus import Corpus
@@ -251,13 +253,20 @@ def run(stage: Stage, rank: int, workers: int, meeting: Path, told: Told) -> Non
                 parameter.copy_(mean)
         spent = round(seconds + time.monotonic() - began)
         trained = {"stage": stage.name, "frames": steps * stage.batch, "seconds": spent}
-        save_small(model, stage.out, parent=stage.parent.name if stage.parent else None, trained=trained)
+        parent = stage.parent.name if stage.parent else None
+        save_small(model, stage.out, parent=parent, trained=trained, nouns=_nouns({c.world for c in lessons.corpora}))
         state_file.unlink(missing_ok=True)
         if writer is not None:
             writer.close()
     if workers > 1:
         dist.barrier()
         dist.destroy_process_group()
+
+
+def _nouns(names: set[str]) -> dict[str, str]:
+    """What things are called in some worlds, with the plain name of each; doom's are always known."""
+    goals = [worlds.part(name, "goals") for name in sorted(names - {"doom"})]
+    return {kind: kind for module in goals for kind, _ in module.CLASSES} | taught()
 
 
 def schedule(step: int, steps: int) -> float:

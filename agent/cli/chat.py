@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.options import Clock, Env, PageOn, PolicyName, Port, Resolution, Think
+from agent.cli.options import Clock, Env, PageOn, PlannerEvery, PlannerName, PolicyName, Port, Resolution, Think
 from envs.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from agent.chat import Conversation, Line
+    from agent.chat import Conversation
+    from agent.dialogue import Line
 
 app = console.verb()
 
@@ -40,6 +41,8 @@ def chat(
     think: Think = "auto",
     time: Clock = None,
     resolution: Resolution = None,
+    planner: PlannerName = None,
+    planner_every: PlannerEvery = 10.0,
     trust: Annotated[list[str] | None, typer.Option(help="A player in the game who may give instructions.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder [default: runs/TIME-chat].")] = None,
     page: PageOn = True,
@@ -53,6 +56,7 @@ def chat(
       agent chat
       agent chat "go to the torch" --seed 7
       agent chat --no-page --time realtime
+      agent chat --planner openai:MODEL@URL
       echo "what do you see?" | agent chat --no-page --json
     """
     screen = console.console(machine=json)
@@ -64,6 +68,7 @@ def chat(
         if hasattr(brain, "start"):
             raise UserError(f"policy {policy!r} follows a script and does not listen; talk with --policy small")
         make_world = compose.world_factory(env, resolution=resolution)
+        thinker = compose.planner(planner, brain)
         first = secrets.randbelow(2**31) if seed is None else seed
         made = make_world()
         pace = compose.clock_of(made, time.value if time else None)
@@ -71,9 +76,9 @@ def chat(
     served = None
     try:
         folder = compose.run_folder(out, "chat")
-        options = {"env": env, "policy": policy, "think": think, "seed": first, "time": pace}
+        options = {"env": env, "policy": policy, "planner": planner, "think": think, "seed": first, "time": pace}
         session = Session(folder, world, policy=policy, config={"options": options, **compose.provenance()})
-        talk = compose.conversation(brain, keep=True, trusted=trust or ())
+        talk = compose.conversation(brain, thinker, planner_every, keep=True, trusted=trust or ())
         talk.attended += 1
         served = compose.serve(talk, folder, port) if page else None
         if served is not None:
@@ -93,6 +98,8 @@ def chat(
     finally:
         if served is not None:
             served.close()
+        if thinker is not None:
+            thinker.close()
         world.close()
     with screen.status("writing the report"):
         report, _ = session.finish("A conversation", filmed=False)

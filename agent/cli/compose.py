@@ -30,6 +30,7 @@ from tasks.task import Task
 
 if TYPE_CHECKING:
     from agent.page.server import Page
+    from agent.planner import Planner
 
 Clock = Literal["lockstep", "realtime"]
 
@@ -136,10 +137,26 @@ def keep_clock(world: World, clock: Clock) -> World:
     return world
 
 
-def conversation(policy: Any, **how: Any) -> Conversation:
-    """The conversation that a run with `policy` has; `how` goes to it. A policy that can answers for itself."""
+def conversation(policy: Any, planner: Planner | None = None, every: float = 0.0, **how: Any) -> Conversation:
+    """The conversation that a run with `policy` has; `how` goes to it. A policy that can answers for itself. A
+    `planner`, where there is one, looks again after `every` seconds."""
     voice = PolicyVoice(policy) if hasattr(policy, "answer") and hasattr(policy, "caption") else None
-    return Conversation(voice, listens=not hasattr(policy, "start"), **how)
+    if planner is None:
+        return Conversation(voice, listens=not hasattr(policy, "start"), **how)
+    from agent.planned import PlannedConversation
+
+    return PlannedConversation(planner, voice, every=every, **how)
+
+
+def planner(name: str | None, policy: Any) -> Planner | None:
+    """The planner called `name`, if any. Raises UserError, also for a policy that takes no instructions."""
+    if name is None:
+        return None
+    if hasattr(policy, "start"):
+        raise UserError("--planner instructs the player, and this one follows a script; take --policy small")
+    from agent.planner import load_planner
+
+    return load_planner(name)
 
 
 def serve(talk: Conversation, folder: Path, port: int) -> Page:

@@ -85,7 +85,11 @@ def doctor(json: console.Json = False) -> None:
     """
     out = console.console(machine=json)
     findings: list[Finding] = []
-    for look in (_python, _packages, _torch, _doom, _video, _mujoco, _desktop, _minetest, _browser, _machine, _plugins):
+    looks = (
+        _python, _packages, _torch, _doom, _video, _page, _models, _mujoco, _desktop, _minetest, _browser, _machine,
+        _plugins,
+    )  # fmt: skip
+    for look in looks:
         with out.status(f"looking at {look.__name__.strip('_')}"):
             findings += _safely(look)
     ill = any(not f.ok and f.needed for f in findings)
@@ -181,6 +185,62 @@ def _video() -> Iterator[Finding]:
         with av.open(str(path)) as container:
             frames = sum(1 for _ in container.decode(video=0))
     yield Finding("video", frames == 1, f"PyAV {av.__version__}, H.264 written and read back", mend="make setup")
+
+
+def _page() -> Iterator[Finding]:
+    import httpx2
+
+    from agent.chat import Conversation
+    from agent.page.server import Page
+
+    with tempfile.TemporaryDirectory() as scratch:
+        talk = Conversation()
+        page = Page(talk, Path(scratch))
+        try:
+            answer = httpx2.get(page.address, follow_redirects=True, trust_env=False, timeout=_TRY_SECONDS)
+        finally:
+            page.close()
+            talk.close()
+    ok = answer.status_code == 200
+    yield Finding(
+        "page", ok, f"the live page is served on 127.0.0.1 (status {answer.status_code})", needed=False,
+        mend="make setup   # or play with --no-page",
+    )  # fmt: skip
+
+
+def _models() -> Iterator[Finding]:
+    from agent.models import smol
+
+    key = "OPENAI_API_KEY is set" if os.environ.get("OPENAI_API_KEY") else "no OPENAI_API_KEY: servers of your own"
+    yield Finding("model openai", True, f"nothing else is needed ({key})", needed=False)
+    llama, genai = _version("xllamacpp"), _version("google-genai")
+    file = "the weights are here" if smol.is_fetched() else "93 MB of weights come at the first use"
+    yield Finding(
+        "model smol", llama is not None, f"xllamacpp {llama}, {file}" if llama else "xllamacpp is not installed",
+        needed=False, mend="pip install 'ludens[smol]'",
+    )  # fmt: skip
+    keyed = any(map(os.environ.get, ("GEMINI_API_KEY", "GOOGLE_API_KEY")))
+    found = f"google-genai {genai}, {'a key is set' if keyed else 'no GEMINI_API_KEY'}"
+    yield Finding(
+        "model gemini", genai is not None, found if genai else "google-genai is not installed", needed=False,
+        mend="pip install 'ludens[gemini]'",
+    )  # fmt: skip
+    grammar = _version("xgrammar")
+    yield Finding(
+        "model hf", grammar is not None,
+        f"xgrammar {grammar} keeps answers to a schema" if grammar else "answers are checked against a schema only "
+        "when they are written: xgrammar is not installed",
+        needed=False, mend="pip install 'ludens[schema]'",
+    )  # fmt: skip
+
+
+def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _mujoco() -> Iterator[Finding]:

@@ -50,9 +50,10 @@ def evaluate(
       agent eval --suite doom-pairs --policy runs/mine/small --policy-only --json pairs.json
       agent eval --tasks examples/tasks.yaml --policy small
       agent eval --suite doom-answers --policy small --episodes 1000
+      agent eval --suite doom-conversation --policy small --episodes 200 --seed 11
       agent eval --suite doom-judge --policy small --episodes 1000 --seed 11 --plot judge.png
     """
-    if suite in ("doom-answers", "doom-proposals") and not tasks:
+    if suite in ("doom-answers", "doom-proposals", "doom-conversation") and not tasks:
         from agent.cli import roles
 
         roles.evaluate(suite, policy, episodes, seed, workers, json)

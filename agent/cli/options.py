@@ -35,3 +35,8 @@ RealDesktop = Annotated[
 ]
 PageOn = Annotated[bool, typer.Option("--page/--no-page", help="Serve the live page on this machine.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the live page; 0 takes a free one.")]
+PlannerName = Annotated[
+    str | None,
+    typer.Option("--planner", help="A slow model that instructs the player step by step: smol, openai:MODEL@URL, ..."),
+]
+PlannerEvery = Annotated[float, typer.Option(min=0.5, help="Seconds of play after which the planner looks again.")]

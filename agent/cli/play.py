@@ -10,12 +10,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.options import Clock, Env, PageOn, PolicyName, Port, RealDesktop, Resolution, Think
+from agent.cli.options import (
+    Clock,
+    Env,
+    PageOn,
+    PlannerEvery,
+    PlannerName,
+    PolicyName,
+    Port,
+    RealDesktop,
+    Resolution,
+    Think,
+)
 from envs.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from agent.dialogue import Line
     from agent.page.server import Page
     from agent.runtime import Outcome, Subscriber
 
@@ -40,6 +52,8 @@ def play(
     think: Think = "auto",
     image: Annotated[Path | None, typer.Option(help='A picture of what is meant, for "go to this".')] = None,
     time: Clock = None,
+    planner: PlannerName = None,
+    planner_every: PlannerEvery = 10.0,
     resolution: Resolution = None,
     allow_real_desktop: RealDesktop = False,
     time_limit: Annotated[float | None, typer.Option(min=0.1, help="Seconds of game time for an instruction.")] = None,
@@ -59,6 +73,7 @@ def play(
       agent play "shoot the imp" --time realtime --json
       agent play "go to this" --image torch.png
       agent play "go to the torch" --wait
+      agent play "take the keys, the red one first" --planner openai:MODEL@URL
     """
     if instruction is not None and not instruction.strip():
         raise UserError('the instruction is empty; for example: agent play "pick up the red key"')
@@ -77,6 +92,7 @@ def play(
         make_world = compose.world_factory(
             env, resolution=resolution, labels=labels or None, allow_real_desktop=allow_real_desktop or None
         )
+        thinker = compose.planner(planner, brain)
         first = secrets.randbelow(2**31) if seed is None else seed
         wanted = [instruction.strip()] if instruction else TOUR
         tasks = [compose.instructed(text, env, first + index) for index, text in enumerate(wanted)]
@@ -95,13 +111,16 @@ def play(
         options = {
             "env": env,
             "policy": policy,
+            "planner": planner,
             "think": think,
             "seed": first,
             "time": clock,
             "resolution": resolution,
         }
         session = Session(folder, world, policy=policy, config={"options": options, **compose.provenance()})
-        talk = compose.conversation(brain)
+        talk = compose.conversation(brain, thinker, planner_every)
+        if thinker is not None:
+            talk.listeners.append(lambda line: _overheard(screen, line))
         if page:
             served = compose.serve(talk, folder, port)
             screen.print(f"Page:   {served.address}", markup=False)
@@ -119,6 +138,8 @@ def play(
     finally:
         if served is not None:
             served.close()
+        if thinker is not None:
+            thinker.close()
         world.close()
     with screen.status("writing the video and the report"):
         report, video = session.finish(instruction or "A tour of five instructions")
@@ -132,6 +153,12 @@ def play(
         screen.print(f"Again:  agent play --env {env} --policy {policy} --seed {first}{again}", markup=False)
     if interrupted:
         raise typer.Exit(130)
+
+
+def _overheard(screen: Console, line: Line) -> None:
+    """What the planner wants and says."""
+    if line.who in ("note", "planner"):
+        screen.print(f"{line.who}: {line.text}", style="dim" if line.who == "note" else None, markup=False)
 
 
 def _tell(screen: Console, outcome: Outcome) -> None:

@@ -1,7 +1,8 @@
-"""`agent eval` of what a model says: the suites doom-answers and doom-proposals."""
+"""`agent eval` of what a model says: the suites doom-answers, doom-proposals and doom-conversation."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from envs.errors import UserError
 SUITES = {
     "doom-answers": "answer(frames, questions, memories) -> list[str]",
     "doom-proposals": "propose(frames, seed) -> list[str]",
+    "doom-conversation": "answer(frames, questions, memories) -> list[str]",
 }
 
 
 def evaluate(suite: str, policy: str, n: int, seed: int, workers: int, json: Path | None) -> None:
-    """Measure one of SUITES on `n` questions or frames; prints a table, or JSON where `json` is "-".
+    """Measure one of SUITES on `n` questions, frames or conversations; prints a table, or JSON where `json` is "-".
 
     Raises UserError for a policy that has not the role.
     """
@@ -23,7 +25,7 @@ def evaluate(suite: str, policy: str, n: int, seed: int, workers: int, json: Pat
     screen = console.console(machine=machine)
     with screen.status("starting"):
         from agent.cli import compose
-        from training import roles
+        from training import roles, talks
 
         player = compose.load_policy(policy)
         method = SUITES[suite].split("(")[0]
@@ -44,6 +46,9 @@ def evaluate(suite: str, policy: str, n: int, seed: int, workers: int, json: Pat
                 for phrasing in ("training", "held_out")
             )  # fmt: skip
             results["held_out_phrasings"] = other
+        elif suite == "doom-conversation":
+            load = partial(compose.load_policy, policy)
+            results = talks.evaluate_conversations(load, n, seed, workers=workers, told=told)
         else:
             results = roles.evaluate_proposals(
                 player.propose, n, seed, workers=workers, told=lambda done, total: told("the expert tries", done, total)
@@ -52,7 +57,7 @@ def evaluate(suite: str, policy: str, n: int, seed: int, workers: int, json: Pat
     if machine:
         console.print_json(report)
         return
-    screen.print(_answers(results) if suite == "doom-answers" else _proposals(results))
+    screen.print(_TABLES[suite](results))
     for what, count in list((results.get("mistakes") or results.get("failures") or {}).items())[:5]:
         screen.print(f"  {count:4d} x {what}", style="dim", markup=False)
     if json is not None:
@@ -92,3 +97,19 @@ def _proposals(results: dict[str, Any]) -> Any:
         for verb, r in {"all": results, **results["by_verb"]}.items()
     ]
     return console.table([f"{results['different']} different", "read %", "achievable %", "frames"], lines)
+
+
+def _conversations(results: dict[str, Any]) -> Any:
+    """A row for the whole and one for each kind of conversation."""
+    rows = {"policy": results, **results["baselines"]}
+    lines = [
+        ["all", *(_percent(r["success"], r["ci"]) for r in rows.values()), str(results["episodes"])],
+        *(
+            [kind, *(_percent(r["by_kind"][kind]["success"], r["by_kind"][kind]["ci"]) for r in rows.values()), str(n)]
+            for kind, n in ((kind, r["episodes"]) for kind, r in results["by_kind"].items())
+        ),
+    ]
+    return console.table(["handled rightly %", *rows, "conversations"], lines)
+
+
+_TABLES = {"doom-answers": _answers, "doom-proposals": _proposals, "doom-conversation": _conversations}

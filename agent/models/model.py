@@ -31,23 +31,23 @@ COOL = 1.0  # seconds in which nobody asks a service that was found to be out
 
 
 class Circuit:
-    """Remembers that a service is out: for COOL seconds calls fail at once, then one call may try, once."""
+    """Remembers that a service is out: for COOL seconds from when a call began that found it so, and as long as it
+    lasts, calls fail at once; then one call may try, once."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._closed_until = 0.0
+        self._began = 0.0  # the last call
         self._out = self._trying = False
 
     def enter(self, name: str) -> bool:
         """Before a call: whether it is a mere try. Raises UnavailableError where the service is out."""
         with self._lock:
-            if not self._out:
-                return False
-            if self._trying or self._clock() < self._closed_until:
+            if self._out and (self._trying or self._clock() < self._began + COOL):
                 raise UnavailableError(f"{name} is out; it is tried again every {COOL:.0f} s")
-            self._trying = True
-            return True
+            self._began = self._clock()
+            self._trying = self._out
+            return self._out
 
     def leave(self, out: bool | None) -> None:
         """After a call: whether the service was out; None where the call did not tell."""
@@ -55,7 +55,6 @@ class Circuit:
             self._trying = False
             if out is not None:
                 self._out = out
-                self._closed_until = self._clock() + COOL
 
 
 @dataclass
@@ -103,7 +102,8 @@ class Model:
         self._price = Price(0.0, 0.0) if backend.free else price
         if self._price is None and self.budget.dollars is not None:
             raise UserError(f"{self.name}: a cap in dollars needs its price: dollars for a million tokens in and out")
-        self._attempts, self._deadline, self._sleep = attempts, deadline, sleep
+        self.deadline = deadline
+        self._attempts, self._sleep = attempts, sleep
         self._circuit = circuit or Circuit()
         self._chance = random.Random()
 
@@ -188,7 +188,7 @@ class Model:
         return replace(request, messages=(*request.messages[:-1], told)), shape
 
     def _call(self, deadline: float | None) -> _Call:
-        seconds = self._deadline if deadline is None else deadline
+        seconds = self.deadline if deadline is None else deadline
         if not seconds > 0:
             raise UserError(f"deadline: expected more than 0 seconds, got {seconds}")
         return _Call(self.name, seconds, time.monotonic(), self._attempts)

@@ -6,8 +6,11 @@ It plays at the pace of its service: in a world that moves on meanwhile the loop
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 
 from agent import codec
 from agent.grammar import MARKS, Turn, turn_text
@@ -19,6 +22,8 @@ from envs.errors import UserError
 
 MAX_TOKENS = 256  # of a turn
 AT_ONCE = 8  # requests
+_LEAST, _TIMES = 0.8, 4.0  # an answer is waited for so many seconds, and so many times as long as the last ones took
+_MORE = 1.5  # times as long after each answer that did not come: it may have become slower for good
 
 
 class ChatPolicy:
@@ -27,11 +32,16 @@ class ChatPolicy:
     Where the model gives no answer, or none that can be read, it lets go of everything for the length of a decision and
     says in its thought why; the next decision is asked for anew. What would never get better, such as a wrong key or a
     budget that is used up, raises UserError. `think`: "off", "auto" (the model's own) or a number of tokens.
+    `deadline`: seconds of an answer, at most. One that takes far longer than those before it is given up earlier: who
+    waits for a service that hangs does not see it come back.
     """
 
-    def __init__(self, model: ChatModel, *, think: Think = "auto") -> None:
+    def __init__(self, model: ChatModel, *, think: Think = "auto", deadline: float = 60.0) -> None:
         self.model = model
-        self.spec = PolicySpec(history=HISTORY, chunk=codec.CHUNK, codec=codec.VERSION)
+        self.spec = PolicySpec(history=HISTORY, chunk=codec.CHUNK, codec=codec.VERSION, starved="release")
+        self._deadline = deadline
+        self._took: deque[float] = deque(maxlen=8)  # seconds of the last answers
+        self._missed = 0  # answers since that did not come
         self._think = None if think == "auto" else thought_budget(think, THOUGHT_TOKENS)
 
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
@@ -41,13 +51,27 @@ class ChatPolicy:
             return list(pool.map(self._decide, contexts))
 
     def _decide(self, context: Context) -> Decision:
+        began, patience = time.monotonic(), self._patience
         try:
-            reply = self.model.chat([ask(context)], think=self._think, max_tokens=MAX_TOKENS, seed=context.seed)
+            reply = self.model.chat(
+                [ask(context)], think=self._think, max_tokens=MAX_TOKENS, seed=context.seed, deadline=patience
+            )
+            self._took.append(reply.seconds)
+            self._missed = 0
             return read(reply.text)
         except ModelError as error:
             if not error.retryable:
                 raise UserError(str(error)) from error
+            self._missed += time.monotonic() - began >= patience
             return Decision(codec.decode(codec.NOOP).actions, f"no answer: {error}")
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that an answer is waited for."""
+        if not self._took:
+            return self._deadline
+        usual = max(_LEAST, _TIMES * median(self._took))
+        return min(self._deadline, usual * _MORE ** min(self._missed, 20))
 
 
 def ask(context: Context) -> Message:
@@ -104,4 +128,5 @@ def load_gemini_policy(argument: str = "", *, think: Think = "auto") -> ChatPoli
 
 def _load(name: str, think: Think) -> ChatPolicy:
     # One attempt: by the time of a second one the game has moved on, and there is the next decision.
-    return ChatPolicy(load_model(name, attempts=1), think=think)
+    model = load_model(name, attempts=1)
+    return ChatPolicy(model, think=think, deadline=model.deadline)

@@ -60,9 +60,18 @@ class SmolBackend(OpenAiBackend):
         self._server = None  # its destructor stops it
 
 
+def _home() -> Path:
+    return platformdirs.user_cache_path("ludens", appauthor=False) / "smol"
+
+
+def is_fetched() -> bool:
+    """Whether the weights are there already."""
+    return (_home() / FILE).is_file()
+
+
 def weights() -> Path:
     """The weights' file; downloaded where it is not there. Raises UserError."""
-    home = platformdirs.user_cache_path("ludens", appauthor=False) / "smol"
+    home = _home()
     file, good = home / FILE, home / f"{FILE}.sha256"
     # Hashing takes as long as loading: it is done when the file comes, and again where it changed since.
     if not file.is_file() or not good.is_file() or good.read_text() != _stamp(file):

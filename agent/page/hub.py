@@ -105,7 +105,7 @@ class Hub(Subscriber):
             "action": action.to_json(),
             "starved": self._starved,
             "thought": shot.thought if shot else "",
-            "goals": [goal.text for goal in talk.goals],
+            "goals": [f"{goal.text} (planned)" if goal.planned else goal.text for goal in talk.goals],
             "decisions": sum(now - at < _WINDOW for at in tuple(self._decided)) / _WINDOW,
             "spans": self.spans,
             "episode": self._episode,

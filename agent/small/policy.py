@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,9 +56,15 @@ class CheckpointError(ValueError):
 
 
 def save_small(
-    model: SmallModel, out: Path, *, parent: str | None = None, trained: dict[str, Any] | None = None
+    model: SmallModel,
+    out: Path,
+    *,
+    parent: str | None = None,
+    trained: dict[str, Any] | None = None,
+    nouns: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a checkpoint folder whole, then give it its name; an old one of that name is replaced."""
+    """Write a checkpoint folder whole, then give it its name; an old one of that name is replaced. `nouns`: see
+    SmallPolicy."""
     part = out.with_name(f".tmp-{out.name}")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -78,6 +84,7 @@ def save_small(
         "chunk": codec.CHUNK,
         "parent": parent,
         "trained": trained or {},
+        "nouns": dict(nouns or {}),
     }
     (part / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     if (out / "README.md").exists():
@@ -132,6 +139,7 @@ class SmallPolicy:
     `think`: the most words of a thought before a decision. `temperature`: 0 takes the likeliest action tokens, above
     it they are drawn with the context's seed, as they are where it `is_stuck`. `guidance`: how far the actions are
     moved away from those that it would take without the instruction (SIMA 1's lambda); twice the work where not 0.
+    `nouns`: what it was taught that things are called, with the plain name of each; where it is empty it knows all.
     """
 
     def __init__(
@@ -142,6 +150,7 @@ class SmallPolicy:
         temperature: float = 0.0,
         guidance: float = 0.0,
         device: str | None = None,
+        nouns: Mapping[str, str] | None = None,
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.eval().to(self.device)
@@ -149,6 +158,7 @@ class SmallPolicy:
         self.think = think
         self.temperature = temperature
         self.guidance = guidance
+        self.nouns = dict(nouns or {})
         self.spec = PolicySpec(FRAME_SIZE, history=HISTORY + 1, chunk=codec.CHUNK, tick_hz=TICK_HZ, codec=codec.VERSION)
 
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
@@ -176,6 +186,16 @@ class SmallPolicy:
     def caption(self, frames: Sequence[Frames]) -> list[str]:
         """What is in each frame, from left to right."""
         return [say(turn.tokens) for turn in self._write(CAPTION, frames, [Asked()] * len(frames))]
+
+    def known(self, noun: str) -> str | None:
+        """The plain name of what a noun, such as "rusty drum", names: "barrel". None where it was never taught."""
+        words = noun.split()
+        for count in range(len(words), 0, -1) if self.nouns else ():
+            for start in range(len(words) - count, -1, -1):  # what a noun is stands at its end
+                plain = self.nouns.get(" ".join(words[start : start + count]))
+                if plain is not None:
+                    return plain
+        return None if self.nouns else noun
 
     def propose(
         self, frames: Sequence[Frames], seed: int = 0, *, temperature: float = 0.5, draws: int = DRAWS
@@ -311,5 +331,9 @@ def load_small(
     """
     torch.set_num_threads(threads)
     return SmallPolicy(
-        load_model(Path(folder)), think=thought_budget(think, THINK), temperature=temperature, guidance=guidance
+        load_model(Path(folder)),
+        think=thought_budget(think, THINK),
+        temperature=temperature,
+        guidance=guidance,
+        nouns=read_manifest(Path(folder)).get("nouns"),
     )
