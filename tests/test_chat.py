@@ -6,6 +6,7 @@ import io
 import json
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,54 @@ def test_the_other_one_is_found_by_looking() -> None:
     _, at = played(talk, policy, acts, instruction="go to the red torch", time_limit=20)
     assert said(talk, "agent") == ["which torch the blue or the green ?"]
     assert at.steps[-1].instruction == "go to the green torch"
+
+
+class Views(Walk):
+    """Sees other things in every frame; was taught two nouns."""
+
+    captions = ("red torch left and blue torch right", "red torch ahead", "nothing")
+
+    def caption(self, frames: Sequence[Any]) -> list[str]:
+        self.looks = getattr(self, "looks", 0) + 1
+        return [self.captions[min(self.looks, len(self.captions)) - 1]]
+
+    def known(self, noun: str) -> str | None:
+        return {"torch": "torch", "flame": "torch"}.get(noun)
+
+
+def test_where_there_are_two_in_view_it_asks_which_and_a_word_that_it_does_not_know_it_says() -> None:
+    policy = Views()
+    talk = Conversation(PolicyVoice(policy), keep=True, paced=False)
+    modes: list[str] = []
+    acts = {
+        3: lambda: talk.user("touch the flame for me"),
+        5: lambda: modes.append(talk.mode),
+        6: lambda: talk.user("the blue one"),
+        9: lambda: talk.user("go to the unicorn"),
+        12: lambda: modes.append(talk.mode),
+        13: lambda: talk.user("then bring me a banana"),
+        14: lambda: talk.user("go to a torch"),
+    }
+    _, at = played(talk, policy, acts, time_limit=8)
+    assert modes == ["asking", "idle"]
+    assert said(talk, "agent") == [
+        "which torch the red or the blue ?", "i don't know the word unicorn", "i don't know the word banana",
+    ]  # fmt: skip
+    told = ["go", "touch the flame for me", "touch the blue torch for me", "", "go to a torch"]
+    assert list(dict.fromkeys(step.instruction for step in at.steps)) == told
+
+
+def test_the_other_one_may_have_been_in_view_a_moment_ago() -> None:
+    class Before(Views):
+        captions = ("red torch ahead", "nothing", "red torch left and blue torch right")
+
+    policy = Before()
+    talk = Conversation(PolicyVoice(policy), keep=True, paced=False)
+    world = SquareWorld(length=400)
+    acts = {160: lambda: talk.user("no, the other one"), 165: lambda: talk.user("what are you doing?")}
+    _, at = played(talk, policy, acts, instruction="go to the red torch", world=world, time_limit=170)
+    assert policy.looks == 3
+    assert at.steps[-1].instruction == "go to the blue torch"
 
 
 def test_with_nobody_there_a_question_of_the_agent_ends_the_run() -> None:

@@ -20,6 +20,7 @@ from envs.doom.levels import TRAINING_THEMES, themes_of
 from envs.doom.things import KINDS
 from envs.doom.world import DoomWorld
 from tasks import suites
+from tasks.language import taught
 from tests.talks import At, said, wait_for
 
 
@@ -33,6 +34,14 @@ def doom() -> Any:
     world = DoomWorld()
     yield world
     world.close()
+
+
+def test_small_tells_the_nouns_that_it_was_taught(small: SmallPolicy) -> None:
+    assert small.nouns == taught()
+    assert small.known("rusty drum") == "barrel"
+    assert small.known("first aid kit") == "medikit"
+    assert small.known("unicorn") is None
+    assert SmallPolicy(small.model).known("unicorn") == "unicorn"
 
 
 def two_torches() -> dict[str, Any]:
