@@ -24,8 +24,8 @@ from agent.small.turn import Turn
 from agent.small.vocabulary import VOCABULARY
 from agent.small.writer import chance
 from envs.action import Action
-from training.lessons import Text, assemble, decision, words_of
 from training.stage import ALLOWED
+from training.texts import Text, assemble, decision, words_of
 
 TINY = SmallConfig(width=32, heads=2, layers=2, text_layers=1, channels=(16, 32))
 

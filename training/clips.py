@@ -13,8 +13,8 @@ from agent.small.layout import JUDGE, SCORE_IDS, spell
 from agent.small.prompt import Asked
 from agent.small.turn import SCORING
 from agent.small.words import split
-from training.lessons import Batch, assemble, words_of
 from training.phrases import mistyped
+from training.texts import Batch, assemble, words_of
 
 
 @dataclass

@@ -30,7 +30,8 @@ from training.annotate import COLOUR_OF, KIND_OF, UNKNOWN
 from training.clips import Clips
 from training.corpus import Corpus
 from training.crew import ONE_THREAD, environment
-from training.lessons import Batch, Lessons, Mix
+from training.lessons import Lessons, Mix
+from training.texts import Batch
 
 # glibc gives freed memory back at once by default, and training takes it again at every step: twice the time.
 _ALLOCATOR = {
