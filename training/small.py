@@ -134,7 +134,7 @@ def train_small(recipe: SmallRecipe, out: Path, told: Told = lambda progress: No
 def same_recipe(recipe: Section, out: Path) -> None:
     """Note the recipe of a run. Raises ValueError where `out` holds a run of another one."""
     file = out / "recipe.json"
-    text = json.dumps(recipe.model_dump(), indent=2)
+    text = json.dumps(recipe.model_dump(mode="json"), indent=2)
     if file.exists() and file.read_text() != text:
         raise ValueError(f"{out} holds a run of another recipe (see {file.name}); give another --out or remove it")
     file.write_text(text)
