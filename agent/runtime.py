@@ -202,6 +202,7 @@ def play(
     action, tick, verdict, ended, why = NEUTRAL, 0, None, False, ""
     said: list[tuple[int, str]] = []
     spoken, done = -1, False  # the decision that spoke last; whether the player says that it is done
+    ending = -1  # the decision that says so and is being played
     decided = 0  # when the verdict fell
     frame: Frame | None = None
     failure: Exception | None = None
@@ -269,8 +270,11 @@ def play(
                 crowd.steps(turn)
                 if judge and verdict is None:
                     verdict, decided = judge(info.get("state")), tick
-                if answer and answer.decision.done and not player.queue.remaining(tick):
-                    done = True
+                # Who is asked early answers before his last chunk ends: then it counts that he says it again.
+                again = ending not in (-1, answer.index) if answer and answer.decision.done else False
+                ending = answer.index if answer and answer.decision.done else -1
+                if answer and answer.decision.done and (again or not player.queue.remaining(tick)):
+                    done, ending = True, -1
                     if end_on_done and not control.done(answer.decision):
                         why = "the player says that it is done"
         except KeyboardInterrupt:

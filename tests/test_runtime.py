@@ -124,6 +124,23 @@ def test_who_is_not_done_in_time_has_failed_and_a_player_may_say_that_it_is_done
     assert ignored.ticks == 40
 
 
+def test_who_is_asked_before_his_chunk_ends_is_done_when_he_says_so_again() -> None:
+    class Early(InStep):
+        def due(self, tick: int) -> bool:
+            return tick % 2 == 0
+
+    class Done(Walk):
+        def act(self, contexts: Sequence[Context]) -> list[Decision]:
+            return [Decision((NEUTRAL,) * 4, done=True) for _ in contexts]
+
+    outcome = play(SquareWorld(), Early(Done()), "go", end_on_done=True, time_limit=40)
+    assert outcome.why == "the player says that it is done"
+    assert outcome.ticks < 12
+    # who thinks better of it goes on
+    once = play(SquareWorld(), Early(Walk(done_at=2)), "go", end_on_done=True, time_limit=40)
+    assert not once.done
+
+
 def test_frames_come_in_the_size_that_the_policy_declares() -> None:
     policy = Walk(PolicySpec(frame_size=(12, 16), chunk=4))
     log = Log()
