@@ -65,20 +65,25 @@ def test_the_coach_says_when_it_is_done(playroom: Corpus) -> None:
     assert not done[playroom.start].any()
 
 
-def test_places_are_where_the_colour_is(playroom: Corpus) -> None:
-    goals = worlds.part("playroom", "goals")
-    pairs = {number: pair for pair, number in goals.CLASSES.items()}
+def where_the_colour_is(corpus: Corpus, colours: tuple[str, ...]) -> tuple[int, int]:
+    """How many places of things of some colours have that colour around them in the frame, and how many there are."""
+    pairs = {number: pair for pair, number in worlds.part(corpus.world, "goals").CLASSES.items()}
     checked = right = 0
-    for row in range(len(playroom)):
-        for query, (column, foot) in zip(playroom.queries[row].tolist(), playroom.places[row].tolist(), strict=True):
-            if column >= COLUMNS or pairs[query[1]][1] not in ("red", "green", "blue"):
+    for row in range(len(corpus)):
+        for query, (column, foot) in zip(corpus.queries[row].tolist(), corpus.places[row].tolist(), strict=True):
+            if column >= COLUMNS or pairs.get(query[1], ("", ""))[1] not in colours:
                 continue
-            around = playroom.frames[row, max(0, foot * 5 - 12) : foot * 5 + 5, max(0, column * 2 - 3) : column * 2 + 5]
+            around = corpus.frames[row, max(0, foot * 5 - 12) : foot * 5 + 5, max(0, column * 2 - 3) : column * 2 + 5]
             channel = ("red", "green", "blue").index(pairs[query[1]][1])
             others = [i for i in range(3) if i != channel]
             excess = around[..., channel].astype(int) - around[..., others].max(-1).astype(int)
             checked += 1
-            right += bool(excess.max() > 40)
+            right += bool(excess.max() > 30)
+    return right, checked
+
+
+def test_places_are_where_the_colour_is(playroom: Corpus) -> None:
+    right, checked = where_the_colour_is(playroom, ("red", "green", "blue"))
     assert checked > 20
     assert right > 0.9 * checked
 
@@ -183,10 +188,7 @@ def test_the_control_names_another_thing(world: str) -> None:
 
 
 @pytest.mark.skipif(find() is None, reason="Minetest is not installed: apt-get install minetest minetest-data xvfb")
-def test_minetest_shows_what_the_crosshair_is_on_in_the_middle(tmp_path: Path) -> None:
-    corpus = record(tmp_path, "minetest-basic", 2)
-    ends = np.append(corpus.start[1:] != corpus.start[:-1], True)
-    looked = [row for row in np.flatnonzero(ends) if "dig" not in corpus.instructions[corpus.episode[row]]]
-    assert looked
-    for row in looked:  # at the end one looks at it
-        assert abs(int(corpus.advice[row, 0]) - COLUMNS // 2) <= 12
+def test_places_in_minetest_are_where_the_colour_is(tmp_path: Path) -> None:
+    right, checked = where_the_colour_is(record(tmp_path, "minetest-basic", 3), ("red", "blue"))  # grass is green
+    assert checked > 10
+    assert right > 0.6 * checked  # what stands in between is not known
