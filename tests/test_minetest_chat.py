@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from envs.desktop.game import Game
 from envs.desktop.world import DesktopWorld
 from envs.minetest.level import Level, Thing
 from envs.minetest.world import MEND, Minetest, find
+from tests.talks import said, wait_for
 
 pytestmark = pytest.mark.skipif(find() is None, reason=f"Minetest is not installed: {MEND}")
 
@@ -136,17 +137,6 @@ class Run:
         self.talk.quit()
         self._thread.join(60)
         self._player.close()
-
-
-def said(talk: Conversation, who: str) -> list[str]:
-    return [line.text for line in talk.lines if line.who == who]
-
-
-def wait_for(what: Callable[[], object], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def second_line(guest: Guest) -> int:

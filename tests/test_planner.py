@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,7 @@ from agent.policy import Context, Decision, PolicySpec
 from agent.runtime import Outcome, Step, Subscriber, play
 from envs.action import NEUTRAL, Action
 from tests.model_server import FakeServer, hang, says, send, serving
+from tests.talks import said, wait_for
 from tests.worlds import SquareWorld
 from training.episodes import read_episode
 
@@ -129,17 +129,6 @@ def played(
     )  # fmt: skip
     assert not outcome.problems
     return outcome, at
-
-
-def said(talk: Conversation, who: str) -> list[str]:
-    return [line.text for line in talk.lines if line.who == who]
-
-
-def wait_for(what: Callable[[], object], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
 
 
 def test_its_steps_lie_on_the_users_goal_and_are_what_the_player_is_told() -> None:

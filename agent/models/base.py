@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -159,34 +159,26 @@ class Backend(Protocol):
     def close(self) -> None: ...
 
 
+class Options(TypedDict, total=False):
+    """How a model is asked: the fields of a Request, and `deadline`: seconds, retries and waits included, None for the
+    model's own."""
+
+    schema: Mapping[str, Any] | None
+    think: int | None
+    max_tokens: int
+    seed: int | None
+    temperature: float | None
+    deadline: float | None
+
+
 class ChatModel(Protocol):
     """What `load_model` returns, and what those who use a model should ask for."""
 
     name: str
 
-    def chat(
-        self,
-        messages: Sequence[Message] | str,
-        *,
-        schema: Mapping[str, Any] | None = None,
-        think: int | None = None,
-        max_tokens: int = 512,
-        seed: int | None = None,
-        temperature: float | None = None,
-        deadline: float | None = None,
-    ) -> Reply: ...
+    def chat(self, messages: Sequence[Message] | str, **options: Unpack[Options]) -> Reply: ...
 
-    def stream(
-        self,
-        messages: Sequence[Message] | str,
-        *,
-        schema: Mapping[str, Any] | None = None,
-        think: int | None = None,
-        max_tokens: int = 512,
-        seed: int | None = None,
-        temperature: float | None = None,
-        deadline: float | None = None,
-    ) -> Iterator[Delta | Reply]: ...
+    def stream(self, messages: Sequence[Message] | str, **options: Unpack[Options]) -> Iterator[Delta | Reply]: ...
 
     def close(self) -> None: ...
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 from agent.models.base import (
     Backend,
@@ -15,6 +15,7 @@ from agent.models.base import (
     Delta,
     Message,
     ModelError,
+    Options,
     OverBudgetError,
     Reply,
     Request,
@@ -107,24 +108,14 @@ class Model:
         self._circuit = circuit or Circuit()
         self._chance = random.Random()
 
-    def chat(
-        self,
-        messages: Sequence[Message] | str,
-        *,
-        schema: Mapping[str, Any] | None = None,
-        think: int | None = None,
-        max_tokens: int = 512,
-        seed: int | None = None,
-        temperature: float | None = None,
-        deadline: float | None = None,
-    ) -> Reply:
-        """The reply, within `deadline` seconds, retries and waits included; see Request for the other options.
+    def chat(self, messages: Sequence[Message] | str, **options: Unpack[Options]) -> Reply:
+        """The reply; see Options.
 
         With a `schema`, `data` of the reply fits it: a wrong answer is shown to the model once and asked for again.
         Raises ModelError, and UserError for what no model could answer.
         """
-        request, shape = self._request(messages, schema, think, max_tokens, seed, temperature)
-        call = self._call(deadline)
+        call = self._call(options.pop("deadline", None))
+        request, shape = _request(messages, options)
         reply = self._whole(request, call)
         if shape is None:
             return call.done(reply)
@@ -136,24 +127,14 @@ class Model:
         reply = self._whole(again, call)
         return call.done(replace(reply, data=shape.read(reply.text)))
 
-    def stream(
-        self,
-        messages: Sequence[Message] | str,
-        *,
-        schema: Mapping[str, Any] | None = None,
-        think: int | None = None,
-        max_tokens: int = 512,
-        seed: int | None = None,
-        temperature: float | None = None,
-        deadline: float | None = None,
-    ) -> Iterator[Delta | Reply]:
+    def stream(self, messages: Sequence[Message] | str, **options: Unpack[Options]) -> Iterator[Delta | Reply]:
         """The reply piece by piece, and last the whole `Reply`. To stop early, close the generator.
 
         What was said can't be taken back: attempts end with the first piece, and an answer that does not fit the
         `schema` raises BadReplyError at the end. Otherwise like `chat`.
         """
-        request, shape = self._request(messages, schema, think, max_tokens, seed, temperature)
-        call = self._call(deadline)
+        call = self._call(options.pop("deadline", None))
+        request, shape = _request(messages, options)
 
         def ask() -> Iterator[Delta | Reply]:
             return self.backend.stream(request, call.left)
@@ -172,20 +153,6 @@ class Model:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-    def _request(
-        self, messages: Sequence[Message] | str, schema: Mapping[str, Any] | None, *rest: Any
-    ) -> tuple[Request, Shape | None]:
-        think, max_tokens, seed, temperature = rest
-        request = make_request(
-            messages, schema=schema, think=think, max_tokens=max_tokens, seed=seed, temperature=temperature
-        )
-        if schema is None:
-            return request, None
-        shape = Shape(schema)
-        last = request.messages[-1]
-        told = replace(last, text=f"{last.text}\n\n{shape.ask()}".strip())
-        return replace(request, messages=(*request.messages[:-1], told)), shape
 
     def _call(self, deadline: float | None) -> _Call:
         seconds = self.deadline if deadline is None else deadline
@@ -260,6 +227,17 @@ class Model:
 
     def _priced(self, usage: Usage) -> Usage:
         return replace(usage, dollars=self._price.of(usage) if self._price else None)
+
+
+def _request(messages: Sequence[Message] | str, options: Mapping[str, Any]) -> tuple[Request, Shape | None]:
+    """What the backend is asked, and the shape that its answer has to have, where there is a schema."""
+    request = make_request(messages, **options)
+    if request.schema is None:
+        return request, None
+    shape = Shape(request.schema)
+    last = request.messages[-1]
+    told = replace(last, text=f"{last.text}\n\n{shape.ask()}".strip())
+    return replace(request, messages=(*request.messages[:-1], told)), shape
 
 
 def _check(reply: Reply) -> None:
