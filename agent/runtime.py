@@ -353,11 +353,12 @@ class _Eyes:
         self._thoughts: deque[str] = deque(maxlen=max(1, spec.history) - 1)
         self._since: list[Action] = []
         self._thought = ""
+        self._told: int | None = None  # decisions since another instruction was given
 
     def forget_thoughts(self) -> None:
         """What was thought for another instruction misleads."""
         self._thoughts.extend([""] * len(self._thoughts))
-        self._thought = ""
+        self._thought, self._told = "", -1
 
     def forget(self) -> None:
         for kept in (self._frames, self._chunks, self._thoughts, self._since):
@@ -370,6 +371,7 @@ class _Eyes:
             self._thoughts.append(self._thought)
         self._since.clear()
         self._thought = ""
+        self._told = None if self._told is None else self._told + 1
         self._frames.append(fit(frame, self._size))
         # Own random numbers for every decision, the same in every run.
         seed = zlib.crc32(f"{self._seed}/{tick}".encode())
@@ -379,6 +381,7 @@ class _Eyes:
             actions=tuple(self._chunks),
             thoughts=tuple(self._thoughts),
             picture=told.picture,
+            since=self._told,
             dialogue=dialogue,
             seed=seed,
         )

@@ -113,6 +113,9 @@ def _said(results: dict[str, Any]) -> list[str]:
         f"| done said within a second of success, % | {share(results['doom-basic']['done_signalled'])} of "
         f"{results['doom-basic']['done_signalled']['episodes']} on doom-basic | "
         f"{share(results['doom-rooms']['done_signalled'])} on doom-rooms |",
+        f"| instructions confirmed rightly, % | {share(results['doom-basic']['confirmed'])} on doom-basic, "
+        f"{share(results['doom-compounds']['confirmed'])} on doom-compounds | "
+        f"{share(results['doom-phrasings']['confirmed'])} on doom-phrasings |",
         f"| proposals that can be done, % of {proposals['proposals']} | "
         f"{part(proposals['achievable'], proposals['ci'])} | read by the grammar "
         f"{100 * proposals['read']:.1f}; {proposals['different']} different |",

@@ -43,7 +43,8 @@ def train(args: argparse.Namespace, row: str, names: list[str], deaf: float) -> 
     for name, world in raw["worlds"].items():
         recorded = [str(args.run / name / "corpus")] if world["demonstrations"] else []
         raw["worlds"][name] = {"share": world["share"], "corpora": [*world["corpora"], *recorded]}
-    raw |= {"worlds": {name: raw["worlds"][name] for name in names}, "frames": args.frames, "judged": None}
+    learning = {"frames": args.frames, "rate": raw["rounds"][0]["rate"]}
+    raw |= {"worlds": {name: raw["worlds"][name] for name in names}, "views": {}, "judged": {}, "rounds": [learning]}
     recipe = JointRecipe.model_validate(raw | {"mix": raw["mix"] | {"deaf": deaf}})
     out: Path = args.run / "rows" / row.replace(",", "").replace(" ", "-")
 

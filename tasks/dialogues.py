@@ -17,6 +17,7 @@ from agent.runtime import Outcome
 from envs.doom.level import Level, Thing
 from envs.doom.levels import generate, segment_hits
 from envs.doom.things import KINDS
+from tasks.confirming import beyond
 from tasks.goals import Pair, distractors, targets_of
 from tasks.language import noun_phrase, phrase, read_thing
 from tasks.pictures import portrait
@@ -171,11 +172,12 @@ def _draw(rng: np.random.Generator, pairs: Sequence[Pair]) -> Pair:
 
 
 def judge_speech(task: Task, outcome: Outcome) -> bool | None:
-    """Whether the right thing was said: the first line, whatever its order of words. None where nothing has to be
-    said."""
+    """Whether the right thing was said: the first line that confirms nothing, whatever its order of words. None where
+    nothing has to be said."""
     if not task.answer:
         return None
-    return bool(outcome.said) and _bag(outcome.said[0][1]) == _bag(task.answer)
+    said = beyond(line for _, line in outcome.said)
+    return bool(said) and _bag(said[0]) == _bag(task.answer)
 
 
 def false_claim(task: Task, outcome: Outcome) -> bool:

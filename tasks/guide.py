@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from agent.policy import Context, Decision, PolicySpec
 from envs.doom.things import CLASSES, KINDS
 from envs.doom.world import DoomState
 from tasks import dialogues, verify
+from tasks.confirming import confirmation
 from tasks.expert import choose, find
-from tasks.language import read
+from tasks.language import plain_goal, read
 from tasks.navigation import clear
 from tasks.planning import next_door, room_of
 from tasks.searching import Search, exits
@@ -91,13 +92,19 @@ class Guide:
         self._stage = 0
         self._succeeded = False
         self._last_word: str | None = None
+        self._confirmation = confirmation(task.instruction) if self._question is None else ""
 
     def advise(self, state: DoomState, thought: str | None = None) -> Advice:
         """What to do now. Raises ValueError for a state without labels.
 
         `thought`: the last one of another who plays. Who has not thought "done" has not said the last word either,
-        and is advised to.
+        and is advised to. The first advice is to confirm the instruction.
         """
+        advice = self._advise(state, thought)
+        speech, self._confirmation = self._confirmation, ""
+        return advice if advice.speech else replace(advice, speech=speech)
+
+    def _advise(self, state: DoomState, thought: str | None) -> Advice:
         if self._last_word is not None:
             told = thought is None or thought == "done"
             return Advice(DONE, NOWHERE, "done", "" if told else self._last_word, done=True)
@@ -225,9 +232,6 @@ class Wanted:
         return None if not rooms or here in rooms else next_door(level, here, min(rooms))
 
 
-_PLAIN = {"go_to": "go to", "pick_up": "pick up", "panel": "switch"}
-
-
 def goal_words(state: DoomState, spec: VerifierSpec, verb: bool = True) -> str:
     """A goal in plain words: "go to green torch"; without its verb "green torch"."""
     if spec.name == "press":
@@ -238,11 +242,6 @@ def goal_words(state: DoomState, spec: VerifierSpec, verb: bool = True) -> str:
     else:
         name = ""
     return plain_goal(spec.name, name) if verb else name
-
-
-def plain_goal(verb: str, name: str) -> str:
-    """A goal in plain words, from a verb and a thing's name."""
-    return f"{_PLAIN.get(verb, verb)} {name}".strip()
 
 
 class GuidePolicy:

@@ -33,7 +33,8 @@ from tasks.phrases import (
 
 __all__ = [
     "COLOUR_WORDS", "HELD_OUT", "HELD_OUT_COLOUR_WORDS", "HELD_OUT_NOUNS", "NOUNS", "TRAINING", "Meaning", "Phrasing",
-    "avoiding", "compound", "noun_phrase", "phrase", "read", "read_thing", "related", "sentence", "taught",
+    "avoiding", "compound", "noun_phrase", "phrase", "plain", "plain_goal", "read", "read_thing", "related", "sentence",
+    "taught",
 ]  # fmt: skip
 
 Phrasing = Literal["training", "held_out"]
@@ -109,6 +110,35 @@ class Meaning:
     other: Pair | None = None
     avoid: Pair | None = None
     then: tuple[Meaning, ...] = ()
+
+
+_PLAIN = {"go_to": "go to", "pick_up": "pick up", "panel": "switch", "enter": "enter room with", "switch": "open"}
+
+
+def plain_goal(verb: str, name: str) -> str:
+    """A goal in plain words, from a verb and a thing's name."""
+    return f"{_PLAIN.get(verb, verb.replace('_', ' '))} {name}".strip()
+
+
+def plain(meaning: Meaning) -> str:
+    """What is meant in plain words: "pick up red key then go to torch left of imp"."""
+    text = " then ".join(plain_goal(step.verb, _plain_thing(step)) for step in (meaning, *meaning.then))
+    return f"{text} and not touch {_name(*meaning.avoid)}" if meaning.avoid else text
+
+
+def _plain_thing(meaning: Meaning) -> str:
+    if meaning.kind is None:
+        return ""
+    name = _name(meaning.kind, meaning.colour)
+    if meaning.relation is None:
+        return name
+    words = RELATIONS[meaning.relation][0]
+    return f"{name} {words} {_name(*meaning.other)}" if meaning.other else f"{words} {name}"
+
+
+def _name(kind: str, colour: str | None) -> str:
+    kind = _PLAIN.get(kind, kind)
+    return f"{colour} {kind}" if colour else kind
 
 
 def sentence(rng: np.random.Generator, meaning: Meaning) -> str:

@@ -6,7 +6,7 @@ of where it was; all that it has to remember is in its thought:
 
     look N      turning right from where it started; N decisions so far
     room N      looking around in a room that it came into: three turns to the left, then to the right
-    room N door the same, and another exit than the one that it came by was seen
+    room N door the same, and another exit than the one that it came by was seen; so with "look" and "second"
     door        looking around for the next exit, and going through it
     far         walking down a long room, whose far end can't be judged from here
     walk        a single room was looked at in vain: walking on to have another view
@@ -230,7 +230,7 @@ class Search:
         else:
             start = -2 * _LEFT if self._mode == "room" else 0.0
             number, tokens = _turns(max(0.0, self._turned - start)), _turning(state, SEARCH_TURN)
-        more = " door" if self._mode == "room" and self._other else ""
+        more = " door" if self._other else ""
         return Move(tokens, f"{self._mode} {number}{more}")
 
     def _room_is_long(self, state: DoomState) -> bool:

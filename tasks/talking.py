@@ -22,6 +22,7 @@ from envs.doom.world import DoomState
 from envs.world import Observation, World
 from envs.wrappers import WorldWrapper
 from tasks import verify
+from tasks.confirming import beyond
 from tasks.conversations import Script, Turn
 from tasks.dialogues import NOT_THERE
 from tasks.language import read
@@ -220,8 +221,8 @@ class _Person(Control):
         return f"said {said[-1]!r}" if said and not self._met else ""
 
     def _said(self) -> list[str]:
-        """What the agent said since the last line."""
-        return [line.text for line in self._talk.news(self._revision) if line.who == "agent"]
+        """What the agent said since the last line, beside confirmations."""
+        return beyond(line.text for line in self._talk.news(self._revision) if line.who == "agent")
 
     # What the person says.
 

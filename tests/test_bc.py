@@ -140,7 +140,7 @@ def test_the_trainer_and_the_player_see_the_same_thing(
         return_dict_in_generate=True,
         output_logits=True,
     )
-    assert out.past_key_values is not None
+    assert out.cache is not None
     steps = torch.stack(out.logits, 1).log_softmax(-1)
     for row, (ids, values) in enumerate(zip(rows, trained, strict=True)):
         assert out.sequences[row, width : width + len(ids)].tolist() == ids

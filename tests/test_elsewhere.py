@@ -15,7 +15,8 @@ from agent.small.policy import SHIPPED, read_manifest
 from envs.minetest.world import find
 from envs.playroom import drawing
 from tasks import controls, worlds
-from training.annotate import NO_GOAL, UNKNOWN
+from tasks.confirming import confirmation
+from training.annotate import KIND_NAMES, KIND_OF, NO_GOAL, PLAYROOM
 from training.corpus import Corpus, build
 from training.demonstrate import demonstrate
 from training.elsewhere import queries
@@ -46,7 +47,10 @@ def playroom(recorded: Path) -> Corpus:
 
 def test_a_corpus_knows_its_world(playroom: Corpus) -> None:
     assert playroom.world == "playroom"
-    assert (playroom.cells == UNKNOWN).all()
+    goals = worlds.part("playroom", "goals")
+    assert np.isin(playroom.cells, [0, *goals.CLASSES.values()]).all()
+    named = (playroom.cells[:, :, :, None] == playroom.scene[:, None, None, :, 0]) & (playroom.cells > 0)[..., None]
+    assert named.any(-1).sum() > 0.9 * (playroom.cells > 0).sum()  # what is in the cells is in view
 
 
 def test_only_suites_of_one_world_that_may_be_trained_on(tmp_path: Path) -> None:
@@ -59,7 +63,10 @@ def test_only_suites_of_one_world_that_may_be_trained_on(tmp_path: Path) -> None
 def test_the_coach_says_when_it_is_done(playroom: Corpus) -> None:
     done = playroom.advice[:, -1] == DONE
     assert {say(row.tolist()) for row in playroom.speech[done]} == {"done"}
-    assert {say(row.tolist()) for row in playroom.speech[~done]} == {""}
+    first = playroom.start == np.arange(len(playroom))
+    assert {say(row.tolist()) for row in playroom.speech[~done & ~first]} == {""}
+    for row, text in zip(np.flatnonzero(first), playroom.instructions, strict=True):
+        assert say(playroom.speech[row].tolist()) == confirmation(text, "playroom") != ""
     ends = np.append(playroom.start[1:] != playroom.start[:-1], True)
     assert done[ends].sum() >= 3
     assert not done[playroom.start].any()
@@ -128,21 +135,38 @@ def test_lessons_ask_in_the_words_of_the_world(playroom: Corpus) -> None:
     assert words & kinds
     batch = lessons.at(0)
     assert batch.cells is not None
-    assert (batch.cells == UNKNOWN).all()
+    assert (batch.cells >= PLAYROOM).all()  # told from doom's
+    assert KIND_OF[batch.cells.numpy()].max() > KIND_NAMES.index("gate")
+
+
+def test_who_begins_says_how_he_understands_it(playroom: Corpus) -> None:
+    lessons, spoken = Lessons([playroom], [6], 0, 0, Mix(fresh=1.0, silent=1.0, forgotten=0.0)), set()
+    for row in range(0, len(playroom), 3):
+        prompts, texts, _ = lessons._frame(np.random.default_rng(row), 0, row)
+        for prompt, text in zip(prompts, texts, strict=True):
+            assert len(prompt.past) == 0
+            words = say(text.tokens)
+            assert words.startswith(("ok ", "done"))
+            spoken.add(words)
+    assert len(spoken) > 10
 
 
 def test_one_model_learns_two_worlds(recorded: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(
-        f"{{frames: 32, rate: 1.0e-5, batch: 8, workers: 1, worlds: {{doom: {{demonstrations: {{doom-room: 2}}}}, "
-        f"playroom: {{corpora: [{recorded}]}}}}}}"
+        f"{{batch: 8, workers: 1, worlds: {{doom: {{demonstrations: {{doom-room: 2}}}}, "
+        f"playroom: {{corpora: [{recorded}]}}}}, rounds: [{{frames: 32, rate: 1.0e-5}}, "
+        "{frames: 16, rate: 1.0e-5, keep: 0.5, corrections: {playroom: {playroom-basic: 1}}}]}"
     )
     recipe, stages = JointRecipe.load(tmp_path / "recipe.yaml"), []
     model = train_worlds(recipe, SHIPPED, tmp_path / "run", lambda news: stages.append(news.stage))
     assert stages[0] == "doom"
-    assert stages[-1] == "worlds"
-    trained, shipped = load_small(model).model.state_dict(), load_small().model.state_dict()
-    changes = [float((trained[name] - value).abs().max()) for name, value in shipped.items()]
-    assert 0.0 < max(changes) < 0.05
+    assert stages[-1] == "round-2"
+    assert list(dict.fromkeys(stages)).index("round-1") < stages.index("corrections-2-playroom")
+    shipped, first, last = (
+        load_small(folder).model.state_dict() for folder in (SHIPPED, tmp_path / "run" / "round-1", model)
+    )
+    for before, after in ((shipped, first), (first, last)):
+        assert 0.0 < max(float((after[name] - value).abs().max()) for name, value in before.items()) < 0.05
     nouns = read_manifest(model)["nouns"]
     assert {"torch", "snowman"} <= set(nouns)
     stages.clear()
@@ -157,10 +181,27 @@ def test_one_model_learns_two_worlds(recorded: Path, tmp_path: Path) -> None:
         ("{playroom: {demonstrations: {playroom-pairs: 1}}}", "held out"),
         ("{playroom: {share: 1.0}}", "neither"),
         ("{playroom: {demonstrations: {playroom-nothing: 1}}}", "unknown suite"),
+        ("{playroom: {demonstrations: {playroom-basic: 1}}}, views: {judge-houses: 1}", "views are of doom"),
     ],
 )
 def test_a_wrong_table_of_worlds_is_refused(tmp_path: Path, worlds: str, said: str) -> None:
-    (tmp_path / "recipe.yaml").write_text(f"{{frames: 32, rate: 1.0e-5, worlds: {worlds}}}")
+    (tmp_path / "recipe.yaml").write_text(f"{{rounds: [{{frames: 32, rate: 1.0e-5}}], worlds: {worlds}}}")
+    with pytest.raises(ValueError, match=said):
+        JointRecipe.load(tmp_path / "recipe.yaml")
+
+
+@pytest.mark.parametrize(
+    ("rounds", "said"),
+    [
+        ("[]", "at least 1 item"),
+        ("[{frames: 1, rate: 1, corrections: {playroom: {playroom-basic: 1}}}]", "nobody to correct"),
+        ("[{frames: 1, rate: 1}, {frames: 1, rate: 1, corrections: {doom: {doom-room: 1}}}]", "not among the worlds"),
+        ("[{frames: 1, rate: 1, keep: 1.0}]", "keep"),
+    ],
+)
+def test_wrong_rounds_are_refused(tmp_path: Path, rounds: str, said: str) -> None:
+    text = f"{{rounds: {rounds}, worlds: {{playroom: {{demonstrations: {{playroom-basic: 1}}}}}}}}"
+    (tmp_path / "recipe.yaml").write_text(text)
     with pytest.raises(ValueError, match=said):
         JointRecipe.load(tmp_path / "recipe.yaml")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,19 @@ from hypothesis import strategies as st
 from agent import codec
 from agent.policy import Context
 from agent.small import CheckpointError, SmallPolicy, layout, load_small, words
-from agent.small.layout import ACT, CAPTION, GO, spell
+from agent.small.layout import ACT, CAPTION, COLUMNS, GO, PLACE, ROWS, STARTS, WORD_ID, spell
 from agent.small.model import Memory, SmallConfig, SmallModel
-from agent.small.policy import PATIENCE, _as_before, asked_of, is_stuck, load_model, read_place, save_small, write_place
+from agent.small.policy import (
+    PATIENCE,
+    _as_before,
+    asked_of,
+    is_stuck,
+    load_model,
+    read_place,
+    save_small,
+    spared,
+    write_place,
+)
 from agent.small.prompt import Asked
 from agent.small.turn import Turn
 from agent.small.vocabulary import VOCABULARY
@@ -195,6 +206,54 @@ def test_the_policy_is_pure(model: SmallModel) -> None:
     decisions = policy.act(contexts)
     assert decisions[0] == decisions[2] == policy.act(contexts[:1])[0]
     assert len(decisions[0].actions) == policy.spec.chunk
+
+
+def ending(model: SmallModel, sure: float) -> SmallModel:
+    """The model, eager to end every task at once: `sure` is added to what it needs to say so."""
+    with torch.no_grad():
+        model.head.bias[STARTS[0] + COLUMNS] += sure
+        for token in (STARTS[1] + ROWS, WORD_ID["done"], STARTS[-1] + codec.HANDS.index("done")):
+            model.head.bias[token] += 60.0
+    return model
+
+
+def test_a_task_is_ended_only_where_that_is_likelier_than_going_on(model: SmallModel) -> None:
+    plain = Turn(ACT, 6)
+    eager = SmallPolicy(ending(model, 60.0), device="cpu", think=6)
+    memory = eager._memory([played()[0].frames[-1]], [asked_of(played()[0])])
+    scores = eager.writer.write(memory, [plain])
+    assert plain.ends
+    assert spared([plain], scores) == {}
+    assert all(decision.done for decision in eager.act(played()))
+    # "not in view" a little likelier than all places together, and an end a little less likely than both
+    half = [[math.log(0.6), 0.0, math.log(0.8), *scores[0][PLACE + 1 :]]]
+    again = spared([plain], half)[0]
+    assert again.spared == pytest.approx(0.8)
+    assert again.lone is not None
+    assert again.lone[2] == pytest.approx(1 / 1.2)  # 0.6 * 0.2 against 0.4
+    eager.writer.write(memory, [again])
+    assert not again.ends
+    assert WORD_ID["done"] not in again.tokens
+
+
+@pytest.mark.parametrize("think", [0, 6])
+def test_a_spared_end_is_the_same_by_any_way_of_playing(model: SmallModel, tmp_path: Path, think: int) -> None:
+    from agent.small.hf import load_generated
+
+    with torch.no_grad():  # wherever the thing is: no end is likely
+        model.head.bias[STARTS[-1] + codec.HANDS.index("done")] += 3.0
+    save_small(model, tmp_path / "made")
+    ours, theirs = (load(tmp_path / "made", think=think) for load in (load_small, load_generated))
+    decisions = ours.act(played())
+    assert not any(decision.done for decision in decisions)
+    assert decisions == theirs.act(played()) == [ours.act([c])[0] for c in played()]
+
+
+def test_another_instruction_is_a_new_beginning(model: SmallModel) -> None:
+    context = played()[2]
+    assert len(asked_of(replace(context, since=5)).past) == 3
+    assert len(asked_of(replace(context, since=1)).past) == 1
+    assert len(asked_of(replace(context, since=0)).past) == 0
 
 
 @pytest.mark.parametrize("text", ["", "   ", "!!!", "zxqv " * 50, "取 the ключ", "a" * 5000])

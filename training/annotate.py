@@ -15,6 +15,7 @@ from agent.small.layout import COLUMNS, ROWS, spell
 from envs.doom.level import Level
 from envs.doom.things import CLASSES, COLOURS, KINDS
 from envs.doom.world import DoomState
+from envs.playroom import things as playroom
 from tasks import expert, suites
 from tasks.goals import Query
 from tasks.guide import Advice
@@ -30,18 +31,23 @@ CELL = 4  # pixels in a cell of the segmentation
 NO_GOAL = 255  # stands for a verb where there is no further goal
 UNKNOWN = 247  # stands in cells of which nobody says what they show
 
-# Segmentation classes split into what and which colour: 0 is none.
+# Segmentation classes split into what and which colour: 0 is none. Those of the playroom stand behind doom's.
+PLAYROOM = 256
 FIXTURE_NAMES = ("doorway", "door", "gate")
-KIND_NAMES = ("none", *KINDS, *FIXTURE_NAMES)
-COLOUR_NAMES = ("none", *COLOURS)
-KIND_OF = np.zeros(256, np.uint8)
-COLOUR_OF = np.zeros(256, np.uint8)
+_PLAYROOM_KINDS = list(dict.fromkeys(kind for kind, _ in playroom.CLASSES))
+KIND_NAMES = ("none", *KINDS, *FIXTURE_NAMES, *(f"playroom {kind}" for kind in _PLAYROOM_KINDS))
+COLOUR_NAMES = ("none", *dict.fromkeys((*COLOURS, *playroom.COLOURS)))
+KIND_OF = np.zeros(2 * PLAYROOM, np.uint8)
+COLOUR_OF = np.zeros(2 * PLAYROOM, np.uint8)
 for (_kind, _colour), _class in CLASSES.items():
     KIND_OF[_class] = KIND_NAMES.index(_kind)
     COLOUR_OF[_class] = COLOUR_NAMES.index(_colour) if _colour else 0
 for _class, (_kind, _) in FIXTURES.items():
     if _kind in FIXTURE_NAMES:
         KIND_OF[_class] = KIND_NAMES.index(_kind)
+for (_kind, _colour), _class in playroom.CLASSES.items():
+    KIND_OF[PLAYROOM + _class] = KIND_NAMES.index(f"playroom {_kind}")
+    COLOUR_OF[PLAYROOM + _class] = COLOUR_NAMES.index(_colour) if _colour else 0
 PAIR_OF = {number: pair for pair, number in CLASSES.items()}
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from agent import codec
 from agent.small.layout import COLUMNS, NOWHERE, ROWS
 from tasks import verify, worlds
+from tasks.confirming import confirmation
 from tasks.goals import Query
 from tasks.guide import Advice
 from tasks.scene import SCENE_ROWS
@@ -34,6 +35,7 @@ class Coach:
         self._spec, self._verifier = task.verifier, verify.make_verifier(task.verifier)
         self._goals = worlds.part(task.world, "goals")
         self._done = False
+        self._confirmation = confirmation(task.instruction, task.world)
 
     def advise(self, state: Any, thought: str | None = None) -> Advice:
         """What to do in a state; to be asked once in every decision. What is thought makes no difference to it."""
@@ -43,14 +45,15 @@ class Coach:
         place = _place(self._goals, state, self._spec, self._goals.sights(state))
         if self._done:
             return Advice(DONE, place, speech="done", done=True)
-        return Advice(self._goals.choose(state, self._spec), place)
+        speech, self._confirmation = self._confirmation, ""
+        return Advice(self._goals.choose(state, self._spec), place, speech=speech)
 
 
 def annotate(
     rng: np.random.Generator, world: str, state: Any, advice: Advice, count: int = 5
 ) -> dict[str, npt.NDArray[Any]]:
     """What training needs to know of one frame, as training.annotate has it. Classes and verbs are those of the world's
-    goals; what is in the cells is unknown, and of the scene the places alone are told."""
+    goals; of the scene the places alone are told, and what is in the cells only where the state has labels."""
     goals = worlds.part(world, "goals")
     sights = goals.sights(state)
     chosen = queries(rng, goals.possible(state), sights, count)
@@ -64,7 +67,7 @@ def annotate(
         asked[0, i, :3], asked[1, i, :2] = query, _place(goals, state, spec, sights)
         asked[2, i] = goals.choose(state, spec)
     return {
-        "cells": np.full((HEIGHT, WIDTH), UNKNOWN, np.uint8),
+        "cells": _cells(getattr(state, "labels", None)),
         "scene": scene,
         "advice": np.array([*advice.place, *advice.tokens], np.uint8),
         "thought": word_ids(""),
@@ -84,6 +87,15 @@ def queries(
     first = [query for query in order if rng.random() < SEEN or query not in near]
     unique = list(dict.fromkeys([*first, *order]))
     return unique[:count]
+
+
+def _cells(labels: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
+    """The class in the middle of every cell."""
+    if labels is None:
+        return np.full((HEIGHT, WIDTH), UNKNOWN, np.uint8)
+    rows = (np.arange(HEIGHT) + 0.5) * labels.shape[0] / HEIGHT
+    columns = (np.arange(WIDTH) + 0.5) * labels.shape[1] / WIDTH
+    return np.ascontiguousarray(labels[rows.astype(int)][:, columns.astype(int)])
 
 
 def _place(goals: Any, state: Any, spec: VerifierSpec, sights: dict[int, tuple[float, float]]) -> tuple[int, int]:

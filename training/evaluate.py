@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from agent.inference import Player, Scripted
 from envs import plugins
 from envs.world import World
-from tasks import controls, dialogues
+from tasks import confirming, controls, dialogues
 from tasks.play import play_task
 from tasks.task import Task
 from training.crew import Crew, Failed
@@ -38,13 +38,15 @@ class Job:
 @dataclass(frozen=True)
 class Result:
     """`claim`: whether it was said that something that is there is not; None where that would be right. `signalled`:
-    whether the player said within LINGER ticks that it was done; None where it did not succeed."""
+    whether the player said within LINGER ticks that it was done; None where it did not succeed. `confirmed`:
+    whether the first line confirmed the instruction rightly; None where there is nothing to confirm."""
 
     success: bool
     why: str
     decisions: int
     claim: bool | None = None
     signalled: bool | None = None
+    confirmed: bool | None = None
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -63,24 +65,20 @@ class Tally:
     failures: Counter[str] = field(default_factory=Counter)
     claims: list[int] = field(default_factory=lambda: [0, 0])  # false ones, of how many episodes
     signals: list[int] = field(default_factory=lambda: [0, 0])  # that it is done, of how many successes
+    confirmations: list[int] = field(default_factory=lambda: [0, 0])  # right ones, of how many instructions
 
-    def add(self, verb: str, success: bool, why: str, claim: bool | None = None, signalled: bool | None = None) -> None:
-        counts = self.by_verb.setdefault(verb, [0, 0])
-        counts[0] += success
-        counts[1] += 1
-        if not success:
-            self.failures[f"{verb}: {why}"] += 1
-        if claim is not None:
-            self.claims[0] += claim
-            self.claims[1] += 1
-        if signalled is not None:
-            self.signals[0] += signalled
-            self.signals[1] += 1
+    def add(self, verb: str, result: Result) -> None:
+        _count(self.by_verb.setdefault(verb, [0, 0]), result.success)
+        if not result.success:
+            self.failures[f"{verb}: {result.why}"] += 1
+        _count(self.claims, result.claim)
+        _count(self.signals, result.signalled)
+        _count(self.confirmations, result.confirmed)
 
     def to_json(self) -> dict[str, Any]:
         """`success`, `ci`, `episodes`, and the same for every verb in `by_verb`; `false_claims`: their `share` of the
         `episodes` in which there was something to be done; `done_signalled`: the share of the successes after which
-        the player said so within a second."""
+        the player said so within a second; `confirmed`: the share of the instructions that it confirmed rightly."""
         total = [sum(c[i] for c in self.by_verb.values()) for i in (0, 1)]
         return {
             **_share(*total),
@@ -88,7 +86,14 @@ class Tally:
             "failures": dict(self.failures.most_common(8)),
             "false_claims": _part(*self.claims),
             "done_signalled": _part(*self.signals),
+            "confirmed": _part(*self.confirmations),
         }
+
+
+def _count(counts: list[int], happened: bool | None) -> None:
+    if happened is not None:
+        counts[0] += happened
+        counts[1] += 1
 
 
 def _share(successes: int, n: int) -> dict[str, Any]:
@@ -121,13 +126,15 @@ class Evaluator:
         # who says that it is done before it is has failed
         outcome = play_task(world, player, task, observe="decision", end_on_done=True, linger=LINGER)
         player.close()
+        confirmed = confirming.confirmed(task, (line for _, line in outcome.said))
         said = dialogues.judge_speech(task, outcome)
         if said is None:
             claim = dialogues.false_claim(task, outcome)
             signalled = outcome.done if outcome.success and task.verb != "stand_still" else None
-            return Result(bool(outcome.success), outcome.why, outcome.decisions, claim, signalled)
-        why = f"said {outcome.said[0][1]!r}" if outcome.said else "said nothing"
-        return Result(said, why, outcome.decisions)
+            return Result(bool(outcome.success), outcome.why, outcome.decisions, claim, signalled, confirmed)
+        lines = confirming.beyond(line for _, line in outcome.said)
+        why = f"said {lines[0]!r}" if lines else "said nothing"
+        return Result(said, why, outcome.decisions, confirmed=confirmed)
 
     def _policy(self, name: str) -> Any:
         if name not in self._policies:
@@ -164,7 +171,7 @@ def evaluate(
             if isinstance(results, Failed):
                 raise RuntimeError(f"{portion[0].task.id} to {portion[-1].task.id}: {results.error}")
             for job, result in zip(portion, results, strict=True):
-                tallies[job.row].add(job.task.verb, result.success, result.why, result.claim, result.signalled)
+                tallies[job.row].add(job.task.verb, result)
             done += len(portion)
             told(portion[0].row, done, total)
     return tallies

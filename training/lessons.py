@@ -33,12 +33,23 @@ from agent.small.model import HISTORY
 from agent.small.prompt import Asked
 from agent.small.words import split
 from tasks import proposals, questions, worlds
+from tasks.confirming import OK, confirmation
 from tasks.goals import Query
-from tasks.guide import plain_goal
-from tasks.language import read, sentence
+from tasks.language import plain_goal, read, sentence
 from tasks.scene import FIXTURES, Scene, unpack
 from tasks.verify import thing_name
-from training.annotate import CELL, COLOUR_OF, FIXTURE_NAMES, NO_GOAL, PAIR_OF, PANEL_CLASS, VERBS
+from training.annotate import (
+    CELL,
+    COLOUR_OF,
+    FIXTURE_NAMES,
+    NO_GOAL,
+    PAIR_OF,
+    PANEL_CLASS,
+    PLAYROOM,
+    UNKNOWN,
+    VERBS,
+    WORDS,
+)
 from training.corpus import Corpus
 from training.phrases import COLOURED, PICTURED, PhraseBank, mistyped
 from training.texts import Batch, Text, assemble, decision, words_of
@@ -105,6 +116,7 @@ class Lessons:
             [read(text) for text in corpus.instructions]
             for corpus, (read, _) in zip(self.corpora, self._tongues, strict=True)
         ]
+        self._confirmations = [[_spoken(text, corpus.world) for text in corpus.instructions] for corpus in self.corpora]
         self._turns = [_turns(corpus) for corpus in self.corpora]
 
     def at(self, step: int) -> Batch:
@@ -113,7 +125,7 @@ class Lessons:
             corpus.fetch(rows)
         rng = np.random.default_rng([self.seed, step, self.rank])
         frames: list[npt.NDArray[np.uint8]] = []
-        cells: list[npt.NDArray[np.uint8]] = []
+        cells: list[npt.NDArray[Any]] = []
         asked: list[list[Asked]] = []
         texts: list[list[Text]] = []
         goals: list[tuple[int, int, Query]] = []  # row, number of the prompt, what is wanted
@@ -125,12 +137,12 @@ class Lessons:
                     goals += [(len(frames) - 1, at, query) for at, query in wanted]
                     cells.append(with_ways(corpus.cells[row], unpack(corpus.scene[row])))
                 else:
-                    cells.append(corpus.cells[row])
+                    cells.append(_elsewhere(corpus.cells[row], corpus.world))
                 asked.append(prompts)
                 texts.append(answers)
         if self.mix.pictures and not self.goals_only:
             self._show(rng, frames, cells, asked, goals)
-        return assemble(np.stack(frames), asked, texts, np.stack(cells))
+        return assemble(np.stack(frames), asked, texts, np.stack(cells).astype(np.int16))
 
     def _rows(self, step: int) -> list[npt.NDArray[np.int64]]:
         """The rows of every corpus that batch number `step` is about."""
@@ -178,7 +190,11 @@ class Lessons:
             named, colour = query, COLOUR_OF[query[1]] if at_home and query[1] in PAIR_OF else 0
             if colour and place[0] < COLUMNS and (colours == colour).sum() == 1 and rng.random() < mix.colours:
                 named = (query[0], COLOURED + int(colour) - 1, 0)
-            add(Asked(self._banks[corpus.world].draw(rng, named), past=past), decision((*place, *tokens)))
+            bank = self._banks[corpus.world]
+            text = bank.draw(rng, named)
+            # who begins says first how he understands it
+            spoken = [] if len(past) else bank.confirmation(text, named)
+            add(Asked(mistyped(rng, split(text)), past=past), decision((*place, *tokens), speech=spoken))
         if self.goals_only or not at_home:
             return asked, texts, wanted
         if rng.random() < mix.steps and (both := _two_steps(rng, goals)) is not None:
@@ -230,6 +246,7 @@ class Lessons:
         weights = [1.0] * PLACE + [self.mix.gamma**repeats] * (_FIELDS - PLACE)
         if silent and rng.random() < self.mix.fresh:
             acted = acted[:0]
+            speech = speech or self._confirmations[number][int(corpus.episode[row])]
         meaning = self._meanings[number][int(corpus.episode[row])]
         words = self._instructions[number][int(corpus.episode[row])]
         if meaning is not None and rng.random() < self.mix.reworded:
@@ -279,7 +296,11 @@ class Lessons:
             [] if begins else split(thought, "thought"),
             past=acted[:0] if begins else _looking_for(acted, scenes, query[1]),
         )
-        return asked, decision((*place, *tokens), spell(thought), silent=False)
+        spoken = ""
+        if begins:
+            goals = [plain_goal(VERBS[verb], _plain_name(thing)) for (verb, thing, _), *_ in steps]
+            spoken = OK + " then ".join(goals)
+        return asked, decision((*place, *tokens), spell(thought), spell(spoken), silent=False)
 
     def _show(
         self,
@@ -299,7 +320,7 @@ class Lessons:
                 continue
             other = others[int(rng.integers(len(others)))]
             picture = cut_out(frames[other], cells[other] == thing)
-            words = self._banks["doom"].draw(rng, (verb, PICTURED, 0))
+            words = mistyped(rng, split(self._banks["doom"].draw(rng, (verb, PICTURED, 0))))
             asked[row][number] = replace(asked[row][number], asked=words, picture=picture)
             shown.add(row)
 
@@ -329,12 +350,22 @@ def with_ways(cells: npt.NDArray[np.uint8], scene: Scene) -> npt.NDArray[np.uint
     return painted
 
 
+def _elsewhere(cells: npt.NDArray[np.uint8], world: str) -> npt.NDArray[Any]:
+    """Cells of another world, in classes that are told from doom's."""
+    return np.where(cells == UNKNOWN, UNKNOWN, cells + np.int16(PLAYROOM)) if world == "playroom" else cells
+
+
 def _tongue(world: str) -> tuple[Callable[[str], Any], Callable[[np.random.Generator, Any], str]]:
     """How the instructions of a world are read, and what is meant said in other words."""
     if world == "doom":
         return read, sentence
     language = worlds.part(world, "language")
     return language.read, language.phrase
+
+
+def _spoken(text: str, world: str) -> list[int]:
+    """Ids of the words that confirm an instruction."""
+    return spell(confirmation(text, world))[:WORDS]
 
 
 def _two_steps(rng: np.random.Generator, goals: Sequence[Goal]) -> list[Goal] | None:

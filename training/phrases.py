@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from agent.small.layout import spell
 from agent.small.words import split
 from envs.doom.things import COLOURS
 from tasks import worlds
+from tasks.confirming import OK, confirmation
 from tasks.dialogues import SHOWN
 from tasks.goals import Query
-from tasks.language import compound, core, noun_phrase, phrase
+from tasks.language import compound, core, noun_phrase, phrase, plain_goal
 from tasks.phrases import COLOUR_WORDS
 from training.annotate import PAIR_OF, PANEL_CLASS, VERBS
 
@@ -23,20 +25,27 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 class PhraseBank:
-    """`each` training phrasings of every query of a world, made when it is first asked for."""
+    """`each` training phrasings of every query of a world, each made when it is first asked for."""
 
     def __init__(self, seed: int, each: int = 200, world: str = "doom") -> None:
-        self._seed, self._each = seed, each
+        self._seed, self._each, self._world = seed, each, world
         self._phrase = _phrase if world == "doom" else _elsewhere(world)
-        self._texts: dict[Query, list[list[str]]] = {}
+        self._texts: dict[tuple[Query, int], str] = {}
 
-    def draw(self, rng: np.random.Generator, query: Query) -> list[str]:
-        """The words of one phrasing of a query, now and then with a typing error."""
-        texts = self._texts.get(query)
-        if texts is None:
-            own = np.random.default_rng([self._seed, 3, *query])  # whatever was asked for before
-            texts = self._texts[query] = [self._phrase(own, query) for _ in range(self._each)]
-        return mistyped(rng, texts[int(rng.random() * len(texts))])
+    def draw(self, rng: np.random.Generator, query: Query) -> str:
+        """One phrasing of a query."""
+        key = query, int(rng.random() * self._each)
+        if key not in self._texts:
+            own = np.random.default_rng([self._seed, 3, *query, key[1]])  # whatever was asked for before
+            self._texts[key] = self._phrase(own, query)
+        return self._texts[key]
+
+    def confirmation(self, text: str, query: Query) -> list[int]:
+        """Ids of the words that confirm a phrasing of a query."""
+        spoken = confirmation(text, self._world)
+        if not spoken and COLOURED <= query[1] < PICTURED:
+            spoken = OK + plain_goal(VERBS[query[0]], f"{COLOURS[query[1] - COLOURED]} thing")
+        return spell(spoken)
 
     @staticmethod
     def steps(rng: np.random.Generator, queries: Sequence[Query]) -> list[str]:
@@ -45,17 +54,17 @@ class PhraseBank:
         return mistyped(rng, split(compound(rng, texts)))
 
 
-def _elsewhere(world: str) -> Callable[[np.random.Generator, Query], list[str]]:
+def _elsewhere(world: str) -> Callable[[np.random.Generator, Query], str]:
     goals = worlds.part(world, "goals")
-    return lambda rng, query: split(goals.words(rng, query))
+    return lambda rng, query: str(goals.words(rng, query))
 
 
-def _phrase(rng: np.random.Generator, query: Query) -> list[str]:
+def _phrase(rng: np.random.Generator, query: Query) -> str:
     verb, thing, alone = query
     if thing == PICTURED:
         text = phrase(rng, VERBS[verb], "PICTURED")
-        return split(text.replace("the PICTURED", str(rng.choice(SHOWN))))
-    return split(phrase(rng, VERBS[verb], _noun(rng, thing, alone)))
+        return text.replace("the PICTURED", str(rng.choice(SHOWN)))
+    return phrase(rng, VERBS[verb], _noun(rng, thing, alone))
 
 
 def _noun(rng: np.random.Generator, thing: int, alone: int) -> str:

@@ -112,7 +112,7 @@ def train_small(recipe: SmallRecipe, out: Path, told: Told = lambda progress: No
     for mode in MODES:
         if mode == "talking":
             _gather(recipe, out, "views", recipe.views, None, told)
-            _collect_judged(recipe, out, told)
+            collect_judged(out, recipe.judged, recipe.seed, recipe.workers, told)
         if mode in ROUNDS:
             assert previous is not None
             _gather(recipe, out, ROUNDS[mode], recipe.corrections, previous, told)
@@ -185,11 +185,11 @@ def gather(
     )
 
 
-def _collect_judged(recipe: SmallRecipe, out: Path, told: Told) -> None:
-    """Play what the judge learns from, unless that is done."""
+def collect_judged(out: Path, counts: Counts, seed: int, workers: int, told: Told) -> None:
+    """Play what the judge learns from into `out`/judged, unless that is done."""
     if not (out / "judged" / "episodes.jsonl").exists():
         collect(
-            out / "judged", recipe.judged, recipe.seed, workers=recipe.workers,
+            out / "judged", counts, seed, workers=workers,
             told=lambda done, total: told(Progress("judged", done, total, {})),
         )  # fmt: skip
 

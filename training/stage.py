@@ -10,7 +10,7 @@ import queue
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from agent.small.turn import CHOICES
 from envs.reaper import die_with_parent
 from tasks import worlds
 from tasks.language import taught
-from training.annotate import COLOUR_OF, KIND_OF, UNKNOWN
+from training.annotate import CELL, COLOUR_OF, KIND_OF, UNKNOWN
 from training.clips import Clips
 from training.corpus import Corpus
 from training.crew import ONE_THREAD, environment
@@ -126,7 +126,8 @@ class Stage:
     `out`: the checkpoint to be written. `corpora`: folders of training.corpus, each with its share of a batch.
     `frames`: to train on in all, `batch` of them a step. `judged`: the judge's clips, where it learns too.
     `goals_only`: as in Lessons. `choices`: which of turn.CHOICES count; none of them where only what is in the cells is
-    learned. `parent`: the checkpoint to start from; without one a model of `sizes` begins. `log`: for TensorBoard.
+    learned. `parent`: the checkpoint to start from; without one a model of `sizes` begins. `keep`: the share of the
+    parent's weights in those that are saved. `log`: for TensorBoard.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Stage:
     seed: int = 0
     sizes: Mapping[str, Any] = field(default_factory=dict)
     parent: Path | None = None
+    keep: float = 0.0
     log: Path | None = None
 
 
@@ -194,7 +196,8 @@ def run(stage: Stage, rank: int, workers: int, meeting: Path, told: Told) -> Non
     if workers > 1:
         dist.init_process_group("gloo", init_method=f"file://{meeting.resolve()}", rank=rank, world_size=workers)
     torch.manual_seed(stage.seed)
-    model = load_model(stage.parent) if stage.parent else SmallModel(SmallConfig(**stage.sizes))
+    model = _widened(load_model(stage.parent)) if stage.parent else SmallModel(SmallConfig(**stage.sizes))
+    before = [p.detach().to(device, copy=True) for p in model.parameters()]
     model.to(device).train()
     parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=stage.rate, betas=(0.9, 0.98), weight_decay=0.01, foreach=True)
@@ -252,6 +255,7 @@ def run(stage: Stage, rank: int, workers: int, meeting: Path, told: Told) -> Non
         with torch.no_grad():
             for parameter, mean in zip(parameters, average, strict=True):
                 parameter.copy_(mean)
+            torch._foreach_lerp_([p.data for p in parameters], before, stage.keep)
         spent = round(seconds + time.monotonic() - began)
         trained = {"stage": stage.name, "frames": steps * stage.batch, "seconds": spent}
         parent = stage.parent.name if stage.parent else None
@@ -262,6 +266,23 @@ def run(stage: Stage, rank: int, workers: int, meeting: Path, told: Told) -> Non
     if workers > 1:
         dist.barrier()
         dist.destroy_process_group()
+
+
+def _widened(model: SmallModel) -> SmallModel:
+    """A model that can name as many kinds and colours as there are by now; it keeps what it knows."""
+    old, now = model.config, SmallConfig()
+    if (old.kinds, old.colours) == (now.kinds, now.colours):
+        return model
+    wider = SmallModel(replace(old, kinds=now.kinds, colours=now.colours))
+    state, fresh = model.state_dict(), wider.state_dict()
+    cells = CELL * CELL
+    for name in ("segment.weight", "segment.bias"):
+        whole = fresh[name]
+        whole[: old.kinds * cells] = state[name][: old.kinds * cells]
+        whole[now.kinds * cells : (now.kinds + old.colours) * cells] = state[name][old.kinds * cells :]
+        state[name] = whole
+    wider.load_state_dict(state)
+    return wider
 
 
 def _nouns(names: set[str]) -> dict[str, str]:

@@ -115,6 +115,9 @@ def evaluate(
     signals = mine["done_signalled"]
     if signals["share"]:
         screen.print(f"said within a second that it was done: {100 * signals['share']:.1f} % of {signals['episodes']}")
+    confirmed = mine["confirmed"]
+    if confirmed["share"] is not None:
+        screen.print(f"confirmed the instruction: {100 * confirmed['share']:.1f} % of {confirmed['episodes']}")
     claims = mine["false_claims"]
     if claims["share"]:
         screen.print(f"said that what is there is not: {100 * claims['share']:.1f} % of {claims['episodes']}")

@@ -28,7 +28,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from agent.policy import Context, Decision, Think, thought_budget
 from agent.small.layout import ACT, END, PAD, SIZE
 from agent.small.model import Memory, Prompt, SmallConfig, SmallModel
-from agent.small.policy import SHIPPED, THINK, SmallPolicy, asked_of, decision_of, is_stuck
+from agent.small.policy import SHIPPED, THINK, SmallPolicy, asked_of, decision_of, is_stuck, spared
 from agent.small.prompt import pack
 from agent.small.turn import CHOICES, Turn
 
@@ -88,13 +88,13 @@ class SmallForImageTextToText(PreTrainedModel, GenerationMixin):
         self,
         input_ids: Tensor,
         pixel_values: Tensor | None = None,
-        past_key_values: DynamicCache | None = None,
+        cache: DynamicCache | None = None,
         labels: Tensor | None = None,
         **rest: Any,
     ) -> CausalLMOutputWithPast:
         """Logits (B, L, SIZE); with `labels` (B, L), -100 where nothing counts, the loss as well."""
         small = self.small
-        cache = past_key_values if past_key_values is not None else DynamicCache()
+        cache = cache if cache is not None else DynamicCache()
         seen = cache.get_seq_length()
         looks = getattr(cache, "looks", None)
         if looks is None:
@@ -114,7 +114,7 @@ class SmallForImageTextToText(PreTrainedModel, GenerationMixin):
         loss = None
         if labels is not None:
             loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
-        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=cache)
+        return CausalLMOutputWithPast(loss=loss, logits=logits, cache=cache)
 
     def _look(self, pixels: Tensor | None, rest: Mapping[str, Any]) -> tuple[Tensor, list[Any]]:
         """What every layer reads and sees, once for an output."""
@@ -129,13 +129,11 @@ class SmallForImageTextToText(PreTrainedModel, GenerationMixin):
         ]
         return (memory.pack == 0)[:, None, None, :], layers
 
-    def prepare_inputs_for_generation(  # type: ignore[override]
-        self, input_ids: Tensor, past_key_values: Any = None, **rest: Any
-    ) -> dict[str, Any]:
-        if past_key_values is not None and past_key_values.get_seq_length():
-            input_ids = input_ids[:, past_key_values.get_seq_length() :]
+    def prepare_inputs_for_generation(self, input_ids: Tensor, cache: Any = None, **rest: Any) -> dict[str, Any]:
+        if cache is not None and cache.get_seq_length():
+            input_ids = input_ids[:, cache.get_seq_length() :]
         inputs = {name: rest[name] for name in _INPUTS if name in rest}
-        return {"input_ids": input_ids, "past_key_values": past_key_values, "use_cache": True, **inputs}
+        return {"input_ids": input_ids, "cache": cache, "use_cache": True, **inputs}
 
     def _validate_model_kwargs(self, model_kwargs: dict[str, Any]) -> None:
         """The prompt's arrays are named in `_INPUTS`."""
@@ -163,6 +161,8 @@ class TurnRules(LogitsProcessor):
                 chances = masked[row].softmax(-1)
                 if chances[token] < least * (chances[token] + chances[rivals.start : rivals.stop].sum()):
                     masked[row, token] = -torch.inf
+            if not turn.done:
+                masked[row, list(turn.barred)] = -torch.inf
         return masked  # type: ignore[return-value]
 
 
@@ -177,23 +177,39 @@ class GeneratedSmall(SmallPolicy):
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
         if self.temperature or any(map(is_stuck, contexts)):
             return super().act(contexts)  # chance is the player's own
+        turns = [Turn(ACT, self.think) for _ in contexts]
+        scores = self._generate(contexts, turns)
+        again = spared(turns, scores)
+        if again:
+            self._generate([contexts[row] for row in again], list(again.values()))
+        return [decision_of(again.get(row, turn)) for row, turn in enumerate(turns)]
+
+    def _generate(self, contexts: Sequence[Context], turns: Sequence[Turn]) -> list[list[float]]:
+        """Write turns to their ends; the log-probability of each token among those that the grammar has there."""
         frames = torch.stack([torch.from_numpy(c.frames[-1]) for c in contexts]).permute(0, 3, 1, 2)
         prompt = pack([[asked_of(c)] for c in contexts])
         arrays = {name: value.to(self.device) for name, value in vars(prompt).items() if value is not None}
-        turns = [Turn(ACT, self.think) for _ in contexts]
         out = self.hf.generate(
             input_ids=torch.full((len(contexts), 1), ACT, device=self.device),
             pixel_values=frames.to(self.device),
             **arrays,
             generation_config=GenerationConfig(
-                max_new_tokens=32, do_sample=False, eos_token_id=END, pad_token_id=PAD, use_cache=True
+                max_new_tokens=32, do_sample=False, eos_token_id=END, pad_token_id=PAD, use_cache=True,
+                return_dict_in_generate=True, output_logits=True,
             ),
             logits_processor=[TurnRules(turns)],
-        )
-        for row, turn in zip(out.tolist(), turns, strict=True):
+        )  # fmt: skip
+        scores = []
+        for row, (ids, turn) in enumerate(zip(out.sequences.tolist(), turns, strict=True)):
             if not turn.done:
-                turn.add(row[len(turn.tokens) + 1])
-        return [decision_of(turn) for turn in turns]
+                turn.add(ids[len(turn.tokens) + 1])
+            reader, found = Turn(ACT, turn.think), []
+            for token, logits in zip(turn.tokens, out.logits, strict=False):
+                allowed = [i for first, end in CHOICES[reader.choice] for i in range(first, end)]
+                found.append(float(logits[row, allowed].log_softmax(-1)[allowed.index(token)]))
+                reader.add(token)
+            scores.append(found)
+        return scores
 
 
 def load_generated(folder: str | Path = SHIPPED, *, think: Think = "auto", threads: int = 1) -> GeneratedSmall:

@@ -35,8 +35,8 @@ class SmallConfig:
     text_layers: int = 2
     channels: tuple[int, int] = (48, 96)
     blocks: int = 1
-    kinds: int = 26
-    colours: int = 5
+    kinds: int = 60
+    colours: int = 7
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "channels": list(self.channels)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -127,6 +128,7 @@ def load_model(folder: Path) -> SmallModel:
 _PLACE = re.compile(r"\((\d+), (\d+)\)$")
 _STEPS = 32  # of a draw
 DRAWS = 6  # proposals for a frame, of which one is taken
+END_CHANCE = 0.5  # under which a task is not ended
 SURE = 0.95  # from so likely a yes on, the thing of a proposal is taken to be there
 THINK = 12  # words of a thought, at most, where the user sets no other budget
 
@@ -172,8 +174,14 @@ class SmallPolicy:
         warm = [STUCK_TEMPERATURE if is_stuck(c) else self.temperature for c in contexts]
         noise = chance([c.seed for c in contexts], _STEPS) if any(warm) else None
         guess = _as_before(asked[0], self.think) if len(contexts) == 1 else ()
-        self.writer.write(memory, turns, warm, noise, guidance=self.guidance, guess=guess)
-        return [decision_of(turn) for turn in turns]
+        scores = self.writer.write(memory, turns, warm, noise, guidance=self.guidance, guess=guess)
+        again = spared(turns, scores)
+        if again:
+            rows = [*again, *(row + len(turns) for row in again if self.guidance)]
+            part = Memory(memory.image[rows], memory.text[rows], memory.pack[rows])
+            heat, chances = [warm[row] for row in again], None if noise is None else noise[list(again)]
+            self.writer.write(part, list(again.values()), heat, chances, guidance=self.guidance)
+        return [decision_of(again.get(row, turn)) for row, turn in enumerate(turns)]
 
     def answer(
         self, frames: Sequence[Frames], questions: Sequence[str], memories: Sequence[str] | None = None
@@ -202,8 +210,9 @@ class SmallPolicy:
     ) -> list[str]:
         """An instruction that can be carried out in each frame.
 
-        Of some `draws` it takes the first whose thing it sees when it is asked whether it is there; where it is sure of
-        none, one that needs no thing, or the one that it is surest of.
+        Of some `draws` it takes the first whose thing is there by both ways of looking: a yes when it is asked, and a
+        place in the picture when it is told to do it. Where it is sure of none, one that needs no thing, or the one
+        that it is surest of.
         """
         image = self._see(np.stack(frames)).repeat_interleave(draws, 0)
         turns = [Turn(PROPOSE) for _ in range(len(image))]
@@ -214,15 +223,20 @@ class SmallPolicy:
         texts = [say(turn.tokens) for turn in turns]
         if draws == 1:
             return texts
-        things = [text.partition(" the ")[2] for text in texts]
+        things = [text.rpartition(" the ")[2] if " the " in text else "" for text in texts]
         asked = [Asked(split(f"is there a {thing}?")) for thing in things]
-        yes = self._first(Memory(image, *self._read(asked)), ANSWER, [WORD_ID["yes"], WORD_ID["no"]])[:, 0].tolist()
+        yes = self._first(Memory(image, *self._read(asked)), ANSWER, [WORD_ID["yes"], WORD_ID["no"]])[:, 0]
+        # locks and gates are nothing to the acting role
+        told = [Asked(split(text)) for text in texts]
+        shut = torch.tensor([thing.endswith(("door", "gate")) for thing in things], device=self.device)
+        unseen = self._first(Memory(image, *self._read(told)), ACT, range(STARTS[0], STARTS[0] + COLUMNS + 1))[:, -1]
+        chances = torch.minimum(yes, (1.0 - unseen).masked_fill(shut, 1.0)).tolist()
         chosen = []
         for start in range(0, len(texts), draws):
             mine = range(start, start + draws)
-            sure = (i for i in mine if things[i] and yes[i] >= SURE)
+            sure = (i for i in mine if things[i] and chances[i] >= SURE)
             bare = (i for i in mine if not things[i])
-            chosen.append(texts[next(sure, next(bare, max(mine, key=yes.__getitem__)))])
+            chosen.append(texts[next(sure, next(bare, max(mine, key=chances.__getitem__)))])
         return chosen
 
     def judge(self, instructions: Sequence[str], frames: Frames) -> list[tuple[float, str]]:
@@ -263,9 +277,24 @@ class SmallPolicy:
         return self.model.read(pack([[one] for one in asked]).to(self.device))
 
 
+def spared(turns: Sequence[Turn], scores: Sequence[Sequence[float]]) -> dict[int, Turn]:
+    """Turns to be written in place of some finished ones, by their number: those that end the task although to go on is
+    likelier. There are many ways to go on, of which each may be less likely than the end. `scores`: log-probabilities
+    of the tokens of every turn."""
+    found = {}
+    for number, (turn, of) in enumerate(zip(turns, scores, strict=True)):
+        if turn.ends:
+            end = math.exp(of[PLACE] + of[-1])  # the first word and the hand; what is between makes no difference
+            if math.exp(sum(of[:PLACE])) * end < END_CHANCE:
+                found[number] = Turn(ACT, turn.think, spared=max(end, 1e-6))
+    return found
+
+
 def asked_of(context: Context) -> Asked:
     """The prompt of a context."""
     count = min(HISTORY, len(context.actions))
+    if context.since is not None:
+        count = min(count, context.since)  # what was done before belongs to another instruction
     past = np.zeros((count, PLACE + len(codec.SIZES)), np.int64)
     thoughts = context.thoughts[len(context.thoughts) - count :] if count else ()
     for i, (chunk, thought) in enumerate(zip(context.actions[len(context.actions) - count :], thoughts, strict=True)):

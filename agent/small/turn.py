@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from agent.codec import HANDS
 from agent.small.layout import (
     ACT,
     ANSWER,
@@ -46,10 +47,11 @@ CHOICES: tuple[Ranges, ...] = (
 
 # "Not in view" is one token, a place is blurred over several: the likeliest token is no measure of which is likelier.
 # So it is with "door" alone and "door" with where it is seen.
-UNSEEN_CHANCE, NO_EXIT_CHANCE = 0.5, 0.8  # the latter from training levels: who passes an exit by is lost
+NO_EXIT_CHANCE = 0.8  # from training levels: who passes an exit by is lost
 _PLACES = range(STARTS[0], STARTS[0] + COLUMNS)
 _NUMBERS = range(WORD_ID[NUMBERS[0]], WORD_ID[NUMBERS[-1]] + 1)
 _DOOR = WORD_ID["door"]
+_END_WORDS, _END_HAND = frozenset({WORD_ID["done"], SAY}), frozenset({STARTS[-1] + HANDS.index("done")})
 Lone = tuple[int, range, float]  # a token, its rivals, and how likely it has to be beside them to be written
 
 
@@ -57,12 +59,14 @@ Lone = tuple[int, range, float]  # a token, its rivals, and how likely it has to
 class Turn:
     """What one output has been so far and what may come next.
 
-    `role`: ACT, ANSWER, CAPTION, PROPOSE or JUDGE. `think`: the most words of a thought. `tokens`: what was written,
-    without the role.
+    `role`: ACT, ANSWER, CAPTION, PROPOSE or JUDGE. `think`: the most words of a thought. `spared`: above 0 this turn
+    may not end the task; it is how likely an end would be once the wanted thing is not in view. `tokens`: what was
+    written, without the role.
     """
 
     role: int
     think: int = 0
+    spared: float = 0.0
     tokens: list[int] = field(default_factory=list)
     done: bool = False
     said: int = -1  # how many tokens there were at <say>
@@ -89,10 +93,25 @@ class Turn:
         """A token that stands against many that share what they say."""
         choice = self.choice
         if choice == FIELD:
-            return _PLACES.stop, _PLACES, UNSEEN_CHANCE
+            # one chance in two; of "not in view" only that part counts which does not end the task
+            return _PLACES.stop, _PLACES, 1.0 / (2.0 - self.spared)
         if choice == THINKING and self.tokens[-1] == _DOOR:
             return GO, _NUMBERS, NO_EXIT_CHANCE
         return None
+
+    @property
+    def barred(self) -> frozenset[int]:
+        """Tokens that may not come next although the grammar has them."""
+        if not self.spared:
+            return frozenset()
+        if self.choice in (THINKING, SILENT):
+            return _END_WORDS
+        return _END_HAND if self.choice == len(CHOICES) - 1 else frozenset()
+
+    @property
+    def ends(self) -> bool:
+        """Whether a finished decision says that the task is done."""
+        return self.role == ACT and self.tokens[-1] in _END_HAND
 
     def add(self, token: int) -> None:
         """Write a token, which must be allowed. A role's `<end>` is not kept."""

@@ -23,6 +23,11 @@ WORDS = (
     "did", "was", "picked", "took", "reached", "reach", "went", "faced", "touched", "shot", "looked", "stood",
     "pressed", "opened", "entered", "moved", "wrong", "way", "other",
     "doorway", "rooms", "saw", "unlocked", ".",
-    "second", "walk",
+    "second", "walk", "ok", "thing", "things", "next", "nearer", "farther",
+    # What else there is in other worlds, and to do.
+    "purple", "white", "cube", "ball", "cylinder", "plate", "cup", "bottle", "book", "ring", "cone", "pyramid", "star",
+    "duck", "car", "boat", "house", "tree", "mushroom", "snowman", "rocket", "dumbbell", "hat", "cross", "chair",
+    "robot", "cactus", "arch", "stairs", "table", "shelf", "bin", "bench", "bed", "rug", "block", "pillar", "wall",
+    "chest", "lift", "put", "push", "stack", "dig", "collect", "place",
 )  # fmt: skip
 VOCABULARY = (*NAMES, *NUMBERS, *SCORES, *WORDS)

@@ -144,6 +144,10 @@ class Writer:
             if float(logp[at].exp()) < least * float(logp[at].exp() + logp[others].exp().sum()):
                 drawn = logp.clone()
                 drawn[at] = -torch.inf
+        for token in turn.barred:
+            if token in ids:
+                drawn = drawn.clone()
+                drawn[ids.index(token)] = -torch.inf
         if noise is not None:
             drawn = drawn + heat * torch.from_numpy(-np.log(-np.log(noise[: len(ids)].clip(1e-9, 1 - 1e-6)))).to(logp)
         index = int(drawn.argmax())

@@ -95,5 +95,13 @@ def read(text: str) -> Meaning | None:
     return None
 
 
+def plain(meaning: Meaning) -> str:
+    """What is meant in plain words: "collect 2 red block"."""
+    name = f"{meaning.colour or ''} {meaning.kind}".strip()
+    if meaning.verb == "collect":
+        return f"collect {meaning.count} {name}"
+    return f"place block on {name}" if meaning.verb == "place_on" else f"{meaning.verb.replace('_', ' ')} {name}"
+
+
 def _plural(noun: str) -> str:
     return noun + ("es" if noun.endswith("s") else "s")

@@ -124,6 +124,18 @@ def read(text: str) -> Meaning | None:
     return None
 
 
+def plain(meaning: Meaning) -> str:
+    """What is meant in plain words: "put red cube on table"."""
+    verb, _, way = meaning.verb.partition("_")
+    if meaning.kind is None:
+        return f"put {meaning.colour} things {way} {meaning.place}"
+    name = f"{meaning.colour or ''} {meaning.kind}".strip()
+    if meaning.other is not None:
+        kind, colour = meaning.other
+        return f"{verb} {name} on {colour or ''} {kind}".replace("  ", " ")
+    return f"{verb} {name} {way} {meaning.place}" if meaning.place else f"{verb} {way} {name}".replace("  ", " ")
+
+
 def _noun(kind: str | None, colour: str | None) -> str:
     return f"the {colour} {kind}" if colour else f"the {kind}"
 
