@@ -19,29 +19,22 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results.json"
 FILES = (ROOT / "README.md", ROOT / "agent" / "small" / "checkpoint" / "README.md")
-# Suites that `small` is measured on, and whether its baselines are played too (the controls take most of the time).
-SUITES = {
-    "doom-basic": True,
-    "doom-pairs": False,
-    "doom-themes": False,
-    "doom-phrasings": False,
-    "doom-synonyms": False,
-    "doom-room": False,
-    "doom-pictures": False,
-    "doom-rooms": False,
-    "doom-layouts": False,
-    "doom-compounds": False,
-    "doom-relations": False,
-    "doom-missing": False,
-    "doom-which": False,
-    "doom-ask": False,
-    "doom-vault": False,
-}
+# Suites that `small` is measured on, and the one that its baselines are played on too, which takes most of the time.
+SUITES = (
+    "doom-basic", "doom-pairs", "doom-themes", "doom-phrasings", "doom-synonyms", "doom-room", "doom-pictures",
+    "doom-rooms", "doom-layouts", "doom-compounds", "doom-relations", "doom-missing", "doom-which", "doom-ask",
+    "doom-vault",
+)  # fmt: skip
+COMPARED = "doom-basic"
+BASELINES = f"{COMPARED}, baselines"
+# Other worlds, of which there are fewer episodes where the suites above have 500; Minetest is played in real time.
+WORLDS = {"playroom-basic": 100, "minetest-basic": 40}
 # In this order: what tells most comes first, then budgets of thoughts, and last what takes long or tells less.
 ORDER = (
-    "doom-basic", "doom-rooms", "doom-compounds", "doom-pairs", "doom-phrasings", "doom-themes", "doom-answers",
-    "doom-judge", "doom-conversation", "doom-missing", "doom-ask", "doom-proposals", "thoughts", "doom-pictures",
-    "doom-which", "doom-room", "doom-relations", "doom-synonyms", "doom-layouts", "doom-vault",
+    "doom-basic", "doom-rooms", "doom-compounds", "doom-pairs", "doom-judge", "doom-phrasings", "doom-themes",
+    "doom-missing", "doom-answers", "doom-proposals", "doom-ask", BASELINES, "playroom-basic", "minetest-basic",
+    "doom-conversation", "thoughts", "doom-pictures", "doom-which", "doom-room", "doom-relations", "doom-synonyms",
+    "doom-layouts", "doom-vault",
 )  # fmt: skip
 # Episodes, frames or conversations of each where the other suites have 500.
 ROLES = {"doom-answers": 1000, "doom-proposals": 500, "doom-judge": 1000, "doom-conversation": 200}
@@ -54,10 +47,15 @@ def play(policy: str, episodes: int, seed: int) -> dict[str, Any]:
     """Run `agent eval` on everything; what was measured before is kept, so that a stopped run goes on."""
     found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     wanted: dict[str, list[str]] = {}
-    for suite, baselines in SUITES.items():
-        wanted[suite] = ["--suite", suite, "--episodes", str(episodes), *([] if baselines else ["--policy-only"])]
+    for suite in SUITES:
+        wanted[suite] = ["--suite", suite, "--episodes", str(episodes), "--policy-only"]
+    wanted[BASELINES] = ["--suite", COMPARED, "--episodes", str(episodes)]
     for suite, count in ROLES.items():
         wanted[suite] = ["--suite", suite, "--episodes", str(max(1, count * episodes // 500))]
+    for suite, count in WORLDS.items():
+        wanted[suite] = ["--suite", suite, "--env", suite.partition("-")[0], "--policy-only"]
+        wanted[suite] += ["--episodes", str(max(1, count * episodes // 500))]
+    wanted["minetest-basic"] += ["--workers", "1"]  # two games at once would take each other's time
     wanted["doom-judge"] += ["--calibrate", "--plot", str(ROOT / "docs" / "judge.png")]
     for suite in THOUGHTFUL:
         for budget in BUDGETS[:-1]:
@@ -84,11 +82,16 @@ def table(results: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for suite in (s for s in SUITES if s in results):
-        rows = {"policy": results[suite], **results[suite]["baselines"]}
+        beside = results.get(BASELINES, {}).get("baselines", {}) if suite == COMPARED else {}
+        rows = {"policy": results[suite], **beside}
         lines.append(f"| {suite} | " + " | ".join(cell(rows.get(column)) for column in COLUMNS) + " |")
     for suite in (s for s in ("doom-basic", "doom-rooms", "doom-compounds") if s in results):
         verbs = results[suite]["by_verb"].items()
         lines += ["", f"By verb on {suite}: " + "; ".join(f"{verb} {cell(r)}" for verb, r in verbs) + "."]
+    played = {suite: results[suite] for suite in WORLDS if suite in results}
+    if played:
+        found = (f"{suite} {cell(result)}, n = {result['episodes']}" for suite, result in played.items())
+        lines += ["", f"In other worlds: {'; '.join(found)}."]
     lines += ["", *_said(results)]
     if all(f"{suite}, think {budget}" in results for suite in THOUGHTFUL for budget in BUDGETS[:-1]):
         lines += ["", *_thoughts(results)]

@@ -13,12 +13,13 @@ import torch
 
 from agent.small import layout, load_small
 from agent.small.layout import ACT, COLUMNS, END, FIRST_WORD, GO, say
+from agent.small.model import SmallConfig, SmallModel
 from envs.doom.things import CLASSES
 from tasks import suites
 from tasks.scene import DOORWAY, PANEL, Seen
 from training import lessons as lessons_module
 from training import stage
-from training.annotate import PAIR_OF, VERBS
+from training.annotate import COLOUR_NAMES, KIND_NAMES, PAIR_OF, VERBS
 from training.corpus import Corpus, build
 from training.demonstrate import demonstrate
 from training.lessons import Lessons, Mix, with_ways
@@ -269,3 +270,15 @@ def test_a_wrong_recipe_is_refused_by_its_field(tmp_path: Path, text: str, said:
     (tmp_path / "recipe.yaml").write_text(text if said == "while parsing" else kept + text)
     with pytest.raises(ValueError, match=said):
         SmallRecipe.load(tmp_path / "recipe.yaml")
+
+
+def test_a_model_learns_to_name_more_and_keeps_what_it_knows() -> None:
+    few = SmallModel(SmallConfig(width=32, heads=2, layers=1, text_layers=1, channels=(16, 32), kinds=26, colours=5))
+    image = torch.randn(2, 80, 32)
+    kinds, colours = few.segmentation(image)
+    more = stage._widened(few)
+    assert (more.config.kinds, more.config.colours) == (len(KIND_NAMES), len(COLOUR_NAMES))
+    more_kinds, more_colours = more.segmentation(image)
+    torch.testing.assert_close(more_kinds[:, :26], kinds)
+    torch.testing.assert_close(more_colours[:, :5], colours)
+    assert stage._widened(more) is more

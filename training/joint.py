@@ -110,10 +110,10 @@ def train_worlds(recipe: JointRecipe, start: Path, out: Path, told: Told = lambd
             corpora[name].append(_gathered(recipe, out, folder, counts, seed, told, before))
         after = model if number == len(recipe.rounds) else out / f"round-{number}"
         if not after.exists():
-            shares = [
+            shares = [  # the newest first: what a batch has left over goes to the first of all
                 (folder, recipe.worlds[name].share / len(folders))
                 for name, folders in corpora.items()
-                for folder in folders
+                for folder in reversed(folders)
             ]
             stage = Stage(
                 name=f"round-{number}",

@@ -68,10 +68,11 @@ def worlds(
     config: Annotated[Path, typer.Option(help="The recipe, a YAML file.")] = _JOINT,
     json: console.Json = False,
 ) -> None:
-    """Teach `small` several worlds at once: demonstrations of each, and one stage of learning from all together.
+    """Teach `small` several worlds at once: demonstrations of each, and rounds of learning from all together.
 
-    Minetest moves on by itself, so that its demonstrations take as long as they are played. Ctrl+C or a kill loses at
-    most half a minute: the same command goes on. TensorBoard logs are in OUT/tensorboard.
+    Before a round the model of the last one may play, and is corrected. With the recipe that comes with the package it
+    takes two hours on 2 cores. Minetest moves on by itself, so that its demonstrations take as long as they are played.
+    Ctrl+C or a kill loses at most half a minute: the same command goes on. TensorBoard logs are in OUT/tensorboard.
 
     \b
     Examples:
