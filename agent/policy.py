@@ -19,8 +19,8 @@ class Context:
     `frames`: uint8 RGB arrays (H, W, 3), oldest first, the newest is now; taken at decision times. `actions`: the
     chunks that were carried out between them, oldest first. `thoughts`: what was thought at those decisions, in the
     same order. `instruction`: the goal in words. `picture`: what the instruction shows instead of naming it, uint8 RGB
-    of any size. `since`: how many of the decisions came after the instruction, None for all of them. `dialogue`: (who,
-    what) lines. `memory`: what happened so far. `seed`: for policies that sample.
+    of any size. `dialogue`: (who, what) lines. `memory`: what happened so far. `seed`: for policies that sample.
+    `since`: how many of the decisions came after the instruction, None for all of them.
     """
 
     frames: tuple[npt.NDArray[np.uint8], ...]
@@ -28,10 +28,10 @@ class Context:
     actions: tuple[tuple[Action, ...], ...] = ()
     thoughts: tuple[str, ...] = ()
     picture: npt.NDArray[np.uint8] | None = None
-    since: int | None = None
     dialogue: tuple[tuple[str, str], ...] = ()
     memory: str = ""
     seed: int = 0
+    since: int | None = None
 
 
 @dataclass(frozen=True)

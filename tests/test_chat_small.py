@@ -37,7 +37,8 @@ def doom() -> Any:
 
 
 def test_small_tells_the_nouns_that_it_was_taught(small: SmallPolicy) -> None:
-    assert small.nouns == taught()
+    assert taught().items() <= small.nouns.items()
+    assert small.known("snowman") == "snowman"  # of the playroom
     assert small.known("rusty drum") == "barrel"
     assert small.known("first aid kit") == "medikit"
     assert small.known("unicorn") is None

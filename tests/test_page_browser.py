@@ -132,7 +132,8 @@ def test_a_person_watches_talks_takes_over_and_stops(playing: Playing, tab: Any)
     until(tab, "[...document.querySelectorAll('#lines li.agent')].some((li) => li.textContent === 'done')")
     assert picture(tab) != before
     assert playing.near[-1] == "green torch"
-    until(tab, "document.querySelectorAll('#lines li.agent').length === 2")  # the answer, and "done"
+    # how it understood, the answer, and "done"
+    until(tab, "document.querySelectorAll('#lines li.agent').length === 3")
     shoot(tab, "light")
 
     tab.emulate_media(color_scheme="dark")

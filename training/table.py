@@ -15,7 +15,7 @@ from envs.world import World
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-SEATS = 24
+SEATS = 8
 
 
 class Table:
