@@ -28,7 +28,7 @@ SUITES = (
 COMPARED = "doom-basic"
 BASELINES = f"{COMPARED}, baselines"
 # Other worlds, of which there are fewer episodes where the suites above have 500; Minetest is played in real time.
-WORLDS = {"playroom-basic": 100, "minetest-basic": 40}
+WORLDS = {"playroom-basic": 60, "minetest-basic": 40}
 # In this order: what tells most comes first, then budgets of thoughts, and last what takes long or tells less.
 ORDER = (
     "doom-basic", "doom-rooms", "doom-compounds", "doom-pairs", "doom-judge", "doom-phrasings", "doom-themes",
