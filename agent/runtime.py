@@ -363,7 +363,7 @@ class _Eyes:
     def forget(self) -> None:
         for kept in (self._frames, self._chunks, self._thoughts, self._since):
             kept.clear()
-        self._thought = ""
+        self._thought, self._told = "", None
 
     def context(self, frame: Frame, told: Told, dialogue: tuple[tuple[str, str], ...], tick: int) -> Context:
         if self._frames:

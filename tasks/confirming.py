@@ -17,14 +17,9 @@ def confirmation(text: str, world: str = "doom") -> str:
     return "" if meaning is None else OK + language.plain(meaning)
 
 
-def confirms(line: str) -> bool:
-    """Whether a line that was said is a confirmation."""
-    return line.startswith(OK)
-
-
 def beyond(lines: Iterable[str]) -> list[str]:
     """What was said beside confirmations."""
-    return [line for line in lines if not confirms(line)]
+    return [line for line in lines if not line.startswith(OK)]
 
 
 def confirmed(task: Task, lines: Iterable[str]) -> bool | None:
