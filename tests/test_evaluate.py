@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -9,10 +10,12 @@ import pytest
 from agent.policy import RandomPolicy
 from envs.doom.level import Level
 from envs.doom.world import DoomWorld
-from tasks import controls, suites
+from envs.playroom import drawing
+from envs.playroom.world import Playroom
+from tasks import controls, suites, worlds
 from tasks.expert import ExpertPolicy
 from tasks.language import read
-from training.evaluate import evaluate, wilson
+from training.evaluate import Evaluator, Job, evaluate, wilson
 
 
 def test_wilson_interval_is_the_textbook_one() -> None:
@@ -60,3 +63,13 @@ def test_a_task_that_nobody_can_judge_is_refused() -> None:
     unjudged = type(task)(**{**task.__dict__, "verifier": None})
     with pytest.raises(RuntimeError, match="no verifier"):
         evaluate([unjudged], RandomPolicy, partial(DoomWorld), workers=1)
+
+
+@pytest.mark.skipif(drawing.backend() is None, reason=f"MuJoCo has nothing to draw with: {drawing.MEND}")
+def test_a_world_that_draws_in_one_thread_alone_is_played_in_several_portions() -> None:
+    evaluator = Evaluator(RandomPolicy, Playroom)
+    tasks = [replace(task, time_limit=8) for task in worlds.suites()["playroom-basic"].tasks(3, 4)]
+    for row in ("policy", "expert", "policy"):
+        results = evaluator.work([Job(row, task) for task in tasks])
+        assert [result.decisions for result in results] == [2] * 4
+    evaluator.close()

@@ -91,8 +91,7 @@ class Demonstrator:
         """Play some tasks; success and number of decisions of each."""
         if self._loaded is not None:
             return self._table.play(self._loaded, job, self._play)
-        world = self._table.world()
-        return [self._play(world, None, task) for task in job]
+        return self._table.script(job, lambda world, task: self._play(world, None, task))
 
     def _play(self, world: World, player: Player | None, task: Task) -> tuple[bool | None, int]:
         rng = np.random.default_rng([task.seed, 2])

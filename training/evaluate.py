@@ -116,7 +116,9 @@ class Evaluator:
         row = job[0].row
         policy = self._policy(row if row in BASELINES else "policy")
         if hasattr(policy, "start"):
-            return [self._play(self._table.world(), Scripted(policy.start(j.task), spec=policy.spec), j) for j in job]
+            return self._table.script(
+                job, lambda world, one: self._play(world, Scripted(policy.start(one.task), spec=policy.spec), one)
+            )
         return self._table.play(policy, job, self._play)
 
     def _play(self, world: World, player: Player, job: Job) -> Result:
