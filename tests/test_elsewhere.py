@@ -194,7 +194,6 @@ def test_a_wrong_table_of_worlds_is_refused(tmp_path: Path, worlds: str, said: s
     ("rounds", "said"),
     [
         ("[]", "at least 1 item"),
-        ("[{frames: 1, rate: 1, corrections: {playroom: {playroom-basic: 1}}}]", "nobody to correct"),
         ("[{frames: 1, rate: 1}, {frames: 1, rate: 1, corrections: {doom: {doom-room: 1}}}]", "not among the worlds"),
         ("[{frames: 1, rate: 1, keep: 1.0}]", "keep"),
     ],

@@ -14,6 +14,7 @@ import torch
 from agent.small import layout, load_small
 from agent.small.layout import ACT, COLUMNS, END, FIRST_WORD, GO, say
 from agent.small.model import SmallConfig, SmallModel
+from agent.small.turn import CHOICES
 from envs.doom.things import CLASSES
 from tasks import suites
 from tasks.scene import DOORWAY, PANEL, Seen
@@ -188,11 +189,11 @@ def test_a_repeated_action_counts_less(corpus: Corpus) -> None:
     assert text.weights[-4:] == [0.125] * 4
 
 
-def _run(corpus: Path, out: Path, frames: int, told: stage.Told = lambda done, figures: None) -> None:
+def _run(corpus: Path, out: Path, frames: int, told: stage.Told = lambda done, figures: None, makers: int = 0) -> None:
     made = stage.Stage(
         "talking", out / "talking", ((corpus, 1.0),), frames, 1e-3, batch=8, sizes=SIZES, seed=5, log=out / "log"
     )
-    stage.run(made, 0, 1, out / "meeting", told)
+    stage.run(made, 0, 1, out / "meeting", told, makers)
 
 
 def test_a_killed_stage_goes_on_as_if_nothing_happened(
@@ -213,12 +214,20 @@ def test_a_killed_stage_goes_on_as_if_nothing_happened(
         _run(demonstrations / "corpus", tmp_path / "cut", 160, kill)
     assert not (tmp_path / "cut" / "talking").exists()
     assert (tmp_path / "cut" / "talking.state").exists()
-    _run(demonstrations / "corpus", tmp_path / "cut", 160)
+    _run(demonstrations / "corpus", tmp_path / "cut", 160, makers=1)  # nor does it matter who makes the batches
     assert not (tmp_path / "cut" / "talking.state").exists()
     first = load_small(tmp_path / "whole" / "talking").model.state_dict()
     second = load_small(tmp_path / "cut" / "talking").model.state_dict()
     for name, value in first.items():
         torch.testing.assert_close(value, second[name], atol=1e-6, rtol=0, msg=name)
+
+
+def test_operations_grow_with_the_model(corpus: Corpus) -> None:
+    batch = Lessons([corpus], [4], 0, 0).at(0)
+    one, two = (SmallModel(SmallConfig(width=width, layers=1, text_layers=1)) for width in (32, 64))
+    every = range(len(CHOICES))
+    assert 1.5 * stage.operations(one, batch, every) < stage.operations(two, batch, every)
+    assert next(one.parameters()).grad is None
 
 
 def test_learning_lowers_the_loss(

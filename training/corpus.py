@@ -75,6 +75,8 @@ class Corpus:
     def open(cls, folder: Path) -> Corpus:
         """The corpus that `build` wrote."""
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in (*_MADE, *_NOTED)}
+        # what is taken row by row comes sooner from plain arrays
+        arrays |= {name: np.asarray(array) for name, array in arrays.items() if name != "frames"}
         summary = json.loads((folder / "corpus.json").read_text())
         return cls(
             **arrays, instructions=summary["instructions"], advised=summary["advised"],

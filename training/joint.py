@@ -1,8 +1,9 @@
 """One model for several worlds: demonstrations of each, and rounds of learning from all of them together.
 
 Doom's demonstrations are the guide's, annotated as for `agent train small`; those of other worlds are their expert's
-(training.elsewhere). A round may begin with corrections (DAgger): the model of the round before plays, and the teacher
-says what it should have done. What a run of `agent train small` has recorded can be used again.
+(training.elsewhere). A round may begin with corrections (DAgger): the model of the round before, or the one to start
+from, plays, and the teacher says what it should have done. What a run of `agent train small` has recorded can be used
+again.
 """
 
 from __future__ import annotations
@@ -63,9 +64,7 @@ class JointRecipe(Section):
     def _known(self) -> JointRecipe:
         for name, section in self.worlds.items():
             _check(name, section.demonstrations)
-        for number, learning in enumerate(self.rounds):
-            if number == 0 and learning.corrections:
-                raise ValueError("the first round has nobody to correct: give its corrections to the second")
+        for learning in self.rounds:
             for name, counts in learning.corrections.items():
                 if name not in self.worlds:
                     raise ValueError(f"corrections in {name!r}, which is not among the worlds")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import multiprocessing
 import os
@@ -18,6 +19,8 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
 
 from agent.small.layout import SIZE
 from agent.small.model import CLIP, Memory, SmallConfig, SmallModel
@@ -58,7 +61,10 @@ WARM_STEPS = 100
 FLOOR = 0.05  # of the rate, at the end
 AVERAGE = 0.998  # of the weights, over steps: what is saved is their moving average
 CELLS = 0.5  # weight of the segmentation while decisions are learned
+_METHODS = multiprocessing.get_all_start_methods()
+_AHEAD = 2  # batches that each of the other processes makes in advance
 JUDGE_EVERY = 5  # steps, of which one is for judging
+PEAKS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}  # dense bf16 FLOP/s, by the vendor's data sheets
 SAVE_SECONDS = 30.0
 TELL_SECONDS = 2.0
 
@@ -79,8 +85,8 @@ def _cells_loss(model: SmallModel, image: Tensor, cells: Tensor) -> tuple[Tensor
     kind = (F.cross_entropy(kind_logits, kinds, reduction="none") * weight).sum() / total
     colour = (F.cross_entropy(colour_logits, colours, reduction="none") * weight).sum() / total
     things = kinds > 0
-    right = ((kind_logits.argmax(1) == kinds) & (colour_logits.argmax(1) == colours))[things].float().mean()
-    return kind + colour, right
+    right = (kind_logits.argmax(1) == kinds) & (colour_logits.argmax(1) == colours) & things
+    return kind + colour, right.sum() / things.sum()
 
 
 def text_loss(
@@ -88,7 +94,7 @@ def text_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Cross-entropy of what is written, each token among those that the grammar allows in its place; and what is where
     in the frames, so that it is not forgotten. `choices`: only these count. `clips`: whether the frames are the
-    judge's."""
+    judge's. The figures of what does not occur are not a number."""
     image = model.see(batch.frames)
     text, pack = model.read(batch.prompt)
     memory = Memory(model.clip(image) if clips else image, text, pack)
@@ -100,8 +106,8 @@ def text_loss(
     figures = {"loss": loss}
     with torch.no_grad():
         sums = each.new_zeros(len(CHOICES)).index_add_(0, batch.choices, each)
-        numbers = torch.bincount(batch.choices, minlength=len(CHOICES))
-        figures |= {name: sums[i] / numbers[i] for i, name in enumerate(NAMES) if i in choices and numbers[i]}
+        means = sums / each.new_zeros(len(CHOICES)).index_add_(0, batch.choices, torch.ones_like(each))
+        figures |= {name: means[i] for i, name in enumerate(NAMES) if i in choices}
     if batch.cells is not None:
         cells, figures["cells right"] = _cells_loss(model, image, batch.cells.long())
         loss = loss + CELLS * cells
@@ -151,16 +157,16 @@ Told = Callable[[int, dict[str, float]], None]  # frames that are done, figures
 
 
 def launch(stage: Stage, workers: int, told: Told) -> None:
-    """Train a stage in `workers` processes of one thread each; on a GPU one process trains. Raises RuntimeError where
-    one of them dies."""
-    workers = 1 if torch.cuda.is_available() else workers
+    """Train a stage in `workers` processes of one thread each; on a GPU one process trains, and they make its batches.
+    Raises RuntimeError where one of them dies."""
+    trainers, makers = (1, workers) if torch.cuda.is_available() and "fork" in _METHODS else (workers, 0)
     context = multiprocessing.get_context("spawn")
     reports: Any = context.Queue()
     meeting = stage.out.with_name(f".meeting-{stage.out.name}")
     meeting.unlink(missing_ok=True)
     crew = [
-        context.Process(target=_trainer, args=(os.getpid(), stage, rank, workers, meeting, reports), daemon=True)
-        for rank in range(workers)
+        context.Process(target=_trainer, args=(os.getpid(), stage, rank, trainers, meeting, reports, makers))
+        for rank in range(trainers)
     ]
     with environment(_ALLOCATOR | ONE_THREAD):  # the allocator reads its settings when a process starts
         for process in crew:
@@ -180,21 +186,55 @@ def launch(stage: Stage, workers: int, told: Told) -> None:
         raise RuntimeError(f"stage {stage.name} ended without a checkpoint")
 
 
-def _trainer(boss: int, stage: Stage, rank: int, workers: int, meeting: Path, reports: Any) -> None:
+def _trainer(boss: int, stage: Stage, rank: int, workers: int, meeting: Path, reports: Any, makers: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the process that leads; it ends us
     die_with_parent(boss)
-    run(stage, rank, workers, meeting, lambda done, figures: reports.put((done, figures)))
+    run(stage, rank, workers, meeting, lambda done, figures: reports.put((done, figures)), makers)
 
 
-def run(stage: Stage, rank: int, workers: int, meeting: Path, told: Told) -> None:
-    """Train a stage as process `rank` of `workers`; the first of them writes the checkpoint.
+class _Batches(Dataset[tuple[Batch, bool]]):
+    """The batches of a stage for one of its processes, and whether each is for the judge."""
+
+    def __init__(self, stage: Stage, rank: int, size: int) -> None:
+        self._stage, self._rank, self._size = stage, rank, size
+        shares = _shares([share for _, share in stage.corpora], size)
+        corpora = [Corpus.open(folder) for folder, _ in stage.corpora]
+        self.lessons = Lessons(corpora, shares, stage.seed, rank, stage.mix, goals_only=stage.goals_only)
+        self._judged = Clips.open(stage.judged) if stage.judged else None
+
+    def __getitem__(self, step: int) -> tuple[Batch, bool]:
+        if self._judged is not None and step % JUDGE_EVERY == JUDGE_EVERY - 1:
+            return self._judged.at(step, self._rank, max(1, self._size // CLIP + 1), self._stage.seed), True
+        return self.lessons.at(step), False
+
+
+def run(stage: Stage, rank: int, workers: int, meeting: Path, told: Told, makers: int = 0) -> None:
+    """Train a stage as process `rank` of `workers`; the first of them writes the checkpoint. `makers`: other processes
+    that make batches meanwhile.
 
     Goes on from `out`.state where a killed run left one. Gradients are averaged over the processes at every step.
     """
+    steps = max(1, stage.frames // stage.batch)
+    state_file = stage.out.with_name(f"{stage.out.name}.state")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(1 if device.type == "cpu" else 4)
     if workers > 1:
         dist.init_process_group("gloo", init_method=f"file://{meeting.resolve()}", rank=rank, world_size=workers)
+    saved_state = torch.load(state_file, weights_only=True, map_location="cpu") if state_file.exists() else None
+    first = int(saved_state["step"]) if saved_state else 0
+    batches = _Batches(stage, rank, stage.batch // workers)
+    # forked before this process knows the GPU, which its children could not use
+    made = iter(
+        DataLoader(
+            batches,
+            batch_size=None,
+            sampler=range(first, steps),
+            num_workers=makers,
+            multiprocessing_context="fork" if makers else None,
+            prefetch_factor=_AHEAD if makers else None,
+            worker_init_fn=_share_by_name if makers else None,
+        )
+    )
     torch.manual_seed(stage.seed)
     model = _widened(load_model(stage.parent)) if stage.parent else SmallModel(SmallConfig(**stage.sizes))
     before = [p.detach().to(device, copy=True) for p in model.parameters()]
@@ -202,35 +242,27 @@ def run(stage: Stage, rank: int, workers: int, meeting: Path, told: Told) -> Non
     parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=stage.rate, betas=(0.9, 0.98), weight_decay=0.01, foreach=True)
     average = [p.detach().clone() for p in parameters]
-    steps = max(1, stage.frames // stage.batch)
-    state_file = stage.out.with_name(f"{stage.out.name}.state")
-    first, seconds = _resume(state_file, model, optimizer, average)
-
-    lessons = Lessons(
-        [Corpus.open(folder) for folder, _ in stage.corpora],
-        _shares([share for _, share in stage.corpora], stage.batch // workers),
-        stage.seed, rank, stage.mix, goals_only=stage.goals_only,
-    )  # fmt: skip
-    judged = Clips.open(stage.judged) if stage.judged else None
+    seconds = _resume(saved_state, model, optimizer, average) if saved_state else 0.0
     writer = None
     if rank == 0 and stage.log is not None:
         from torch.utils.tensorboard import SummaryWriter
 
         writer = SummaryWriter(str(stage.log / stage.name), purge_step=first * stage.batch)
+    peak = _peak(device)
+    work = 0.0  # floating-point operations a frame
     smooth: dict[str, float] = {}
     began = saved = shown = time.monotonic()
-    for step in range(first, steps):
-        judging = judged is not None and step % JUDGE_EVERY == JUDGE_EVERY - 1
-        if judging and judged is not None:
-            here = judged.at(step, rank, max(1, stage.batch // workers // CLIP + 1), stage.seed).to(device)
-        else:
-            here = lessons.at(step).to(device)
+    for step, (batch, judging) in zip(range(first, steps), made, strict=True):
+        if peak and not work and not judging:
+            work = operations(model, batch, stage.choices) / len(batch.frames)
+        here = batch.to(device)
         for group in optimizer.param_groups:
             group["lr"] = stage.rate * schedule(step, steps)
-        if not stage.choices:
-            loss, figures = vision_loss(model, here)
-        else:
-            loss, figures = text_loss(model, here, stage.choices, clips=judging)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            if not stage.choices:
+                loss, figures = vision_loss(model, here)
+            else:
+                loss, figures = text_loss(model, here, stage.choices, clips=judging)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if workers > 1:
@@ -241,13 +273,17 @@ def run(stage: Stage, rank: int, workers: int, meeting: Path, told: Told) -> Non
         now = time.monotonic()
         if rank == 0 and (now - shown > TELL_SECONDS or step + 1 == steps):
             shown = now
-            smooth.update({name: float(value.detach()) for name, value in figures.items()})
+            values = {name: float(value.detach()) for name, value in figures.items()}
+            smooth.update({name: value for name, value in values.items() if math.isfinite(value)})
             values = dict(smooth)
             done = (step + 1) * stage.batch
             for name, value in values.items():
                 if writer is not None:
                     writer.add_scalar(f"{stage.name}/{name}", value, done)
-            told(min(done, stage.frames), values | {"frames/s": (step + 1 - first) * stage.batch / (now - began)})
+            values["frames/s"] = (step + 1 - first) * stage.batch / (now - began)
+            if peak:
+                values["MFU"] = work * values["frames/s"] / peak
+            told(min(done, stage.frames), values)
         if rank == 0 and now - saved > SAVE_SECONDS:
             saved = now
             _save_state(state_file, step + 1, seconds + now - began, model, optimizer, average)
@@ -259,13 +295,35 @@ def run(stage: Stage, rank: int, workers: int, meeting: Path, told: Told) -> Non
         spent = round(seconds + time.monotonic() - began)
         trained = {"stage": stage.name, "frames": steps * stage.batch, "seconds": spent}
         parent = stage.parent.name if stage.parent else None
-        save_small(model, stage.out, parent=parent, trained=trained, nouns=_nouns({c.world for c in lessons.corpora}))
+        save_small(
+            model, stage.out, parent=parent, trained=trained, nouns=_nouns({c.world for c in batches.lessons.corpora})
+        )
         state_file.unlink(missing_ok=True)
         if writer is not None:
             writer.close()
     if workers > 1:
         dist.barrier()
         dist.destroy_process_group()
+
+
+def _share_by_name(maker: int) -> None:
+    """Hand tensors over by the name of a file in memory: by descriptor takes the attention of the maker, who is busy,
+    and one of the few open files that a process may have, for every tensor."""
+    torch.multiprocessing.set_sharing_strategy("file_system")
+
+
+def operations(model: SmallModel, batch: Batch, choices: range) -> int:
+    """Floating-point operations of learning from a batch: the products of both passes, whatever they run on."""
+    meta = torch.device("meta")
+    with FlopCounterMode(display=False) as counter:
+        text_loss(copy.deepcopy(model).to(meta), batch.to(meta), choices)[0].backward()
+    return counter.get_total_flops()
+
+
+def _peak(device: torch.device) -> float:
+    """Operations a second that a GPU is able to, as MFU counts them; 0 where it is not known."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    return next((peak for known, peak in PEAKS.items() if known in name), 0.0)
 
 
 def _widened(model: SmallModel) -> SmallModel:
@@ -330,15 +388,10 @@ def _save_state(
     os.replace(part, file)
 
 
-def _resume(
-    file: Path, model: SmallModel, optimizer: torch.optim.Optimizer, average: list[Tensor]
-) -> tuple[int, float]:
-    """Go on from a saved state where there is one; the first step to do and the seconds spent so far."""
-    if not file.exists():
-        return 0, 0.0
-    state = torch.load(file, weights_only=True, map_location=average[0].device)
+def _resume(state: dict[str, Any], model: SmallModel, optimizer: torch.optim.Optimizer, average: list[Tensor]) -> float:
+    """Go on from a saved state; the seconds spent so far."""
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     for value, saved in zip(average, state["average"], strict=True):
         value.copy_(saved)
-    return int(state["step"]), float(state["seconds"])
+    return float(state["seconds"])

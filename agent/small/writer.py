@@ -45,7 +45,9 @@ class Writer:
         self._split = model.config.heads
         self._width = model.config.width
         head = model.head
-        self._heads = [(head.weight.detach()[ids], head.bias.detach()[ids]) for ids in _IDS]
+        # choices are made one by one, which a GPU is slow at
+        weight, bias = head.weight.detach().cpu(), head.bias.detach().cpu()
+        self._heads = [(weight[ids], bias[ids]) for ids in _IDS]
 
         def both(module: torch.nn.Module) -> tuple[Tensor, Tensor]:
             return module.weight.detach(), module.bias.detach()  # type: ignore[operator]
@@ -100,7 +102,7 @@ class Writer:
             x = self._model.token(tokens, torch.arange(step, step + tokens.shape[1], device=image.device))
             for number, (layer, (text, seen)) in enumerate(zip(self._layers, looks, strict=True)):
                 x, past[number] = self._layer(layer, x, past[number], text, seen, mask)
-            hidden = self._model.norm(x)
+            hidden = self._model.norm(x).cpu()
             for at in range(tokens.shape[1]):
                 for row, turn in enumerate(turns):
                     if turn.done:
