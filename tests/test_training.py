@@ -222,11 +222,13 @@ def test_a_killed_stage_goes_on_as_if_nothing_happened(
         torch.testing.assert_close(value, second[name], atol=1e-6, rtol=0, msg=name)
 
 
-def test_operations_grow_with_the_model(corpus: Corpus) -> None:
-    batch = Lessons([corpus], [4], 0, 0).at(0)
+def test_operations_grow_with_the_model_and_the_batch(corpus: Corpus) -> None:
+    some, twice = (Lessons([corpus], [frames], 0, 0).at(0) for frames in (8, 16))
     one, two = (SmallModel(SmallConfig(width=width, layers=1, text_layers=1)) for width in (32, 64))
     every = range(len(CHOICES))
-    assert 1.5 * stage.operations(one, batch, every) < stage.operations(two, batch, every)
+    count = stage.operations(one, some, every)
+    assert count < stage.operations(two, some, every)
+    assert 1.7 * count < stage.operations(one, twice, every) < 2.6 * count
     assert next(one.parameters()).grad is None
 
 
