@@ -114,6 +114,10 @@ def text_loss(
     return loss, figures
 
 
+def _loss(model: SmallModel, batch: Batch, choices: range, clips: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
+    return text_loss(model, batch, choices, clips) if choices else vision_loss(model, batch)
+
+
 def _allowed() -> Tensor:
     table = torch.full((len(CHOICES), SIZE), -1e9)
     for i, ranges in enumerate(CHOICES):
@@ -259,10 +263,7 @@ def run(stage: Stage, rank: int, workers: int, meeting: Path, told: Told, makers
         for group in optimizer.param_groups:
             group["lr"] = stage.rate * schedule(step, steps)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            if not stage.choices:
-                loss, figures = vision_loss(model, here)
-            else:
-                loss, figures = text_loss(model, here, stage.choices, clips=judging)
+            loss, figures = _loss(model, here, stage.choices, judging)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if workers > 1:
@@ -316,7 +317,7 @@ def operations(model: SmallModel, batch: Batch, choices: range) -> int:
     """Floating-point operations of learning from a batch: the products of both passes, whatever they run on."""
     meta = torch.device("meta")
     with FlopCounterMode(display=False) as counter:
-        text_loss(copy.deepcopy(model).to(meta), batch.to(meta), choices)[0].backward()
+        _loss(copy.deepcopy(model).to(meta), batch.to(meta), choices)[0].backward()
     return counter.get_total_flops()
 
 
