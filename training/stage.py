@@ -61,7 +61,6 @@ WARM_STEPS = 100
 FLOOR = 0.05  # of the rate, at the end
 AVERAGE = 0.998  # of the weights, over steps: what is saved is their moving average
 CELLS = 0.5  # weight of the segmentation while decisions are learned
-_METHODS = multiprocessing.get_all_start_methods()
 _AHEAD = 2  # batches that each of the other processes makes in advance
 JUDGE_EVERY = 5  # steps, of which one is for judging
 PEAKS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}  # dense bf16 FLOP/s, by the vendor's data sheets
@@ -163,7 +162,9 @@ Told = Callable[[int, dict[str, float]], None]  # frames that are done, figures
 def launch(stage: Stage, workers: int, told: Told) -> None:
     """Train a stage in `workers` processes of one thread each; on a GPU one process trains, and they make its batches.
     Raises RuntimeError where one of them dies."""
-    trainers, makers = (1, workers) if torch.cuda.is_available() and "fork" in _METHODS else (workers, 0)
+    trainers, makers = (1, workers) if torch.cuda.is_available() else (workers, 0)
+    if "fork" not in multiprocessing.get_all_start_methods():
+        makers = 0
     context = multiprocessing.get_context("spawn")
     reports: Any = context.Queue()
     meeting = stage.out.with_name(f".meeting-{stage.out.name}")
@@ -274,8 +275,7 @@ def run(stage: Stage, rank: int, workers: int, meeting: Path, told: Told, makers
         now = time.monotonic()
         if rank == 0 and (now - shown > TELL_SECONDS or step + 1 == steps):
             shown = now
-            values = {name: float(value.detach()) for name, value in figures.items()}
-            smooth.update({name: value for name, value in values.items() if math.isfinite(value)})
+            smooth.update({name: float(value.detach()) for name, value in figures.items() if value.isfinite()})
             values = dict(smooth)
             done = (step + 1) * stage.batch
             for name, value in values.items():
