@@ -3,8 +3,9 @@
     python benchmarks/worlds.py --run runs/worlds --frames 20000 --episodes 100
     python benchmarks/worlds.py --run runs/worlds --rows "all of them" "minetest alone"
 
-RUN is a folder of `agent train worlds`, whose recordings are still there. All rows start from one checkpoint, which
-knows doom alone, and see as many frames of the worlds that they are named after. A world that moves on by itself is
+RUN is a folder of `agent train worlds`, whose demonstrations are still there. All rows start from one checkpoint, which
+knows doom alone, and see as many frames, in equal shares of the worlds that they are named after; they learn to act, no
+other role, and glance at as many frames again where it is known what is in them. A world that moves on by itself is
 played in real time. Prints a Markdown table; goes on where it was stopped.
 """
 
@@ -28,6 +29,9 @@ from training.evaluate import evaluate
 from training.joint import JointRecipe, train_worlds
 from training.small import Progress
 
+LABELLED = ("doom", "playroom")  # worlds whose frames come with what is in their cells
+_ACTING = {"questions": 0, "exits": 0.0, "captions": 0.0, "proposals": 0.0}  # of a recipe's mix
+
 
 def rows(names: list[str]) -> Iterator[tuple[str, list[str], float]]:
     """Each row's name, the worlds that it is trained on, and the share of frames without words."""
@@ -40,12 +44,13 @@ def rows(names: list[str]) -> Iterator[tuple[str, list[str], float]]:
 def train(args: argparse.Namespace, row: str, names: list[str], deaf: float) -> Path:
     """The checkpoint of a row."""
     raw = json.loads((args.run / "recipe.json").read_text())
-    for name, world in raw["worlds"].items():
-        recorded = [str(args.run / name / "corpus")] if world["demonstrations"] else []
-        raw["worlds"][name] = {"share": world["share"], "corpora": [*world["corpora"], *recorded]}
     learning = {"frames": args.frames, "rate": raw["rounds"][0]["rate"]}
-    raw |= {"worlds": {name: raw["worlds"][name] for name in names}, "views": {}, "judged": {}, "rounds": [learning]}
-    recipe = JointRecipe.model_validate(raw | {"mix": raw["mix"] | {"deaf": deaf}})
+    labelled = [name for name in names if name in LABELLED]
+    raw["worlds"] = {name: {"corpora": [str(args.run / name / "corpus")]} for name in names}
+    for name in labelled:
+        raw["worlds"][name]["glances"] = raw["batch"] // len(labelled)
+    raw |= {"views": {}, "judged": {}, "rounds": [learning], "mix": raw["mix"] | _ACTING | {"deaf": deaf}}
+    recipe = JointRecipe.model_validate(raw)
     out: Path = args.run / "rows" / row.replace(",", "").replace(" ", "-")
 
     def tell(news: Progress) -> None:

@@ -23,7 +23,7 @@ from training import stage
 from training.annotate import COLOUR_NAMES, KIND_NAMES, PAIR_OF, VERBS
 from training.corpus import Corpus, build
 from training.demonstrate import demonstrate
-from training.lessons import Lessons, Mix, with_ways
+from training.lessons import Glances, Lessons, Mix, with_ways
 from training.phrases import COLOURED, PhraseBank
 from training.small import MODES, SmallRecipe, train_small
 from training.stage import ALLOWED
@@ -126,6 +126,26 @@ def test_what_tells_most_is_shown_most(corpus: Corpus) -> None:
     assert set(rows.tolist()) <= set(corpus.start.tolist())
 
 
+def test_small_shares_come_to_their_turn(corpus: Corpus) -> None:
+    lessons = Lessons([corpus] * 3, [6.9, 0.3, 0.8], 0, 0)
+    counts = np.array([[len(rows) for rows in lessons._rows(step)] for step in range(400)])
+    assert (counts.sum(1) == 8).all()
+    assert np.abs(counts.mean(0) - [6.9, 0.3, 0.8]).max() < 0.1
+
+
+def test_glances_show_frames_with_what_is_in_them(corpus: Corpus) -> None:
+    short = replace(corpus, frames=corpus.frames[:3], cells=corpus.cells[:3], scene=corpus.scene[:3])
+    glances = Glances([([short, corpus], 64), ([short], 2)], 0, 0)
+    chosen = glances._chosen(5)
+    assert sum(one is short for one, _ in chosen[:64]) < 32  # as many of each as it has frames
+    assert all(one is short and row < 3 for one, row in chosen[64:])
+    frames, cells = glances.at(5)
+    for frame, seen, (one, row) in zip(frames, cells, chosen, strict=True):
+        assert (frame.permute(1, 2, 0).numpy() == one.frames[row]).all()
+        things = one.cells[row] != 0
+        assert (seen.numpy()[things] == one.cells[row][things]).all()
+
+
 def test_ways_are_painted_where_they_are() -> None:
     cells = np.zeros((30, 40), np.uint8)
     cells[10:20, 18:20] = thing = CLASSES["barrel", None]
@@ -189,10 +209,18 @@ def test_a_repeated_action_counts_less(corpus: Corpus) -> None:
     assert text.weights[-4:] == [0.125] * 4
 
 
-def _run(corpus: Path, out: Path, frames: int, told: stage.Told = lambda done, figures: None, makers: int = 0) -> None:
+def _run(
+    corpus: Path,
+    out: Path,
+    frames: int,
+    told: stage.Told = lambda done, figures: None,
+    makers: int = 0,
+    glances: int = 0,
+) -> None:
     made = stage.Stage(
-        "talking", out / "talking", ((corpus, 1.0),), frames, 1e-3, batch=8, sizes=SIZES, seed=5, log=out / "log"
-    )
+        "talking", out / "talking", ((corpus, 1.0),), frames, 1e-3, glances=(((corpus,), glances),) if glances else (),
+        batch=8, sizes=SIZES, seed=5, log=out / "log",
+    )  # fmt: skip
     stage.run(made, 0, 1, out / "meeting", told, makers)
 
 
@@ -230,6 +258,17 @@ def test_operations_grow_with_the_model_and_the_batch(corpus: Corpus) -> None:
     assert count < stage.operations(two, some, every)
     assert 1.7 * count < stage.operations(one, twice, every) < 2.6 * count
     assert next(one.parameters()).grad is None
+
+
+def test_glances_teach_to_see(demonstrations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "TELL_SECONDS", 0.0)
+    right: list[float] = []
+
+    def told(done: int, figures: dict[str, float]) -> None:
+        right.append(figures["glances right"])
+
+    _run(demonstrations / "corpus", tmp_path, 640, told, glances=16)
+    assert np.nanmean(right[-10:]) > 2 * np.nanmean(right[:10])
 
 
 def test_learning_lowers_the_loss(

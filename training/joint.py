@@ -22,10 +22,12 @@ _VIEWS = 0.1  # share of a batch, beside doom's
 
 
 class WorldSection(Section):
-    """A world's part. `share`: of a batch. `since`: the round that it joins in. `demonstrations`: episodes of each
-    suite. `corpora`: folders with corpora that are there already; all of a world's corpora get equal shares."""
+    """A world's part. `share`: of a batch. `glances`: further frames a step, of which only what is in the cells is
+    learned. `since`: the round that it joins in. `demonstrations`: episodes of each suite. `corpora`: folders with
+    corpora that are there already; all of a world's corpora get equal shares."""
 
     share: pydantic.PositiveFloat = 1.0
+    glances: pydantic.NonNegativeInt = 0
     since: pydantic.PositiveInt = 1
     demonstrations: Counts = pydantic.Field(default_factory=dict)
     corpora: tuple[Path, ...] = ()
@@ -109,15 +111,21 @@ def train_worlds(recipe: JointRecipe, start: Path, out: Path, told: Told = lambd
             corpora[name].append(_gathered(recipe, out, folder, counts, seed, told, before))
         after = model if number == len(recipe.rounds) else out / f"round-{number}"
         if not after.exists():
-            shares = [  # the newest first: what a batch has left over goes to the first of all
+            shares = [
                 (folder, recipe.worlds[name].share / len(folders))
                 for name, folders in corpora.items()
-                for folder in reversed(folders)
+                for folder in folders
+            ]
+            glances = [
+                (tuple(folders), recipe.worlds[name].glances)
+                for name, folders in corpora.items()
+                if recipe.worlds[name].glances
             ]
             stage = Stage(
                 name=f"round-{number}",
                 out=after,
                 corpora=(*shares, *views),
+                glances=tuple(glances),
                 frames=learning.frames,
                 rate=learning.rate,
                 mix=recipe.mix,

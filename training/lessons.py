@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
+from torch import Tensor
 
 from agent import codec
 from agent.small.layout import (
@@ -98,11 +100,40 @@ class Mix:
 
 
 @dataclass
+class Glances:
+    """Random frames of which only what is in the cells is learned. `groups`: corpora that are drawn from as one, with
+    how many frames each group gives to a batch."""
+
+    groups: Sequence[tuple[Sequence[Corpus], int]]
+    seed: int
+    rank: int
+
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        """Frames (N, 3, H, W), uint8, and cells (N, 30, 40), int16, of batch number `step`."""
+        for corpus, row in self._chosen(step + _AHEAD):
+            corpus.fetch(np.array([row]))
+        chosen = self._chosen(step)
+        frames = np.stack([corpus.frames[row] for corpus, row in chosen])
+        cells = np.stack([_cells(corpus, row) for corpus, row in chosen]).astype(np.int16)
+        return torch.from_numpy(frames).permute(0, 3, 1, 2), torch.from_numpy(cells)
+
+    def _chosen(self, step: int) -> list[tuple[Corpus, int]]:
+        rng = np.random.default_rng([self.seed, step, self.rank, 2])
+        chosen = []
+        for corpora, count in self.groups:
+            ends = np.cumsum([len(corpus) for corpus in corpora])
+            for row in rng.integers(ends[-1], size=count).tolist():
+                number = int(np.searchsorted(ends, row, side="right"))
+                chosen.append((corpora[number], row - int(ends[number]) + len(corpora[number])))
+        return chosen
+
+
+@dataclass
 class Lessons:
     """Random batches of frames with what is to be learned from them."""
 
     corpora: Sequence[Corpus]
-    shares: Sequence[int]  # frames of each corpus in a batch
+    shares: Sequence[float]  # frames of each corpus in a batch, on average; their sum is the same in every batch
     seed: int
     rank: int
     mix: Mix = field(default_factory=Mix)
@@ -135,9 +166,7 @@ class Lessons:
                 frames.append(corpus.frames[row])
                 if corpus.world == "doom":
                     goals += [(len(frames) - 1, at, query) for at, query in wanted]
-                    cells.append(with_ways(corpus.cells[row], unpack(corpus.scene[row])))
-                else:
-                    cells.append(_elsewhere(corpus.cells[row], corpus.world))
+                cells.append(_cells(corpus, int(row)))
                 asked.append(prompts)
                 texts.append(answers)
         if self.mix.pictures and not self.goals_only:
@@ -147,8 +176,9 @@ class Lessons:
     def _rows(self, step: int) -> list[npt.NDArray[np.int64]]:
         """The rows of every corpus that batch number `step` is about."""
         rng = np.random.default_rng([self.seed, step, self.rank, 1])
+        ends = np.floor(np.cumsum(self.shares).round(6) + rng.random()).astype(int)
         chosen = []
-        for corpus, share, turns in zip(self.corpora, self.shares, self._turns, strict=True):
+        for corpus, share, turns in zip(self.corpora, np.diff(ends, prepend=0), self._turns, strict=True):
             rows = rng.integers(len(corpus), size=share)
             starts = rng.random(share) < self.mix.starts
             rows[starts] = corpus.start[rows[starts]]
@@ -350,9 +380,12 @@ def with_ways(cells: npt.NDArray[np.uint8], scene: Scene) -> npt.NDArray[np.uint
     return painted
 
 
-def _elsewhere(cells: npt.NDArray[np.uint8], world: str) -> npt.NDArray[Any]:
-    """Cells of another world, in classes that are told from doom's."""
-    return np.where(cells == UNKNOWN, UNKNOWN, cells + np.int16(PLAYROOM)) if world == "playroom" else cells
+def _cells(corpus: Corpus, row: int) -> npt.NDArray[Any]:
+    """What is in the cells of a frame, in classes that tell the worlds apart."""
+    cells = corpus.cells[row]
+    if corpus.world == "doom":
+        return with_ways(cells, unpack(corpus.scene[row]))
+    return np.where(cells == UNKNOWN, UNKNOWN, cells + np.int16(PLAYROOM)) if corpus.world == "playroom" else cells
 
 
 def _tongue(world: str) -> tuple[Callable[[str], Any], Callable[[np.random.Generator, Any], str]]:

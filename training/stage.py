@@ -33,7 +33,7 @@ from training.annotate import CELL, COLOUR_OF, KIND_OF, UNKNOWN
 from training.clips import Clips
 from training.corpus import Corpus
 from training.crew import ONE_THREAD, environment
-from training.lessons import Lessons, Mix
+from training.lessons import Glances, Lessons, Mix
 from training.texts import Batch
 
 # glibc gives freed memory back at once by default, and training takes it again at every step: twice the time.
@@ -61,21 +61,25 @@ WARM_STEPS = 100
 FLOOR = 0.05  # of the rate, at the end
 AVERAGE = 0.998  # of the weights, over steps: what is saved is their moving average
 CELLS = 0.5  # weight of the segmentation while decisions are learned
+GLANCES = 2.0  # its weight in frames of which nothing else is learned
 _AHEAD = 2  # batches that each of the other processes makes in advance
 JUDGE_EVERY = 5  # steps, of which one is for judging
 PEAKS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}  # dense bf16 FLOP/s, by the vendor's data sheets
 SAVE_SECONDS = 30.0
 TELL_SECONDS = 2.0
 
+Glance = tuple[Tensor, Tensor]  # frames and cells, as training.lessons.Glances makes them
+
 
 def vision_loss(model: SmallModel, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-    """Name the kind and the colour of what is in every cell; empty cells, which are most, count a tenth."""
+    """Name what is in every cell."""
     assert batch.cells is not None
     loss, right = _cells_loss(model, model.see(batch.frames), batch.cells.long())
     return loss, {"loss": loss, "cells right": right}
 
 
 def _cells_loss(model: SmallModel, image: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the kind and the colour in every cell; empty cells, which are most, count a tenth."""
     kinds = torch.from_numpy(KIND_OF).to(cells.device)[cells].long()
     colours = torch.from_numpy(COLOUR_OF).to(cells.device)[cells].long()
     kind_logits, colour_logits = model.segmentation(image)
@@ -113,8 +117,14 @@ def text_loss(
     return loss, figures
 
 
-def _loss(model: SmallModel, batch: Batch, choices: range, clips: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
-    return text_loss(model, batch, choices, clips) if choices else vision_loss(model, batch)
+def _loss(
+    model: SmallModel, batch: Batch, choices: range, clips: bool = False, glance: Glance | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    loss, figures = text_loss(model, batch, choices, clips) if choices else vision_loss(model, batch)
+    if glance is not None:
+        seen, figures["glances right"] = _cells_loss(model, model.see(glance[0]), glance[1].long())
+        loss = loss + GLANCES * seen
+    return loss, figures
 
 
 def _allowed() -> Tensor:
@@ -133,7 +143,9 @@ class Stage:
     """A stage of training, as all its processes know it.
 
     `out`: the checkpoint to be written. `corpora`: folders of training.corpus, each with its share of a batch.
-    `frames`: to train on in all, `batch` of them a step. `judged`: the judge's clips, where it learns too.
+    `frames`: to train on in all, `batch` of them a step. `glances`: folders of corpora that are drawn from as one, with
+    how many further frames a step they give, of which only what is in the cells is learned: such a frame costs a
+    quarter of another. `judged`: the judge's clips, where it learns too.
     `goals_only`: as in Lessons. `choices`: which of turn.CHOICES count; none of them where only what is in the cells is
     learned. `parent`: the checkpoint to start from; without one a model of `sizes` begins. `keep`: the share of the
     parent's weights in those that are saved. `log`: for TensorBoard.
@@ -145,6 +157,7 @@ class Stage:
     frames: int
     rate: float
     mix: Mix = field(default_factory=Mix)
+    glances: tuple[tuple[tuple[Path, ...], int], ...] = ()
     judged: Path | None = None
     goals_only: bool = False
     choices: range = range(len(CHOICES))
@@ -197,20 +210,24 @@ def _trainer(boss: int, stage: Stage, rank: int, workers: int, meeting: Path, re
     run(stage, rank, workers, meeting, lambda done, figures: reports.put((done, figures)), makers)
 
 
-class _Batches(Dataset[tuple[Batch, bool]]):
-    """The batches of a stage for one of its processes, and whether each is for the judge."""
+class _Batches(Dataset[tuple[Batch, bool, Glance | None]]):
+    """The batches of a stage for one of its processes, whether each is for the judge, and what else is seen."""
 
     def __init__(self, stage: Stage, rank: int, size: int) -> None:
         self._stage, self._rank, self._size = stage, rank, size
-        shares = _shares([share for _, share in stage.corpora], size)
+        total = sum(share for _, share in stage.corpora)
+        shares = [size * share / total for _, share in stage.corpora]
         corpora = [Corpus.open(folder) for folder, _ in stage.corpora]
         self.lessons = Lessons(corpora, shares, stage.seed, rank, stage.mix, goals_only=stage.goals_only)
         self._judged = Clips.open(stage.judged) if stage.judged else None
+        part = size / stage.batch
+        seen = [([Corpus.open(folder) for folder in folders], round(n * part)) for folders, n in stage.glances]
+        self._glances = Glances(seen, stage.seed, rank)
 
-    def __getitem__(self, step: int) -> tuple[Batch, bool]:
+    def __getitem__(self, step: int) -> tuple[Batch, bool, Glance | None]:
         if self._judged is not None and step % JUDGE_EVERY == JUDGE_EVERY - 1:
-            return self._judged.at(step, self._rank, max(1, self._size // CLIP + 1), self._stage.seed), True
-        return self.lessons.at(step), False
+            return self._judged.at(step, self._rank, max(1, self._size // CLIP + 1), self._stage.seed), True, None
+        return self.lessons.at(step), False, self._glances.at(step) if self._glances.groups else None
 
 
 def run(stage: Stage, rank: int, workers: int, meeting: Path, told: Told, makers: int = 0) -> None:
@@ -257,14 +274,14 @@ def run(stage: Stage, rank: int, workers: int, meeting: Path, told: Told, makers
     work = 0.0  # floating-point operations a frame
     smooth: dict[str, float] = {}
     began = saved = shown = time.monotonic()
-    for step, (batch, judging) in zip(range(first, steps), made, strict=True):
+    for step, (batch, judging, glance) in zip(range(first, steps), made, strict=True):
         if peak and not work and not judging:
-            work = operations(model, batch, stage.choices) / len(batch.frames)
+            work = operations(model, batch, stage.choices, glance) / len(batch.frames)
         here = batch.to(device)
         for group in optimizer.param_groups:
             group["lr"] = stage.rate * schedule(step, steps)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            loss, figures = _loss(model, here, stage.choices, judging)
+            loss, figures = _loss(model, here, stage.choices, judging, _moved(glance, device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if workers > 1:
@@ -313,11 +330,15 @@ def _share_by_name(maker: int) -> None:
     torch.multiprocessing.set_sharing_strategy("file_system")
 
 
-def operations(model: SmallModel, batch: Batch, choices: range) -> int:
+def _moved(glance: Glance | None, device: torch.device) -> Glance | None:
+    return None if glance is None else (glance[0].to(device), glance[1].to(device))
+
+
+def operations(model: SmallModel, batch: Batch, choices: range, glance: Glance | None = None) -> int:
     """Floating-point operations of learning from a batch: the products of both passes, whatever they run on."""
     meta = torch.device("meta")
     with FlopCounterMode(display=False) as counter:
-        _loss(copy.deepcopy(model).to(meta), batch.to(meta), choices)[0].backward()
+        _loss(copy.deepcopy(model).to(meta), batch.to(meta), choices, glance=_moved(glance, meta))[0].backward()
     return counter.get_total_flops()
 
 
@@ -354,13 +375,6 @@ def schedule(step: int, steps: int) -> float:
     """Share of the learning rate at a step: a short rise, then a cosine down to FLOOR."""
     rise = min(1.0, (step + 1) / min(WARM_STEPS, max(1, steps // 10)))
     return rise * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * step / steps)))
-
-
-def _shares(shares: Sequence[float], size: int) -> list[int]:
-    """How many frames of a batch come from each corpus."""
-    counts = [int(size * share / sum(shares)) for share in shares]
-    counts[0] += size - sum(counts)
-    return counts
 
 
 def _share(parameters: Sequence[torch.nn.Parameter], workers: int) -> None:
