@@ -10,7 +10,7 @@ import pytest
 
 from agent import codec
 from agent.small import load_small
-from agent.small.layout import COLUMNS, say
+from agent.small.layout import COLUMNS, ROWS, say
 from agent.small.policy import SHIPPED, read_manifest
 from envs.minetest.world import find
 from envs.playroom import drawing
@@ -137,6 +137,32 @@ def test_lessons_ask_in_the_words_of_the_world(playroom: Corpus) -> None:
     assert batch.cells is not None
     assert (batch.cells >= PLAYROOM).all()  # told from doom's
     assert KIND_OF[batch.cells.numpy()].max() > KIND_NAMES.index("gate")
+
+
+def test_what_is_pointed_at_is_where_it_is_seen(playroom: Corpus) -> None:
+    goals, language = worlds.part("playroom", "goals"), worlds.part("playroom", "language")
+    held_out = {goals.CLASSES[pair] for pair in worlds.part("playroom", "suites").HELD_OUT_PAIRS}
+    lessons, seen, asked = Lessons([playroom], [1], 0, 0, Mix(points=12)), 0, set()
+    for row in range(len(playroom)):
+        places = {number: (column, foot) for number, column, foot in playroom.scene[row, :, :3].tolist()}
+        pointed = lessons._pointed(np.random.default_rng(row), playroom, row)
+        assert len(pointed) == 12
+        for (verb, number, _), place in pointed:
+            column, foot = places.get(number, (COLUMNS, ROWS))
+            assert tuple(place) == (column, min(foot, ROWS - 1) if number in places else ROWS)
+            assert number not in held_out
+            seen += number in places
+            asked.add((verb, number))
+    assert 0.3 < seen / (12 * len(playroom)) < 0.8
+    assert len({number for _, number in asked}) > 50
+    rng = np.random.default_rng(0)
+    for verb, number in asked:
+        meaning = language.read(goals.words(rng, (verb, number, 0)))
+        assert goals.CLASSES[meaning.kind, meaning.colour] == number
+    prompts, texts, _ = lessons._frame(rng, 0, 3)
+    short = [(prompt, text) for prompt, text in zip(prompts, texts, strict=True) if len(text.choices) == 2]
+    assert len(short) == 12
+    assert all(prompt.asked and len(prompt.past) == 0 for prompt, _ in short)
 
 
 def test_who_begins_says_how_he_understands_it(playroom: Corpus) -> None:

@@ -54,7 +54,7 @@ from training.annotate import (
 )
 from training.corpus import Corpus
 from training.phrases import COLOURED, PICTURED, PhraseBank, mistyped
-from training.texts import Batch, Text, assemble, decision, words_of
+from training.texts import Batch, Text, assemble, decision, pointing, words_of
 
 Goal = tuple[Query, list[int], list[int]]  # what is wanted, its place, and what the expert does
 
@@ -65,6 +65,7 @@ _LOOKS = 0.25  # of the proposals to look up or down that are taught
 _AHEAD = 4  # batches that frames are fetched ahead of
 _BEGINS = 0.5  # of the first steps of two are the first decision
 _BEFORE, _BEHIND = 4, 2  # decisions around a turn that belong to it
+_IN_VIEW = 0.7  # of what is pointed at
 _NUMBERS = [number for word, number in WORD_ID.items() if word.isdigit()]
 _BACKGROUND = [0, *FIXTURES]
 _BEFORE_WAY = 24.0  # map units from a door under which one stands in it
@@ -80,6 +81,7 @@ class Mix:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     goals: int = 4  # other goals of a frame
+    points: int = 0  # things that are only to be found in the frame, of another world than doom
     steps: float = 0.25  # of the frames carry two of them as steps of one instruction
     colours: float = 0.1  # of the other goals tell the thing by its colour alone, where that is enough
     questions: int = 2
@@ -142,6 +144,7 @@ class Lessons:
     def __post_init__(self) -> None:
         self._banks = {world: PhraseBank(self.seed, world=world) for world in {corpus.world for corpus in self.corpora}}
         self._instructions = [[split(text) for text in corpus.instructions] for corpus in self.corpora]
+        self._verbs = {world: _verbs(world) for world in self._banks if world != "doom"}
         self._tongues = [_tongue(corpus.world) for corpus in self.corpora]
         self._meanings = [
             [read(text) for text in corpus.instructions]
@@ -225,6 +228,10 @@ class Lessons:
             # who begins says first how he understands it
             spoken = [] if len(past) else bank.confirmation(text, named)
             add(Asked(mistyped(rng, split(text)), past=past), decision((*place, *tokens), speech=spoken))
+        if not at_home:
+            for query, at in self._pointed(rng, corpus, row):
+                text = self._banks[corpus.world].draw(rng, query)
+                add(Asked(mistyped(rng, split(text)), past=acted[:0]), pointing(at.tolist()))
         if self.goals_only or not at_home:
             return asked, texts, wanted
         if rng.random() < mix.steps and (both := _two_steps(rng, goals)) is not None:
@@ -295,6 +302,20 @@ class Lessons:
             if verb != NO_GOAL:
                 found[verb, thing, alone] = (corpus.places[row, i].tolist(), corpus.tokens[row, i].tolist())
         return [(query, place, tokens) for query, (place, tokens) in found.items()]
+
+    def _pointed(self, rng: np.random.Generator, corpus: Corpus, row: int) -> list[tuple[Query, npt.NDArray[np.int64]]]:
+        """`mix.points` goals and where their things are: in view mostly, where something is that may be named."""
+        verbs = self._verbs[corpus.world]
+        scene = corpus.scene[row]
+        seen = [number for number in scene[:, 0].tolist() if number in verbs]
+        unseen = sorted(verbs.keys() - set(seen))
+        pointed = []
+        for _ in range(self.mix.points):
+            pool = seen if seen and rng.random() < _IN_VIEW else unseen
+            number = pool[int(rng.integers(len(pool)))]
+            verb = verbs[number][int(rng.integers(len(verbs[number])))]
+            pointed.append(((verb, number, 0), _places(scene[None], number)[0]))
+        return pointed
 
     def _settled(self, query: Query, number: int, row: int) -> bool:
         """Whether a goal may be what was just done: the expert goes on standing there, but one should say so."""
@@ -394,6 +415,12 @@ def _tongue(world: str) -> tuple[Callable[[str], Any], Callable[[np.random.Gener
         return read, sentence
     language = worlds.part(world, "language")
     return language.read, language.phrase
+
+
+def _verbs(world: str) -> dict[int, list[int]]:
+    """The classes of a world that may be named, each with the verbs that go with it."""
+    goals = worlds.part(world, "goals")
+    return {number: verbs for number in goals.CLASSES.values() if (verbs := goals.verbs_for(number))}
 
 
 def _spoken(text: str, world: str) -> list[int]:

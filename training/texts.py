@@ -82,6 +82,12 @@ def decision(
     return Text(tokens, [*choices, *hands], [*weights[:PLACE], *said, *weights[PLACE:]])
 
 
+def pointing(place: Sequence[int]) -> Text:
+    """The text of a decision that ends after the place of what is wanted, (column, row) from 0."""
+    ids = [start + int(at) for start, at in zip(STARTS, place, strict=False)]
+    return Text([ACT, *ids], list(range(FIELD, FIELD + PLACE)), [1.0] * PLACE)
+
+
 def words_of(role: int, ids: Sequence[int], first: int = TALKING) -> Text:
     """The text of another role: words and an end. `first`: what kind of choice its first word is."""
     choices = [first, *[TALKING] * len(ids)]

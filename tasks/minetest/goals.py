@@ -17,7 +17,7 @@ from tasks.minetest.language import Meaning, kinds_for, phrase
 from tasks.minetest.suites import HELD_OUT_PAIRS
 from tasks.task import Task, VerifierSpec
 
-__all__ = ["VERBS", "choose", "other_words", "possible", "sights", "spec_of", "wanted", "words"]
+__all__ = ["CLASSES", "VERBS", "choose", "other_words", "possible", "sights", "spec_of", "verbs_for", "wanted", "words"]
 
 VERBS = ("look_at", "go_to", "dig", "open", "enter")
 CLASSES = {pair: 1 + i for i, pair in enumerate((kind, colour) for kind in KINDS for colour in COLOURS)}
@@ -36,6 +36,14 @@ def possible(state: MinetestState) -> list[Query]:
         for number, verb in enumerate(VERBS)
         if pair[0] in kinds_for(verb)
     ]
+
+
+def verbs_for(number: int) -> list[int]:
+    """Verbs by which a class can be asked for in training; none for what is never named there."""
+    pair = _PAIRS.get(number)
+    if pair is None or pair in HELD_OUT_PAIRS:
+        return []
+    return [i for i, verb in enumerate(VERBS) if pair[0] in kinds_for(verb)]
 
 
 def spec_of(state: MinetestState, query: Query) -> VerifierSpec:

@@ -14,7 +14,7 @@ from tasks.playroom.language import Meaning, phrase
 from tasks.playroom.suites import HELD_OUT_PAIRS
 from tasks.task import Task, VerifierSpec
 
-__all__ = ["VERBS", "choose", "other_words", "possible", "sights", "spec_of", "wanted", "words"]
+__all__ = ["CLASSES", "VERBS", "choose", "other_words", "possible", "sights", "spec_of", "verbs_for", "wanted", "words"]
 
 VERBS = ("look_at", "go_to", "lift", "put_on table", "put_on bench", "put_on bed", "put_in bin")
 _PAIRS = {number: pair for pair, number in CLASSES.items()}
@@ -29,6 +29,14 @@ def possible(state: PlayroomState) -> list[Query]:
     return [
         (VERBS.index(verb), CLASSES[pair], int(kinds.count(pair[0]) == 1)) for pair in sorted(pairs) for verb in verbs
     ]
+
+
+def verbs_for(number: int) -> list[int]:
+    """Verbs that want a class and nothing else, by which it can be asked for in training; none for what is never named
+    there."""
+    pair = _PAIRS.get(number)
+    nameable = pair is not None and pair[1] is not None and pair not in HELD_OUT_PAIRS
+    return [i for i, verb in enumerate(VERBS) if " " not in verb] if nameable else []
 
 
 def spec_of(state: PlayroomState, query: Query) -> VerifierSpec:
