@@ -30,7 +30,7 @@ from training.joint import JointRecipe, train_worlds
 from training.small import Progress
 
 LABELLED = ("doom", "playroom")  # worlds whose frames come with what is in their cells
-_ACTING = {"questions": 0, "exits": 0.0, "captions": 0.0, "proposals": 0.0}  # of a recipe's mix
+_ACTING = {"questions": 0, "exits": 0.0, "captions": 0.0, "proposals": 0.0, "points": 12}  # of a recipe's mix
 
 
 def rows(names: list[str]) -> Iterator[tuple[str, list[str], float]]:
@@ -89,9 +89,12 @@ def main() -> None:
 
 def measure(name: str, checkpoint: Path, episodes: int, seed: int) -> dict[str, Any]:
     """How a checkpoint does on the basic suite of a world."""
-    count = episodes // 2 if plugins.load("world", name).realtime else episodes
+    count, workers = episodes, 2
+    if plugins.load("world", name).realtime:
+        count, workers = episodes // 2, 1  # two games at once would take each other's time
     tasks = list(worlds.part(name, "suites").SUITES[f"{name}-basic"].tasks(seed, count))
-    return evaluate(tasks, partial(load_small, checkpoint), partial(open_world, name))["policy"].to_json()
+    found = evaluate(tasks, partial(load_small, checkpoint), partial(open_world, name), workers=workers)
+    return found["policy"].to_json()
 
 
 if __name__ == "__main__":
