@@ -29,6 +29,7 @@ from training.evaluate import evaluate
 from training.joint import JointRecipe, train_worlds
 from training.small import Progress
 
+DEAF = "all of them, no language"  # trained and played without any words
 LABELLED = ("doom", "playroom")  # worlds whose frames come with what is in their cells
 _ACTING = {"questions": 0, "exits": 0.0, "captions": 0.0, "proposals": 0.0, "points": 12}  # of a recipe's mix
 
@@ -38,7 +39,7 @@ def rows(names: list[str]) -> Iterator[tuple[str, list[str], float]]:
     yield "all of them", names, 0.0
     yield from ((f"{name} alone", [name], 0.0) for name in names)
     yield from ((f"without {name}", [other for other in names if other != name], 0.0) for name in names)
-    yield "all of them, no language", names, 1.0
+    yield DEAF, names, 1.0
 
 
 def train(args: argparse.Namespace, row: str, names: list[str], deaf: float) -> Path:
@@ -75,7 +76,8 @@ def main() -> None:
     def show(row: str, checkpoint: Path) -> None:
         for name in names:
             if f"{row}, {name}" not in figures:
-                figures[f"{row}, {name}"] = measure(name, checkpoint, args.episodes, args.seed)
+                played = "no language" if row == DEAF else "policy"
+                figures[f"{row}, {name}"] = measure(name, checkpoint, args.episodes, args.seed, played)
                 args.json.write_text(json.dumps(figures, indent=2) + "\n")
         print(f"\r| {row} | " + " | ".join(cell(figures[f"{row}, {name}"]) for name in names) + " |", flush=True)
 
@@ -87,14 +89,14 @@ def main() -> None:
             show(row, train(args, row, chosen, deaf))
 
 
-def measure(name: str, checkpoint: Path, episodes: int, seed: int) -> dict[str, Any]:
-    """How a checkpoint does on the basic suite of a world."""
+def measure(name: str, checkpoint: Path, episodes: int, seed: int, row: str = "policy") -> dict[str, Any]:
+    """How a checkpoint does on the basic suite of a world, as a row of training.evaluate plays it."""
     count, workers = episodes, 2
     if plugins.load("world", name).realtime:
         count, workers = episodes // 2, 1  # two games at once would take each other's time
     tasks = list(worlds.part(name, "suites").SUITES[f"{name}-basic"].tasks(seed, count))
-    found = evaluate(tasks, partial(load_small, checkpoint), partial(open_world, name), workers=workers)
-    return found["policy"].to_json()
+    load, make_world = partial(load_small, checkpoint), partial(open_world, name)
+    return evaluate(tasks, load, make_world, workers=workers, rows=(row,))[row].to_json()
 
 
 if __name__ == "__main__":
