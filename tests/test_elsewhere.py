@@ -180,7 +180,7 @@ def test_who_begins_says_how_he_understands_it(playroom: Corpus) -> None:
 def test_one_model_learns_two_worlds(recorded: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(
         f"{{batch: 8, workers: 1, worlds: {{doom: {{demonstrations: {{doom-room: 2}}}}, "
-        f"playroom: {{corpora: [{recorded}]}}}}, rounds: [{{frames: 32, rate: 1.0e-5}}, "
+        f"playroom: {{glances: 4, corpora: [{recorded}]}}}}, rounds: [{{frames: 32, rate: 1.0e-5}}, "
         "{frames: 16, rate: 1.0e-5, keep: 0.5, corrections: {playroom: {playroom-basic: 1}}}]}"
     )
     recipe, stages = JointRecipe.load(tmp_path / "recipe.yaml"), []

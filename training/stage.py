@@ -144,8 +144,8 @@ class Stage:
 
     `out`: the checkpoint to be written. `corpora`: folders of training.corpus, each with its share of a batch.
     `frames`: to train on in all, `batch` of them a step. `glances`: folders of corpora that are drawn from as one, with
-    how many further frames a step they give, of which only what is in the cells is learned: such a frame costs a
-    quarter of another. `judged`: the judge's clips, where it learns too.
+    how many further frames a step they give, of which only what is in the cells is learned. `judged`: the judge's
+    clips, where it learns too.
     `goals_only`: as in Lessons. `choices`: which of turn.CHOICES count; none of them where only what is in the cells is
     learned. `parent`: the checkpoint to start from; without one a model of `sizes` begins. `keep`: the share of the
     parent's weights in those that are saved. `log`: for TensorBoard.
@@ -215,14 +215,15 @@ class _Batches(Dataset[tuple[Batch, bool, Glance | None]]):
 
     def __init__(self, stage: Stage, rank: int, size: int) -> None:
         self._stage, self._rank, self._size = stage, rank, size
+        folders = [folder for folder, _ in stage.corpora] + [one for group, _ in stage.glances for one in group]
+        opened = {folder: Corpus.open(folder) for folder in dict.fromkeys(folders)}
         total = sum(share for _, share in stage.corpora)
         shares = [size * share / total for _, share in stage.corpora]
-        corpora = [Corpus.open(folder) for folder, _ in stage.corpora]
+        corpora = [opened[folder] for folder, _ in stage.corpora]
         self.lessons = Lessons(corpora, shares, stage.seed, rank, stage.mix, goals_only=stage.goals_only)
         self._judged = Clips.open(stage.judged) if stage.judged else None
-        part = size / stage.batch
-        seen = [([Corpus.open(folder) for folder in folders], round(n * part)) for folders, n in stage.glances]
-        self._glances = Glances(seen, stage.seed, rank)
+        groups = [([opened[one] for one in group], round(n * size / stage.batch)) for group, n in stage.glances]
+        self._glances = Glances(groups, stage.seed, rank)
 
     def __getitem__(self, step: int) -> tuple[Batch, bool, Glance | None]:
         if self._judged is not None and step % JUDGE_EVERY == JUDGE_EVERY - 1:

@@ -40,10 +40,8 @@ def possible(state: MinetestState) -> list[Query]:
 
 def verbs_for(number: int) -> list[int]:
     """Verbs by which a class can be asked for in training; none for what is never named there."""
-    pair = _PAIRS.get(number)
-    if pair is None or pair in HELD_OUT_PAIRS:
-        return []
-    return [i for i, verb in enumerate(VERBS) if pair[0] in kinds_for(verb)]
+    pair = _PAIRS[number]
+    return [i for i, verb in enumerate(VERBS) if pair not in HELD_OUT_PAIRS and pair[0] in kinds_for(verb)]
 
 
 def spec_of(state: MinetestState, query: Query) -> VerifierSpec:

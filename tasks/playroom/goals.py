@@ -34,9 +34,9 @@ def possible(state: PlayroomState) -> list[Query]:
 def verbs_for(number: int) -> list[int]:
     """Verbs that want a class and nothing else, by which it can be asked for in training; none for what is never named
     there."""
-    pair = _PAIRS.get(number)
-    nameable = pair is not None and pair[1] is not None and pair not in HELD_OUT_PAIRS
-    return [i for i, verb in enumerate(VERBS) if " " not in verb] if nameable else []
+    pair = _PAIRS[number]
+    nameable = pair[1] is not None and pair not in HELD_OUT_PAIRS
+    return [i for i, verb in enumerate(VERBS) if nameable and " " not in verb]
 
 
 def spec_of(state: PlayroomState, query: Query) -> VerifierSpec:
