@@ -172,8 +172,8 @@ def test_ctrl_c_leaves_the_display_as_usable_as_it_was() -> None:
         world.reset(seed=0)
         for _ in range(20):
             timer = threading.Timer(rng.uniform(0.0, 0.05), os.kill, (os.getpid(), signal.SIGINT))
-            timer.start()
             with pytest.raises(KeyboardInterrupt):
+                timer.start()  # in here: the signal may come before start() is back
                 play()
             timer.join()
         world.reset(seed=1)
