@@ -164,7 +164,8 @@ def test_a_moved_window_is_found_again(world: DesktopWorld) -> None:
 def test_ctrl_c_leaves_the_display_as_usable_as_it_was() -> None:
     rng = np.random.default_rng(0)
 
-    def play() -> None:
+    def play(timer: threading.Timer) -> None:
+        timer.start()
         while True:
             world.step(world.action_space.sample())
 
@@ -173,8 +174,7 @@ def test_ctrl_c_leaves_the_display_as_usable_as_it_was() -> None:
         for _ in range(20):
             timer = threading.Timer(rng.uniform(0.0, 0.05), os.kill, (os.getpid(), signal.SIGINT))
             with pytest.raises(KeyboardInterrupt):
-                timer.start()  # in here: the signal may come before start() is back
-                play()
+                play(timer)  # which starts it: the signal may come before start() is back
             timer.join()
         world.reset(seed=1)
         world.step(W)
