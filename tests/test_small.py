@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from agent import codec
 from agent.policy import Context
 from agent.small import CheckpointError, SmallPolicy, layout, load_small, words
-from agent.small.layout import ACT, CAPTION, COLUMNS, GO, PLACE, ROWS, STARTS, WORD_ID, spell
+from agent.small.layout import ACT, CAPTION, COLUMNS, GO, PLACE, ROWS, SAY, STARTS, WORD_ID, say, spell
 from agent.small.model import Memory, SmallConfig, SmallModel
 from agent.small.policy import (
     PATIENCE,
-    _as_before,
+    _expected,
     asked_of,
     is_stuck,
     load_model,
@@ -116,13 +116,27 @@ def test_a_guess_changes_nothing_but_the_time(model: SmallModel, temperature: fl
         return turns[0].tokens, scores[0]
 
     tokens, scores = written(())
-    last = _as_before(asked, 4)
+    last = _expected(asked, 4)
     assert last.count(GO) == 1
+    first = _expected(Asked(["get", "the", "red", "key"]), 4)
+    assert (say(first), first.count(SAY)) == ("ok red key", 1)
     longer = [*tokens[:2], *spell("red key red key"), *tokens[tokens.index(GO) :]]
-    for guess in (tokens, last, longer, [*tokens[:2], *tokens[tokens.index(GO) :]]):
+    talking = [*tokens[:2], SAY, *spell("ok red key"), *tokens[tokens.index(GO) :]]
+    for guess in (tokens, last, first, longer, talking, [*tokens[:2], *tokens[tokens.index(GO) :]]):
         again, same = written(guess)
         assert again == tokens
         assert same == pytest.approx(scores, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "instruction", ["pick up the red key", "make your way to the imp", "shoot the imp, then look up"]
+)
+def test_what_is_said_at_first_is_the_same_with_a_guess(instruction: str) -> None:
+    small = load_small()
+    first = replace(played()[0], instruction=instruction, actions=(), thoughts=())
+    alone, *both = *small.act([first]), *small.act([first, first])  # two at once are written without a guess
+    assert alone.speech.startswith("ok ")
+    assert both == [alone, alone]
 
 
 def test_guidance_moves_actions_away_from_the_blind_ones(model: SmallModel) -> None:

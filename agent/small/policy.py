@@ -31,6 +31,7 @@ from agent.small.layout import (
     PLACE,
     PROPOSE,
     ROWS,
+    SAY,
     SCORE_IDS,
     STARTS,
     WORD_ID,
@@ -38,7 +39,7 @@ from agent.small.layout import (
 )  # fmt: skip
 from agent.small.model import HISTORY, Memory, SmallConfig, SmallModel
 from agent.small.prompt import Asked, pack
-from agent.small.turn import Turn
+from agent.small.turn import SPOKEN, Turn
 from agent.small.words import split
 from agent.small.writer import Writer, chance
 
@@ -127,6 +128,7 @@ def load_model(folder: Path) -> SmallModel:
 
 _PLACE = re.compile(r"\((\d+), (\d+)\)$")
 _STEPS = 32  # of a draw
+_UNSAID = frozenset({"the", "a", "an"})  # in what the instruction is confirmed with
 DRAWS = 6  # proposals for a frame, of which one is taken
 END_CHANCE = 0.5  # under which a task is not ended
 SURE = 0.95  # from so likely a yes on, the thing of a proposal is taken to be there
@@ -173,14 +175,14 @@ class SmallPolicy:
         turns = [Turn(ACT, self.think) for _ in contexts]
         warm = [STUCK_TEMPERATURE if is_stuck(c) else self.temperature for c in contexts]
         noise = chance([c.seed for c in contexts], _STEPS) if any(warm) else None
-        guess = _as_before(asked[0], self.think) if len(contexts) == 1 else ()
+        guess = _expected(asked[0], self.think) if len(contexts) == 1 else ()
         scores = self.writer.write(memory, turns, warm, noise, guidance=self.guidance, guess=guess)
         again = spared(turns, scores)
         if again:
             rows = [*again, *(row + len(turns) for row in again if self.guidance)]
             part = Memory(memory.image[rows], memory.text[rows], memory.pack[rows])
             heat, chances = [warm[row] for row in again], None if noise is None else noise[list(again)]
-            self.writer.write(part, list(again.values()), heat, chances, guidance=self.guidance)
+            self.writer.write(part, list(again.values()), heat, chances, guidance=self.guidance, guess=guess)
         return [decision_of(again.get(row, turn)) for row, turn in enumerate(turns)]
 
     def answer(
@@ -304,13 +306,18 @@ def asked_of(context: Context) -> Asked:
     return Asked(split(context.instruction), split(last, "thought"), split(context.memory, "memory"), past, picture)
 
 
-def _as_before(asked: Asked, think: int) -> list[int]:
-    """The tokens of the last decision, which the next one is often much like; none where there is no last one."""
-    if not len(asked.past):
-        return []
-    fields = [start + int(value) for start, value in zip(STARTS, asked.past[-1], strict=True)]
-    words = [WORD_ID[word] for word in asked.thought if word in WORD_ID]
-    return [*fields[:PLACE], *words[:think], GO, *fields[PLACE:]]
+def _expected(asked: Asked, think: int) -> list[int]:
+    """The tokens of a likely decision: the last one, which the next one is often much like; at first one that
+    confirms the instruction in its own words."""
+    if len(asked.past):
+        values = asked.past[-1].tolist()
+        words = [WORD_ID[word] for word in asked.thought if word in WORD_ID][:think]
+    else:
+        values = [*NOWHERE, *codec.NOOP]
+        said = ("ok", *(word for word in asked.asked if word not in _UNSAID))
+        words = [SAY, *(WORD_ID[word] for word in said if word in WORD_ID)][: 1 + SPOKEN]
+    fields = [start + value for start, value in zip(STARTS, values, strict=True)]
+    return [*fields[:PLACE], *words, GO, *fields[PLACE:]]
 
 
 def read_place(thought: str) -> tuple[str, tuple[int, int]]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agent.small.layout import GO, PLACE, SIZE
+from agent.small.layout import GO, PLACE, SAY, SIZE
 from agent.small.model import Memory, SmallModel
 from agent.small.turn import CHOICES, FIELD, Turn
 
@@ -189,7 +189,15 @@ class Writer:
 def _ahead(turn: Turn, guess: Sequence[int]) -> list[int]:
     """What comes next in a turn if it goes on as the guess, without its last token, which nothing follows."""
     go = guess.index(GO)
-    at = min(len(turn.tokens), go) if turn.went < 0 else go + len(turn.tokens) - turn.went
+    say = guess.index(SAY) if SAY in guess else go
+    if turn.went >= 0:
+        at = go + len(turn.tokens) - turn.went
+    elif turn.said >= 0:
+        spoken = list(guess[say:go])
+        same = spoken.index(turn.tokens[-1]) + 1 if turn.tokens[-1] in spoken else len(turn.tokens) - turn.said
+        at = min(say + same, go)
+    else:
+        at = min(len(turn.tokens), say)
     return list(guess[at:-1])
 
 
