@@ -132,7 +132,7 @@ def test_in_a_world_that_does_not_wait_an_outage_is_neutral_and_soon_over(outage
         player.close()
     walks = [action.keys == {"KeyW"} for _, action in played]
     last = max(i for i in range(36) if walks[i])
-    assert 12 <= last < 12 + 2 * codec.CHUNK  # what was asked for before the outage
+    assert last < 12 + 2 * codec.CHUNK  # the end of what was asked for before the outage, if the answer was not late
     assert {action for _, action in played[last + 1 : 36]} == {NEUTRAL}
     again = next(at for (at, _), walks in zip(played[36:], walks[36:], strict=True) if walks)
     assert again - back[0] < 2.0
