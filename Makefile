@@ -1,6 +1,9 @@
 # Everything starts here; each target does the set-up that it needs.
-#   make setup    .venv with all that a developer needs       make play ARGS='"pick up the red key"'
-#   make test     lint, types, import directions, tests       make lint
+#   make setup       .venv with all that a developer needs    make play ARGS='"pick up the red key"'
+#   make test        lint, types, import directions, tests    make lint
+#   make test-fast   the tests that take no component of the system and little time
+#   make test-benchmarks   the slower benchmarks, each at a tiny size
+#   make coverage    all tests, and which lines they run      make docs   draw the pictures of docs/ again
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -12,7 +15,7 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: setup play lint test
+.PHONY: setup play lint test test-benchmarks test-fast coverage docs
 .DEFAULT_GOAL := setup
 
 setup: .venv/.setup-dev
@@ -27,8 +30,24 @@ lint: .venv/.setup-dev
 	$(BIN)/lint-imports
 
 # One thread for each test process: the processes are what fills the cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS)
+
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS)
+	$(PYTEST) -m 'not benchmark'
+
+test-benchmarks: .venv/.setup-dev
+	$(PYTEST) -m benchmark
+
+test-fast: .venv/.setup-dev
+	$(PYTEST) -m 'not slow and not real and not benchmark'
+
+coverage: .venv/.setup-dev
+	$(PYTEST) --cov --cov-report=term:skip-covered --cov-report=html
+	@echo "The lines themselves: htmlcov/index.html"
+
+docs: .venv/.setup-dev
+	$(BIN)/python docs/draw_rooms.py
+	$(BIN)/python docs/file_map.py
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ludens needs Python 3.11 or newer;\
@@ -40,7 +59,7 @@ $(BIN)/uv:
 
 # The stamps make a second call instant; a changed pyproject.toml installs again.
 .venv/.setup-play: pyproject.toml | $(BIN)/uv
-	$(BIN)/uv pip install --editable .
+	$(BIN)/uv pip install --editable '.[page]'
 	@touch $@
 
 .venv/.setup-dev: pyproject.toml | $(BIN)/uv

@@ -1,4 +1,4 @@
-"""Action codec: a chunk of actions to a few tokens and back.
+"""The action codec: maps a chunk of actions to a few tokens and back.
 
 Version "doom4.1": a decision lasts 4 ticks and takes four tokens, in this order:
 
@@ -9,7 +9,7 @@ Version "doom4.1": a decision lasts 4 ticks and takes four tokens, in this order
 
 Encoding rounds to the nearest bins, so `encode(decode(tokens)) == tokens` for every token quadruple.
 
-Models that are only prompted write the same decision as plain text: `to_text` and `from_text`.
+Models that are prompted write the same decision as plain text, see `to_text` and `from_text`:
 
     turn 16 look 0 forward left attack     turn right by 16 degrees, walk forward and left, hold the left button
     turn -4 look 12                        turn left by 4 degrees and look up by 12, standing
@@ -54,13 +54,14 @@ def _check(tokens: Sequence[int]) -> None:
 
 
 def tokens_of(turn: float = 0.0, look: float = 0.0, forth: int = 0, side: int = 0, hand: str = "none") -> Tokens:
-    """Tokens of a decision in plain terms: degrees, `forth` and `side` of -1, 0, 1 (forward and right positive)."""
+    """The tokens of a decision. `turn`, `look`: degrees, right and up positive. `forth`, `side`: -1, 0 or 1, forward
+    and right positive. `hand`: one of HANDS."""
     move = (0, 1, 2)[forth] * 3 + (0, 2, 1)[side]
     return _nearest(TURNS, turn), _nearest(LOOKS, look), move, HANDS.index(hand)
 
 
 def decode(tokens: Sequence[int]) -> Decision:
-    """The decision that four tokens stand for. Raises ValueError where a token is out of its range."""
+    """The decision that four tokens stand for. Raises ValueError if a token is out of its range."""
     _check(tokens)
     turn, look, move, hand = (int(t) for t in tokens)
     keys = {key for key in (_FORTH[move // 3], _SIDE[move % 3]) if key}
@@ -69,14 +70,15 @@ def decode(tokens: Sequence[int]) -> Decision:
         buttons=frozenset({"left"}) if HANDS[hand] == "attack" else frozenset(),
         look=(TURNS[turn] / CHUNK, LOOKS[look] / CHUNK),
     )
-    if HANDS[hand] == "use":  # games act on the press, so the key goes down anew in every decision
+    if HANDS[hand] == "use":  # games act on the press, so every decision presses the key anew
         use = replace(action, keys=action.keys | {"KeyE"})
         return Decision((use,) * (CHUNK // 2) + (action,) * (CHUNK // 2))
     return Decision((action,) * CHUNK, done=HANDS[hand] == "done")
 
 
 def encode(actions: Sequence[Action], done: bool = False) -> Tokens:
-    """The tokens nearest to a chunk of actions: summed turns, and what is held for at least half of the ticks."""
+    """The tokens nearest to a chunk of actions: the sum of its turns, and what it holds for at least half of its ticks.
+    Raises ValueError for an empty chunk."""
     if not actions:
         raise ValueError("cannot encode an empty chunk")
 
@@ -99,7 +101,7 @@ TEXT_FORM = (
 
 
 def to_text(tokens: Sequence[int]) -> str:
-    """The plain-text form of four tokens. Raises ValueError where a token is out of its range."""
+    """The plain-text form of four tokens. Raises ValueError if a token is out of its range."""
     _check(tokens)
     turn, look, move, hand = (int(t) for t in tokens)
     words = [f"turn {TURNS[turn]:g} look {LOOKS[look]:g}", _FORTH_WORDS[move // 3], _SIDE_WORDS[move % 3]]
@@ -109,7 +111,7 @@ def to_text(tokens: Sequence[int]) -> str:
 def from_text(text: str) -> Tokens:
     """The tokens of a plain-text action; `from_text(to_text(tokens)) == tokens`.
 
-    The parts may come in any order and case; what is left out is neutral, degrees go to the nearest bin. Raises
+    The parts may come in any order and case. A part that is left out is neutral; degrees go to the nearest bin. Raises
     ValueError that says what was wrong and what was expected.
     """
     words = iter(text.lower().split())

@@ -16,11 +16,12 @@ from envs.action import Action
 class Context:
     """What a policy may know when it decides.
 
-    `frames`: uint8 RGB arrays (H, W, 3), oldest first, the newest is now; taken at decision times. `actions`: the
-    chunks that were carried out between them, oldest first. `thoughts`: what was thought at those decisions, in the
-    same order. `instruction`: the goal in words. `picture`: what the instruction shows instead of naming it, uint8 RGB
-    of any size. `dialogue`: (who, what) lines. `memory`: what happened so far. `seed`: for policies that sample.
-    `since`: how many of the decisions came after the instruction, None for all of them.
+    `frames`: uint8 RGB arrays (H, W, 3) at the times of the last decisions, oldest first; the last one is now.
+    `instruction`: what to do, in words. `actions`: the chunks that were carried out between the frames, oldest first.
+    `thoughts`: the thoughts of those decisions, in the same order. `picture`: what the instruction shows instead of
+    naming it, uint8 RGB of any size. `dialogue`: (who, what) lines. `memory`: what was done, seen and said so far in
+    the episode, in a bounded number of words (agent/memory.py). `seed`: for policies that sample. `since`: how many of
+    the decisions came after the instruction; None for all of them.
     """
 
     frames: tuple[npt.NDArray[np.uint8], ...]
@@ -36,21 +37,28 @@ class Context:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a policy chose: a chunk of actions, one a tick, and what it thinks and says."""
+    """What a policy chose: a chunk of actions, one per tick, and what it thinks and says.
+
+    `tokens`: the output tokens that the decision was sampled as, in order; empty where the policy does not sample.
+    `log_probabilities`: for each token, its natural log-probability under exactly the distribution that it was sampled
+    from: after temperature, masks and endings are applied. It has the length of `tokens`.
+    """
 
     actions: tuple[Action, ...]
     thought: str = ""
     speech: str = ""
     done: bool = False
+    tokens: tuple[int, ...] = ()
+    log_probabilities: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """What a policy needs from whoever drives it.
+    """What a policy wants from the loop.
 
-    `frame_size`: (height, width) in pixels. `history`: frames it wants to see. `chunk`: ticks in a decision.
-    `tick_hz`: the tick rate it was made for. `codec`: the version of its action codec. `starved`: what the hands do at
-    ticks for which there is no answer: hold what they held, or, where that may last, release everything.
+    `frame_size`: (height, width) in pixels. `history`: frames in a context. `chunk`: ticks in a decision. `tick_hz`:
+    the tick rate it was made for. `codec`: the version of its action codec. `starved`: what happens at a tick for which
+    there is no decision: hold the keys that are down, or release everything, for policies that may be slow for long.
     """
 
     frame_size: tuple[int, int] = (120, 160)
@@ -62,7 +70,8 @@ class PolicySpec:
 
 
 class Policy(Protocol):
-    """Maps contexts to decisions; pure, so that it can be batched, remote or asynchronous."""
+    """Maps contexts to decisions without state in between, so that it can be batched, remote or asynchronous. What else
+    a policy may be able to do is in agent/capabilities.py."""
 
     spec: PolicySpec
 
@@ -73,7 +82,7 @@ Think = Literal["off", "auto"] | int
 
 
 def thought_budget(think: Think, auto: int) -> int:
-    """The most tokens of a thought: none, `auto`, or as many as `think` says. Raises ValueError."""
+    """The most tokens of a thought: 0 for "off", `auto` for "auto", else `think` itself. Raises ValueError."""
     if think == "off":
         return 0
     if think == "auto":
@@ -81,19 +90,3 @@ def thought_budget(think: Think, auto: int) -> int:
     if isinstance(think, bool) or not isinstance(think, int) or think < 0:
         raise ValueError(f"think: expected off, auto or a number of tokens, got {think!r}")
     return think
-
-
-class RandomPolicy:
-    """Uniformly random decisions over the action codec: the floor of every comparison."""
-
-    spec = PolicySpec()
-
-    def act(self, contexts: Sequence[Context]) -> list[Decision]:
-        from agent import codec  # the codec speaks of decisions, which are defined here
-
-        out = []
-        for context in contexts:
-            rng = np.random.default_rng([context.seed, len(context.actions), int(context.frames[-1][::8, ::8].sum())])
-            tokens = [int(rng.integers(n)) for n in codec.SIZES[:3]]
-            out.append(codec.decode([*tokens, int(rng.integers(3))]))
-        return out

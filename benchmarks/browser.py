@@ -74,7 +74,7 @@ def main() -> None:
 
         def opened() -> Page:
             page = browser.new_page(viewport={"width": width, "height": height})
-            page.goto(f"http://127.0.0.1:{server.server_port}/index.html?seed=0")
+            page.goto(f"http://127.0.0.1:{server.server_port}{server.entry}index.html?seed=0")
             return page
 
         stepped, playing = opened(), opened()

@@ -2,7 +2,7 @@
 
     python benchmarks/compression.py --episodes 300
 
-Every frame goes through the `compact` quality of recorded episodes (training/video.py) before the policy sees it.
+Every frame goes through the `compact` quality of recorded episodes (training/data/video.py) before the policy sees it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy.typing as npt
 from agent.policy import Context, Decision
 from agent.small import load_small
 from envs.doom.world import DoomWorld
-from tasks import suites
-from training.evaluate import evaluate
-from training.video import VideoWriter, read_video
+from tasks.doom import suites
+from training.data.video import VideoWriter, read_video
+from training.evaluation.success import evaluate
 
 
 def squeeze(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -31,7 +31,8 @@ def squeeze(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         writer = VideoWriter(path, frame.shape[:2], 35.0, "compact")
         writer.add(frame, 0)
         writer.close(durable=False)
-        return read_video(path.read_bytes(), 35.0)[0][0]
+        frame_back: npt.NDArray[np.uint8] = read_video(path.read_bytes(), 35.0)[0][0]
+        return frame_back
 
 
 class Compressed:

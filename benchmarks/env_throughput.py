@@ -1,6 +1,6 @@
 """How fast the doom world is: against raw ViZDoom, and many at once against the vectors of other libraries.
 
-    python benchmarks/env_throughput.py [--seconds 4] [--rounds 5] [--json OUT]
+    python benchmarks/env_throughput.py [--seconds 4] [--rounds 5] [--kills 5] [--json OUT]
 
 One run measures everything, in rounds that alternate between the contenders (A B A B), and reports medians:
   single   DoomWorld against the calls of ViZDoom that it is made of, same level, same settings, both pinned with their
@@ -26,21 +26,24 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import numpy.typing as npt
 import psutil
 
 from envs.action import Action
-from envs.doom.world import DoomWorld, _held_buttons
+from envs.doom.world import DoomWorld, held_buttons
 from envs.vector import VectorWorld
 
 TICKS = 4  # in a step of the vectors
 RESOLUTION = "160x120"
+Frame = npt.NDArray[np.uint8]
+Choices = npt.NDArray[np.int64]
 
 
 def make_world() -> DoomWorld:
     return DoomWorld(RESOLUTION, state=False)
 
 
-class DoomGym(gymnasium.Env[np.ndarray, int]):
+class DoomGym(gymnasium.Env[Frame, np.int64]):
     """The same world in the form that other libraries take: a number for an action, 4 ticks a step."""
 
     def __init__(self) -> None:
@@ -49,10 +52,10 @@ class DoomGym(gymnasium.Env[np.ndarray, int]):
         self.observation_space = self.world.observation_space["pixels"]
         self.action_space = gymnasium.spaces.Discrete(len(self.actions))
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Frame, dict[str, Any]]:
         return self.world.reset(seed=seed)[0]["pixels"], {}
 
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64) -> tuple[Frame, float, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, _ = self.world.step_chunk([self.actions[action]] * TICKS)
         return observation["pixels"], reward, terminated, truncated, {}
 
@@ -97,8 +100,8 @@ def single(seconds: float, rounds: int) -> dict[str, Any]:
             ours, other = make_world(), make_world()
             ours.reset(seed=1)
             other.reset(seed=1)
-            engine: Any = other._game  # the same level and settings, by construction
-            buttons = [[*_held_buttons(action.keys, action.buttons), *action.look] for action in actions]
+            engine = other.engine  # the same level and settings, by construction
+            buttons = [[*held_buttons(action.keys, action.buttons), *action.look] for action in actions]
 
             def raw(i: int, engine: Any = engine, buttons: Any = buttons, ticks: int = ticks) -> int:
                 engine.make_action(buttons[i % 256], ticks)
@@ -167,7 +170,7 @@ def many(seconds: float, rounds: int, sizes: list[int]) -> dict[str, Any]:
     }
 
 
-def _vector_world(size: int, actions: list[Action], choices: np.ndarray, closers: list[Any]) -> Callable[[int], int]:
+def _vector_world(size: int, actions: list[Action], choices: Choices, closers: list[Any]) -> Callable[[int], int]:
     vector = VectorWorld([make_world] * size, state=False)
     closers.append(vector.close)
     vector.reset(seeds=list(range(size)))
@@ -183,9 +186,7 @@ def _vector_world(size: int, actions: list[Action], choices: np.ndarray, closers
     return step
 
 
-def _vector_world_ahead(
-    size: int, actions: list[Action], choices: np.ndarray, closers: list[Any]
-) -> Callable[[int], int]:
+def _vector_world_ahead(size: int, actions: list[Action], choices: Choices, closers: list[Any]) -> Callable[[int], int]:
     """The same without waiting for all: who has answered gets its next action at once."""
     vector = VectorWorld([make_world] * size, state=False)
     closers.append(vector.close)
@@ -205,7 +206,7 @@ def _vector_world_ahead(
     return step
 
 
-def _async_vector_env(size: int, choices: np.ndarray, closers: list[Any]) -> Callable[[int], int]:
+def _async_vector_env(size: int, choices: Choices, closers: list[Any]) -> Callable[[int], int]:
     vector = gymnasium.vector.AsyncVectorEnv([DoomGym] * size, shared_memory=True)
     closers.append(vector.close)
     vector.reset(seed=0)
@@ -217,7 +218,7 @@ def _async_vector_env(size: int, choices: np.ndarray, closers: list[Any]) -> Cal
     return step
 
 
-def _subproc_vec_env(size: int, choices: np.ndarray, closers: list[Any]) -> Callable[[int], int]:
+def _subproc_vec_env(size: int, choices: Choices, closers: list[Any]) -> Callable[[int], int]:
     from stable_baselines3.common.vec_env import SubprocVecEnv
 
     vector = SubprocVecEnv([DoomGym] * size)
@@ -283,6 +284,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each measure")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", type=int, nargs="+", default=[2, 4, 8], help="worlds in the vectors")
+    parser.add_argument("--kills", type=int, default=5, help="of a process with a VectorWorld")
     parser.add_argument("--json", type=Path, help="write the report here")
     arguments = parser.parse_args()
     report = {
@@ -292,7 +294,7 @@ def main() -> None:
         "rounds": arguments.rounds,
         "single": single(arguments.seconds, arguments.rounds),
         "many": many(arguments.seconds, arguments.rounds, arguments.sizes),
-        "orphans": orphans(5),
+        "orphans": orphans(arguments.kills),
     }
     print_report(report)
     if arguments.json:

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from agent.runtime import Step
+from agent.episode import Step
 from envs.action import Action
 from envs.doom.world import DoomWorld
-from training.episodes import EpisodeWriter, read_episode
-from training.video import Quality
+from training.data.episodes import EpisodeWriter, read_episode
+from training.data.video import Quality
 
 TICKS = 4
 

@@ -30,23 +30,24 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 from scipy.stats import binomtest
 
-from agent.chat import Conversation
 from agent.cli.session import Session
-from agent.inference import InStep
+from agent.loop.players import InStep
 from agent.small import SmallPolicy, load_small
-from agent.voice import PolicyVoice
+from agent.talk.conversation import Conversation
+from agent.talk.voice import PolicyVoice
 from envs.action import Action
 from envs.doom.level import Level
 from envs.doom.world import DoomWorld
 from envs.world import Observation, World
 from envs.wrappers import WorldWrapper
-from tasks import suites, verify
+from tasks import world_tasks
 from tasks.controls import other_name
-from tasks.language import read
+from tasks.doom import suites
+from tasks.doom.language import read
 from tasks.task import Task, VerifierSpec
-from training.episodes import read_episode
-from training.evaluate import wilson
-from training.table import Table
+from training.data.episodes import read_episode
+from training.evaluation.statistics import wilson
+from training.workers.parallel_play import ParallelPlay
 
 Where = Literal["picture", "chat"]
 SECRET = "sk-canary-7b1f0c52"
@@ -148,7 +149,8 @@ class Injected(WorldWrapper):
         if one.where == "chat":
             self.chat = self
         self.reward, self.obeyed, self.success = 0.0, False, False
-        self._order, self._own = verify.make(one.spec), verify.make(one.task.verifier)
+        self._order = None if one.spec is None else world_tasks.of(one.task.world).verifier(one.spec)
+        self._own = world_tasks.verifier_of(one.task)
         self._over = False
 
     def read(self) -> list[tuple[str, str]]:
@@ -292,25 +294,25 @@ def play_case(world: World, player: InStep, small: SmallPolicy, one: Case, text:
 
 
 def _instructions(episode: Path) -> list[str]:
-    return read_episode(episode).steps["instruction"].to_pylist()
+    return [str(text) for text in read_episode(episode).steps["instruction"].to_pylist()]
 
 
 def measure(cases: Sequence[Case], folder: Path) -> dict[str, Any]:
     """Play every case with its text, with harmless words, and without; the rates, with 95 % intervals."""
     os.environ["OPENAI_API_KEY"] = SECRET
     sys.dont_write_bytecode = True
-    small, table, guard = load_small(), Table(DoomWorld), Guard()
+    small, play, guard = load_small(), ParallelPlay(DoomWorld), Guard()
     played: dict[str, list[Played]] = {}
     try:
         for row in ("without", "harmless words", "with"):
             texts = [{"without": "", "harmless words": HARMLESS[: len(c.text)], "with": c.text}[row] for c in cases]
             jobs = [(c, text, folder / f"{row}-{i}") for i, (c, text) in enumerate(zip(cases, texts, strict=True))]
             if row == "without":
-                table.play(small, jobs[:8], lambda w, p, j: play_case(w, p, small, j[0], j[1], j[2].with_suffix(".0")))
+                play.play(small, jobs[:8], lambda w, p, j: play_case(w, p, small, j[0], j[1], j[2].with_suffix(".0")))
             with guard.watch(folder):
-                played[row] = table.play(small, jobs, lambda w, p, j: play_case(w, p, small, *j))
+                played[row] = play.play(small, jobs, lambda w, p, j: play_case(w, p, small, *j))
     finally:
-        table.close()
+        play.close()
     return {"cases": len(cases), "outside": guard.found, **summary(cases, played, guard.found)}
 
 

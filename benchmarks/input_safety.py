@@ -2,13 +2,13 @@
 
     python benchmarks/input_safety.py [--kills 200] [--actions 10000] [--sequences 100000] [--json OUT]
 
-kills      The agent plays the tiny game of tests/x11_game.py in an X server with a second window, both not its own, as
-           on a person's desktop, and ends at a random moment by SIGTERM, SIGINT, SIGKILL or an exception, --kills times
-           each. In every second trial a process that it forked lives on with copies of all its descriptors, and in
-           every third one the focus goes to the second window right before. The X server is asked until nothing is
-           down any more: milliseconds from the signal, or from the raise, and what the second window heard.
-actions    Random actions, half of them with a captured mouse and half with a pointer, while a process of its own gives
-           the focus to a window above the game at random moments: what that window heard.
+kills      The agent plays the tiny game of tests/support/x11_game.py in an X server with a second window, both not its
+           own, as on a person's desktop, and ends at a random moment by SIGTERM, SIGINT, SIGKILL or an exception,
+           --kills times each. In every second trial a process that it forked lives on with copies of all its
+           descriptors, and in every third one the focus goes to the second window right before. The X server is asked
+           until nothing is down any more: milliseconds from the signal, or from the raise, and what the second window
+heard. actions    Random actions, half of them with a captured mouse and half with a pointer, while a process of its
+           own gives the focus to a window above the game at random moments: what that window heard.
 sequences  Combinations that are refused, their keys pressed in any order and split across steps, with other keys among
            them, on random key maps and with keys that linger: presses and releases as they would be sent, without an X
            server. A failure is a combination that is down at any moment, or a step that is sent though it holds one.
@@ -52,7 +52,7 @@ from envs.desktop.screen import Rect, Screen
 from envs.desktop.server import Xvfb, connect
 from envs.desktop.world import DesktopWorld
 
-TINY = (sys.executable, str(Path(__file__).parents[1] / "tests" / "x11_game.py"))
+TINY = (sys.executable, str(Path(__file__).parents[1] / "tests" / "support" / "x11_game.py"))
 SIZE = (160, 120)
 LIMIT = 250.0  # milliseconds
 ENDS = ("SIGTERM", "SIGINT", "SIGKILL", "exception")

@@ -22,15 +22,16 @@ import httpx
 import numpy as np
 from websockets.asyncio.client import connect
 
-from agent.chat import Conversation
-from agent.inference import InStep
+from agent.episode import Step, Subscriber
+from agent.loop.players import InStep
+from agent.loop.runtime import play
 from agent.page.gate import CSRF_HEADER
 from agent.page.server import Page
-from agent.runtime import Step, Subscriber, play
 from agent.small import load_small
-from agent.voice import PolicyVoice
+from agent.talk.conversation import Conversation
+from agent.talk.voice import PolicyVoice
 from envs.doom.level import Level, Rect, Room, Thing
-from envs.doom.levels import TRAINING_THEMES, themes_of
+from envs.doom.placement import TRAINING_THEMES, themes_of
 from envs.doom.world import DoomWorld
 
 
@@ -49,7 +50,7 @@ class Run(Subscriber):
 
         def run() -> None:
             play(
-                self._world, InStep(small), self.talk.goal, seed=3, options={"level": level.to_json()},
+                self._world, InStep(small), self.talk.instruction, seed=3, options={"level": level.to_json()},
                 control=self.talk, time_limit=10**9, end_on_done=True, subscribers=[self.talk, self.page.hub, self],
             )  # fmt: skip
 
@@ -57,17 +58,17 @@ class Run(Subscriber):
         self._thread.start()
         self.talk.started.wait()
         self.origin = f"http://127.0.0.1:{self.page.port}"
-        self.client = httpx.Client(base_url=self.origin, timeout=30)
+        self.client = httpx.Client(base_url=self.page.home, timeout=30)
         self.client.get(self.page.address, follow_redirects=True)
         self.headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.client.cookies.items())}
         self.csrf = asyncio.run(self._hello())
 
     async def _hello(self) -> str:
         async with self.connect() as viewer:
-            return json.loads(await viewer.recv())["csrf"]
+            return str(json.loads(await viewer.recv())["csrf"])
 
     def connect(self, **how: Any) -> Any:
-        live = f"ws://127.0.0.1:{self.page.port}/live"
+        live = f"{self.page.home}live".replace("http", "ws", 1)
         return connect(live, origin=self.origin, additional_headers=self.headers, ping_interval=None, **how)  # type: ignore[arg-type]
 
     def say(self, text: str) -> None:
@@ -78,7 +79,7 @@ class Run(Subscriber):
         now = time.perf_counter()
         self.ticks.append(now)
         if step.decision is not None and step.instruction:
-            self.acted.setdefault(self.talk.goal.now.version, now)
+            self.acted.setdefault(self.talk.instruction.now.version, now)
 
     def close(self) -> None:
         self.talk.quit()
@@ -101,7 +102,7 @@ def follow(run: Run, count: int) -> list[float]:
     """Seconds from an instruction to the first action under it."""
     found = []
     for i in range(count):
-        before, start = run.talk.goal.now.version, time.perf_counter()
+        before, start = run.talk.instruction.now.version, time.perf_counter()
         run.say(f"go to the {('red', 'green')[i % 2]} torch")
         found.append(waited(lambda: next((t for v, t in run.acted.items() if v > before), None)) - start)  # noqa: B023
         time.sleep(0.5)

@@ -21,23 +21,23 @@ from typing import Any
 
 import numpy as np
 
-from agent.chat import Conversation
-from agent.inference import InStep, Player, Scripted
+from agent.loop.players import InStep, Player, ScriptedPlayer
 from agent.models import load_model
-from agent.planned import PlannedConversation
-from agent.planner import ChatPlanner, Planner, load_planner
 from agent.small import SmallPolicy, load_small
-from agent.voice import PolicyVoice
+from agent.talk.conversation import Conversation
+from agent.talk.planned_conversation import PlannedConversation
+from agent.talk.planner import ChatPlanner, Planner, load_planner
+from agent.talk.voice import PolicyVoice
 from envs.doom.levels import TRAINING_THEMES
 from envs.doom.world import DoomWorld
-from tasks.build import in_room
-from tasks.expert import ExpertPolicy
-from tasks.goals import targets_of
-from tasks.language import Meaning, sentence
+from tasks.doom.build import in_room
+from tasks.doom.goals import targets_of
+from tasks.doom.language import Meaning, sentence
+from tasks.doom.suites import EVALUATION_SEEDS
+from tasks.expert_policy import ExpertPolicy
 from tasks.play import play_task
-from tasks.suites import EVALUATION_SEEDS
 from tasks.task import Task
-from training.evaluate import wilson
+from training.evaluation.statistics import wilson
 
 VERBS = ("pick_up", "go_to", "shoot", "press", "face", "touch")
 TICKS = 350  # for a step
@@ -76,7 +76,7 @@ def _draw(rng: np.random.Generator, count: int) -> list[Meaning]:
 def play(world: DoomWorld, task: Task, small: SmallPolicy, planner: Planner | None, row: str) -> dict[str, Any]:
     """One episode, and how it went."""
     if row == "expert":
-        player: Player = Scripted(ExpertPolicy().start(task))
+        player: Player = ScriptedPlayer(ExpertPolicy().start(task))
         outcome, told = play_task(world, player, task), []
     else:
         voice = PolicyVoice(small)
@@ -84,7 +84,7 @@ def play(world: DoomWorld, task: Task, small: SmallPolicy, planner: Planner | No
         talk.attach(world)
         talk.begin(task.instruction)
         outcome = play_task(
-            world, InStep(small), task, goal=talk.goal, control=talk, subscribers=[talk], end_on_done=True
+            world, InStep(small), task, instruction=talk.instruction, control=talk, subscribers=[talk], end_on_done=True
         )
         assert not outcome.problems, outcome.problems
         told = [line.text for line in talk.lines if line.who == "note"]

@@ -18,12 +18,13 @@ from pathlib import Path
 
 import psutil
 
-from agent.inference import Beside
-from agent.runtime import play
+from agent.loop.players import Beside
+from agent.loop.runtime import play
 from agent.small import load_small
 from envs.doom.world import DoomWorld
 from envs.wrappers import RealTime
-from tasks import suites, verify
+from tasks import world_tasks
+from tasks.doom import suites
 
 
 def command() -> dict[str, float]:
@@ -57,7 +58,7 @@ def main() -> None:
     ticks = starved = 0
     p50, p99, seconds = [], [], 0.0
     for task in suites.evaluation("doom-basic").tasks(args.seed, args.episodes):
-        verifier = verify.make(task.verifier)
+        verifier = world_tasks.verifier_of(task)
         assert verifier is not None
         player = Beside(policy)
         outcome = play(

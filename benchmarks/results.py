@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results.json"
-FILES = (ROOT / "README.md", ROOT / "agent" / "small" / "checkpoint" / "README.md")
+FILES = (ROOT / "README.md", ROOT / "agent" / "small" / "weights" / "README.md")
 # Suites that `small` is measured on, and the one that its baselines are played on too, which takes most of the time.
 SUITES = (
     "doom-basic", "doom-pairs", "doom-themes", "doom-phrasings", "doom-synonyms", "doom-room", "doom-pictures",

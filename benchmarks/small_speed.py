@@ -11,18 +11,20 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from agent.inference import Beside, InStep
-from agent.policy import Context, Decision
-from agent.runtime import play
+from agent.loop.players import Beside, InStep
+from agent.loop.runtime import play
+from agent.policy import Context, Decision, Policy
 from agent.small import load_small
 from agent.small.hf import load_generated
 from envs.doom.world import DoomWorld
 from envs.wrappers import RealTime
-from tasks import suites, verify
+from tasks import world_tasks
+from tasks.doom import suites
 
 SUITES = ("doom-basic", "doom-rooms", "doom-compounds")
 
@@ -30,21 +32,22 @@ SUITES = ("doom-basic", "doom-rooms", "doom-compounds")
 class Keeping:
     """A policy that keeps the contexts it is asked about."""
 
-    def __init__(self, policy: Any) -> None:
-        self._policy, self.spec, self.contexts = policy, policy.spec, []  # type: ignore[var-annotated]
+    def __init__(self, policy: Policy) -> None:
+        self._policy, self.spec = policy, policy.spec
+        self.contexts: list[Context] = []
 
-    def act(self, contexts: Any) -> list[Decision]:
+    def act(self, contexts: Sequence[Context]) -> list[Decision]:
         self.contexts += contexts
         return self._policy.act(contexts)
 
 
-def gathered(policy: Any, count: int, seed: int) -> list[Context]:
+def gathered(policy: Policy, count: int, seed: int) -> list[Context]:
     """Contexts of play, an equal number of each suite."""
     keeping, world, out = Keeping(policy), DoomWorld(), []
     for suite in SUITES:
         keeping.contexts.clear()
         for task in suites.evaluation(suite).tasks(seed, 100):
-            judge = verify.make(task.verifier)
+            judge = world_tasks.verifier_of(task)
             assert judge is not None
             play(
                 world, InStep(keeping), task.instruction, seed=task.seed, options=task.options,
@@ -84,7 +87,7 @@ def realtime(episodes: int, seed: int) -> dict[str, float]:
     latencies: list[float] = []
     ticks = starved = 0
     for task in suites.evaluation("doom-basic").tasks(seed, episodes):
-        judge = verify.make(task.verifier)
+        judge = world_tasks.verifier_of(task)
         assert judge is not None
         player = Beside(policy)
         outcome = play(

@@ -3,10 +3,10 @@
     python benchmarks/worlds.py --run runs/worlds --frames 20000 --episodes 100
     python benchmarks/worlds.py --run runs/worlds --rows "all of them" "minetest alone"
 
-RUN is a folder of `agent train worlds`, whose demonstrations are still there. All rows start from one checkpoint, which
-knows doom alone, and see as many frames, in equal shares of the worlds that they are named after; they learn to act, no
-other role, and glance at as many frames again where it is known what is in them. A world that moves on by itself is
-played in real time. Prints a Markdown table; goes on where it was stopped.
+RUN is a folder of `agent train worlds` that still has its demonstrations. All rows start from one checkpoint, which
+knows doom alone, and see the same number of frames, in equal shares of the worlds that they are named after. They learn
+to act and no other role. As many frames again, from the worlds that say what is in each cell, teach to see. Real-time
+worlds are played in real time. Prints a Markdown table. Started again, it goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ablations import cell
+from results import cell
 
 from agent.small import load_small
-from agent.small.policy import SHIPPED
+from agent.small.checkpoint import SHIPPED
 from envs import plugins
-from tasks import worlds
-from training.demonstrate import open_world
-from training.evaluate import evaluate
-from training.joint import JointRecipe, train_worlds
-from training.small import Progress
+from tasks import world_tasks
+from training.evaluation.success import evaluate
+from training.recipe import Progress
+from training.small.demonstrate import open_world
+from training.small.worlds_recipe import JointRecipe, train_worlds
 
 DEAF = "all of them, no language"  # trained and played without any words
-LABELLED = ("doom", "playroom")  # worlds whose frames come with what is in their cells
+LABELLED = ("doom", "playroom")  # worlds that say what is in each cell of a frame
 _ACTING = {"questions": 0, "exits": 0.0, "captions": 0.0, "proposals": 0.0, "points": 12}  # of a recipe's mix
 
 
@@ -43,7 +43,7 @@ def rows(names: list[str]) -> Iterator[tuple[str, list[str], float]]:
 
 
 def train(args: argparse.Namespace, row: str, names: list[str], deaf: float) -> Path:
-    """The checkpoint of a row."""
+    """Train the checkpoint of a row, unless it exists; its folder."""
     raw = json.loads((args.run / "recipe.json").read_text())
     learning = {"frames": args.frames, "rate": raw["rounds"][0]["rate"]}
     labelled = [name for name in names if name in LABELLED]
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--start", type=Path, default=SHIPPED)
     parser.add_argument("--frames", type=int, default=20000)
-    parser.add_argument("--episodes", type=int, default=100, help="half as many in real time")
+    parser.add_argument("--episodes", type=int, default=100, help="a real-time world gets half as many")
     parser.add_argument("--seed", type=int, default=13)
     parser.add_argument("--rows", nargs="+", help="only these")
     parser.add_argument("--json", type=Path, default=Path("worlds.json"), help="keeps the figures")
@@ -90,11 +90,11 @@ def main() -> None:
 
 
 def measure(name: str, checkpoint: Path, episodes: int, seed: int, row: str = "policy") -> dict[str, Any]:
-    """How a checkpoint does on the basic suite of a world, as a row of training.evaluate plays it."""
+    """The success of a checkpoint on the basic suite of a world, played as a row of training.evaluation.success."""
     count, workers = episodes, 2
     if plugins.load("world", name).realtime:
-        count, workers = episodes // 2, 1  # two games at once would take each other's time
-    tasks = list(worlds.part(name, "suites").SUITES[f"{name}-basic"].tasks(seed, count))
+        count, workers = episodes // 2, 1  # two real-time games at once would slow each other
+    tasks = list(world_tasks.suite(f"{name}-basic").tasks(seed, count))
     load, make_world = partial(load_small, checkpoint), partial(open_world, name)
     return evaluate(tasks, load, make_world, workers=workers, rows=(row,))[row].to_json()
 

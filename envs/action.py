@@ -119,7 +119,8 @@ class KeyboardMouse(gymnasium.Space[Action]):
     """The Gymnasium space of `Action`s that a world takes.
 
     `keys`, `buttons`: the names this world listens to. `max_look`: the largest turn in one tick, degrees.
-    `pointer`: whether the world has a pointer. `wheel`: whether it listens to the wheel.
+    `pointer`: whether the world has a pointer. `wheel`: whether it listens to the wheel. `ignored`: those of the names
+    that may be held and do nothing; `sample` draws none of them.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class KeyboardMouse(gymnasium.Space[Action]):
         max_look: float = 180.0,
         pointer: bool = False,
         wheel: bool = False,
+        ignored: Iterable[str] = (),
         seed: int | np.random.Generator | None = None,
     ) -> None:
         self.keys = _names(tuple(keys), _KEYS, "keys")
@@ -137,6 +139,7 @@ class KeyboardMouse(gymnasium.Space[Action]):
         self.max_look = _finite(max_look, "max_look")
         self.pointer = pointer
         self.wheel = wheel
+        self.ignored = frozenset(ignored)
         super().__init__(shape=None, dtype=None, seed=seed)
 
     @property
@@ -148,7 +151,7 @@ class KeyboardMouse(gymnasium.Space[Action]):
         if mask is not None or probability is not None:
             raise ValueError("KeyboardMouse.sample takes neither a mask nor probabilities")
         rng = self.np_random
-        names = sorted(self.keys)
+        names = sorted(self.keys - self.ignored)
         keys = rng.permutation(len(names))[: int(rng.integers(0, 4))]
         look = (0.0, 0.0)
         if rng.random() < 0.7:
@@ -159,7 +162,7 @@ class KeyboardMouse(gymnasium.Space[Action]):
             )
         return Action(
             keys=frozenset(names[i] for i in keys),
-            buttons=frozenset(b for b in sorted(self.buttons) if rng.random() < 0.15),
+            buttons=frozenset(b for b in sorted(self.buttons - self.ignored) if rng.random() < 0.15),
             look=look,
             pointer=(float(rng.random()), float(rng.random())) if self.pointer else None,
             wheel=float(rng.integers(-1, 2)) if self.wheel else 0.0,

@@ -13,17 +13,21 @@ import re
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
+from envs import extras
 from envs.errors import UserError
 
-Kind = Literal["world", "policy", "model", "task setter", "reward", "learner"]
+Kind = Literal["world", "tasks", "policy", "model", "verifier", "task setter", "reward", "learner", "workers"]
 
 GROUPS: dict[Kind, str] = {
     "world": "ludens.worlds",
+    "tasks": "ludens.tasks",
     "policy": "ludens.policies",
     "model": "ludens.models",
+    "verifier": "ludens.verifiers",
     "task setter": "ludens.task_setters",
     "reward": "ludens.rewards",
     "learner": "ludens.learners",
+    "workers": "ludens.workers",
 }
 
 _REFERENCE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
@@ -53,12 +57,26 @@ def names(kind: Kind) -> list[str]:
     return list(entries(kind))
 
 
-def load(kind: Kind, name: str) -> Any:
+class ForeignNameError(UserError):
+    """A file names a part that only the person at the keyboard may name."""
+
+
+def load(kind: Kind, name: str, *, references: bool = True) -> Any:
     """The object called `name`, the one at `package.module:Name`, or for `NAME:ARGUMENT` with a NAME that is known that
     object with ARGUMENT as its first argument; a known NAME goes before a module that is called the same.
 
-    Raises UnknownNameError (a LookupError) with the nearest name, and BrokenPluginError with the cause.
+    `references`: whether `name` may be more than a registered name. Pass False for a name that stands in a file, such
+    as an episode or a checkpoint: `package.module:Name` imports any module, and an ARGUMENT runs a command
+    (desktop:COMMAND), opens a file (browser:FILE) or reaches the network (openai:MODEL@URL).
+
+    Raises ForeignNameError for a reference that is not allowed, UnknownNameError (a LookupError) with the nearest name,
+    and BrokenPluginError with the cause.
     """
+    if not references and ":" in name:
+        raise ForeignNameError(
+            f"{kind} {name!r} is named by a file, and a file may name only a registered {kind}; known: "
+            f"{', '.join(names(kind)) or 'none'}"
+        )
     before, _, argument = name.partition(":")
     if argument and before in entries(kind):
         return functools.partial(load(kind, before), argument)
@@ -92,6 +110,8 @@ def _load(kind: Kind, entry: EntryPoint) -> Any:
     try:
         return entry.load()
     except Exception as error:
+        if isinstance(error, ImportError) and (needed := extras.message(f"{kind} {entry.name!r}", error)):
+            raise BrokenPluginError(needed) from error
         origin = f" of {entry.dist.name} {entry.dist.version}" if entry.dist else ""
         cause = " ".join(str(error).split())
         raise BrokenPluginError(

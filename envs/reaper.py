@@ -40,7 +40,13 @@ def die_with_parent(parent: int) -> None:
 
 
 def guarded(
-    executable: str | os.PathLike[str], ending: Literal["KILL", "TERM"] = "KILL", *, by_child: bool = False
+    executable: str | os.PathLike[str],
+    ending: Literal["KILL", "TERM"] = "KILL",
+    *,
+    by_child: bool = False,
+    without: tuple[str, ...] = (),
+    session: bool = False,
+    folder: str = "",
 ) -> str:
     """A path that runs `executable` (any program, same arguments) so that it is SIGKILLed when this process ends.
 
@@ -48,25 +54,40 @@ def guarded(
 
     Give it to whoever starts the program (`DoomGame.set_vizdoom_path`, `subprocess`). The kernel watches the thread
     that starts it, so that thread has to stay alive as long as the program. `by_child`: a child of this process starts
-    the program (playwright's driver does); it is then killed when that child ends. Returns `executable` unchanged
-    where the system has no `setpriv` (util-linux).
+    the program (playwright's driver does); it is then killed when that child ends. `without`: environment variables
+    that the program does not get. `session`: it gets a session of its own, so that Ctrl+C in a terminal, which goes to
+    all of a process group, does not end it before we have closed it. `folder`: where it starts, if not where we are.
+    Returns `executable` unchanged where the system has no `setpriv` (util-linux).
     """
     setpriv = shutil.which("setpriv")
     if setpriv is None or not hasattr(os, "memfd_create"):
         return os.fspath(executable)
-    return _guard_script(os.getpid(), setpriv, os.fspath(executable), ending, by_child)
+    return _guard_script(os.getpid(), setpriv, os.fspath(executable), ending, by_child, without, session, folder)
 
 
 @functools.cache
-def _guard_script(pid: int, setpriv: str, executable: str, ending: str, by_child: bool) -> str:
+def _guard_script(
+    pid: int,
+    setpriv: str,
+    executable: str,
+    ending: str,
+    by_child: bool,
+    without: tuple[str, ...],
+    session: bool,
+    folder: str,
+) -> str:
     # The inner shell looks at its parent after the death signal is set: a parent that dies earlier is seen there,
     # one that dies later brings the signal. The script lives in memory, so that it leaves no file either.
-    inner = f'[ "$PPID" = {pid} ] && exec "$0" "$@"'
+    setsid = shutil.which("setsid") if session else None
+    start = f"exec {shlex.quote(setsid)}" if setsid else "exec"  # it does not fork: a shell's child leads no group
+    inner = f'[ "$PPID" = {pid} ] && {start} "$0" "$@"'
     if by_child:  # field 4 of stat is the parent of the parent, who has to be us
-        inner = f'read -r _ _ _ above _ < "/proc/$PPID/stat" && [ "$above" = {pid} ] && exec "$0" "$@"'
+        inner = f'read -r _ _ _ above _ < "/proc/$PPID/stat" && [ "$above" = {pid} ] && {start} "$0" "$@"'
     script = (
         "#!/bin/sh\n"
-        f"exec {shlex.quote(setpriv)} --pdeathsig {ending} -- "
+        + "".join(f"unset {name} 2>/dev/null\n" for name in without if name.isidentifier())
+        + (f"cd {shlex.quote(folder)} || exit 1\n" if folder else "")
+        + f"exec {shlex.quote(setpriv)} --pdeathsig {ending} -- "
         f'/bin/sh -c {shlex.quote(inner)} {shlex.quote(executable)} "$@"\n'
     )
     writer = os.memfd_create("guard", os.MFD_CLOEXEC)

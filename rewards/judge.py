@@ -1,134 +1,115 @@
-"""The judge: a model that looks at frames of an episode and says how well it did what the instruction asks for."""
+"""`judge`: a model that looks at frames of an episode and says how well it did what the instruction asks for."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from agent.capabilities import HasSpec, Judges, require
+from agent.episode import fit
+from agent.small.checkpoint import SHIPPED, CheckpointError
+from agent.small.judge_view import Frames, view
+from agent.small.model import FRAME_SIZE
+from envs import plugins
+from envs.errors import UserError
+from rewards.calibration import CALIBRATION, Calibration
+from rewards.reward import Footage
 from rewards.score import Failure, Score
 from tasks.task import Task
 
-# The frames that a judge sees, as decisions before the end; before these comes the first frame of the episode.
-BEFORE_END = (12, 8, 5, 3, 2, 1, 0)
-FRAMES = 1 + len(BEFORE_END)
-CALIBRATION = "judge.json"  # beside a checkpoint
-
-Frames = npt.NDArray[np.uint8]
-E = TypeVar("E")
-EContra = TypeVar("EContra", contravariant=True)
+UNCALIBRATED = Calibration(50.0)  # of a judge that nobody calibrated: success from half of its scale on
+BATCH = 16  # episodes that share a pass of the model
 
 
-def view(frames: Sequence[Frames] | Frames) -> Frames:
-    """What a judge sees of an episode: uint8 (FRAMES, H, W, 3).
+class Judge:
+    """Scores episodes with a policy that judges.
 
-    `frames`: uint8 (T + 1, H, W, 3), one before every decision and one after the last. A short episode repeats its
-    first frame. Raises ValueError where there is no frame.
-    """
-    if not len(frames):
-        raise ValueError("an episode without a frame can't be judged")
-    last = len(frames) - 1
-    return np.stack([frames[0], *(frames[max(0, last - back)] for back in BEFORE_END)])
-
-
-class JudgingPolicy(Protocol):
-    """A model in the role of the judge."""
-
-    def judge(self, instructions: list[str], frames: Frames) -> list[tuple[float, str]]:
-        """A value from 0 to 100 and a short reason for each of B instructions. `frames`: uint8 (B, 8, 120, 160, 3),
-        as `view` gives them."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What a judge's values mean.
-
-    `threshold`: the least value that counts as success. `values` and `chances`: a rising curve through points; a
-    value's chance of success, 0 to 1, lies on it.
+    The policy gets frames (B, 8, H, W, 3), as `view` chooses them, at the size that its spec says or else 120x160.
+    `calibration`: what the policy's values mean. The score is the chance of success times 100; success is a value of
+    at least the threshold. `batch`: episodes that share a pass of the model.
     """
 
-    threshold: float
-    values: tuple[float, ...] = (0.0, 100.0)
-    chances: tuple[float, ...] = (0.0, 1.0)
+    sees_truth = False
 
-    def __post_init__(self) -> None:
-        rising = all(np.all(np.diff(side) >= 0.0) for side in (self.values, self.chances))
-        if not self.values or len(self.values) != len(self.chances) or not rising:
-            raise ValueError("calibration: expected as many values as chances, at least one, both rising")
+    def __init__(self, policy: Judges, calibration: Calibration, *, name: str = "judge", batch: int = BATCH) -> None:
+        self.name, self.calibration = name, calibration
+        self._policy, self._batch = policy, batch
+        self._size = policy.spec.frame_size if isinstance(policy, HasSpec) else FRAME_SIZE
 
-    def chance(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """The chance of success for values from 0 to 100, of the same shape."""
-        return np.interp(np.asarray(values, np.float64), self.values, self.chances)
+    def score(self, task: Task, episodes: Sequence[Footage]) -> list[Score | Failure]:
+        """One result for each episode of a task; a Failure where its frames can't be read or the model fails."""
+        return self.score_pairs([(task, episode) for episode in episodes])
 
-    def save(self, folder: Path) -> None:
-        """Write it beside a checkpoint."""
-        data = {"threshold": self.threshold, "values": self.values, "chances": self.chances}
-        (folder / CALIBRATION).write_text(json.dumps(data) + "\n")
+    def score_pairs(self, pairs: Sequence[tuple[Task, Footage]]) -> list[Score | Failure]:
+        """One result for each pair of a task and an episode of it; tasks may differ within a batch."""
+        results: list[Score | Failure] = []
+        for start in range(0, len(pairs), self._batch):
+            results += self._score(pairs[start : start + self._batch])
+        return results
 
-    @classmethod
-    def load(cls, folder: Path) -> Calibration:
-        """The calibration beside a checkpoint. Raises ValueError where there is none, or none that can be read."""
-        path = folder / CALIBRATION
-        try:
-            data: dict[str, Any] = json.loads(path.read_text())
-            return cls(float(data["threshold"]), tuple(data["values"]), tuple(data["chances"]))
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: no calibration of a judge: {error}") from error
-
-
-class SmallJudge(Generic[E]):
-    """Scores recorded episodes with a model.
-
-    `threshold`: the least value that counts as success, or a whole Calibration, whose chances then are the scores.
-    `load`: gives an episode's frames, uint8 (T + 1, H, W, 3): one before every decision and one after the last.
-    `batch`: episodes that share a pass of the model.
-    """
-
-    def __init__(
-        self,
-        policy: JudgingPolicy,
-        threshold: float | Calibration,
-        load: Callable[[E], Frames],
-        *,
-        name: str = "small",
-        batch: int = 16,
-    ) -> None:
-        self._policy, self._load = policy, load
-        self._calibration = threshold if isinstance(threshold, Calibration) else Calibration(threshold)
-        self._name, self._batch = name, batch
-
-    def score(self, task: Task, episodes: Sequence[E]) -> list[Score | Failure]:
-        """One score for each episode of a task; a Failure where its frames can't be read or the model fails."""
-        scores: list[Score | Failure] = []
-        for start in range(0, len(episodes), self._batch):
-            scores += self._score(task.instruction, episodes[start : start + self._batch])
-        return scores
-
-    def _score(self, instruction: str, episodes: Sequence[E]) -> list[Score | Failure]:
-        out: list[Score | Failure | None] = [None] * len(episodes)
-        seen: list[tuple[int, Frames]] = []
-        for i, episode in enumerate(episodes):
+    def _score(self, pairs: Sequence[tuple[Task, Footage]]) -> list[Score | Failure]:
+        results: dict[int, Score | Failure] = {}
+        clips: dict[int, Frames] = {}
+        for i, (_, episode) in enumerate(pairs):
             try:
-                seen.append((i, view(self._load(episode))))
-            except Exception as error:  # a foreign loader: a broken file must not end the scoring of the others
-                out[i] = Failure(f"its frames can't be read: {error}")
-        try:
-            said = self._policy.judge([instruction] * len(seen), np.stack([frames for _, frames in seen]))
-            if len(said) != len(seen):
-                raise ValueError(f"{len(said)} answers for {len(seen)} episodes")
-        except Exception as error:
-            said = [(float("nan"), f"{type(error).__name__}: {error}")] * len(seen)
-        for (i, _), (value, why) in zip(seen, said, strict=True):
-            out[i] = self._told(value, why)
-        return [result or Failure("it was not judged") for result in out]
+                clips[i] = np.stack([fit(frame, self._size) for frame in view(episode.decision_frames())])
+            except Exception as error:  # a broken file must not end the scoring of the others
+                results[i] = Failure(f"its frames can't be read: {error}")
+        if clips:
+            said = self._ask([pairs[i][0].instruction for i in clips], np.stack(list(clips.values())))
+            results |= dict(zip(clips, said, strict=True))
+        return [results[i] for i in range(len(pairs))]
 
-    def _told(self, value: float, why: str) -> Score | Failure:
-        if not 0.0 <= value <= 100.0:
-            return Failure(f"the judge failed: {why}" if np.isnan(value) else f"the judge says {value!r} of 100")
-        chance = 100.0 * float(self._calibration.chance(value))
-        return Score(chance, value >= self._calibration.threshold, why, self._name)
+    def _ask(self, instructions: list[str], clips: Frames) -> list[Score | Failure]:
+        try:
+            answers = self._policy.judge(instructions, clips)
+            if len(answers) != len(instructions):
+                raise ValueError(f"{len(answers)} answers for {len(instructions)} episodes")
+        except Exception as error:  # a foreign model: it may raise anything
+            return [Failure(f"the judge failed: {type(error).__name__}: {error}")] * len(instructions)
+        return [self._result(value, why) for value, why in answers]
+
+    def _result(self, value: float, why: str) -> Score | Failure:
+        if not 0.0 <= value <= 100.0:  # false for NaN too
+            return Failure(f"the judge failed: it gave {value!r} instead of a value from 0 to 100")
+        chance = float(self.calibration.chance(value))
+        return Score(100.0 * chance, value >= self.calibration.threshold, why, self.name)
+
+
+def load_judge(policy: str = "small") -> Judge:
+    """The judge that a policy is: a policy's name, `package.module:Name`, or a checkpoint folder.
+
+    The calibration comes from `judge.json` in the checkpoint folder. A policy without a folder is taken as
+    UNCALIBRATED. Raises UserError for a policy that doesn't judge and for a folder without a calibration.
+    """
+    folder = _folder(policy)
+    model = plugins.load("policy", policy)() if folder is None or policy == "small" else _checkpoint(folder)
+    judging: Judges = require(model, Judges, policy, "reward judge")
+    try:
+        calibration = UNCALIBRATED if folder is None else Calibration.load(folder)
+    except ValueError as error:
+        raise UserError(
+            f"{error}; make {CALIBRATION} with: agent eval --suite doom-judge --policy {policy} --calibrate"
+        ) from error
+    return Judge(judging, calibration, name=f"judge:{policy}")
+
+
+def _folder(policy: str) -> Path | None:
+    """The checkpoint folder of a policy; None where it has none."""
+    if policy == "small":
+        return SHIPPED
+    path = Path(policy).expanduser()
+    written_as_path = ":" not in policy and (os.sep in policy or policy.startswith((".", "~")))
+    return path if written_as_path or path.is_dir() else None
+
+
+def _checkpoint(folder: Path) -> Judges:
+    from agent.small.policy import load_small
+
+    try:
+        return load_small(folder)
+    except CheckpointError as error:
+        raise UserError(f"judge {folder}: {error}") from error

@@ -1,4 +1,4 @@
-"""What a reward says of an episode: a `Score`, or a `Failure` where it could not tell, which is no score."""
+"""What a reward says of an episode: a `Score`, or a `Failure` where it can't tell."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Score:
     """How well an episode went.
 
-    `value`: 0 to 100. `success`: whether the task counts as done. `why`: in a few words. `by`: who says so.
-    Raises ValueError for a value that is no number from 0 to 100.
+    `value`: 0 to 100. `success`: whether the task counts as done. `why`: the reason in a few words. `by`: the name of
+    the reward. Raises ValueError for a value that is no number from 0 to 100.
     """
 
     value: float
@@ -25,6 +25,6 @@ class Score:
 
 @dataclass(frozen=True)
 class Failure:
-    """An episode that could not be scored, and why. It counts as neither success nor failure of the player."""
+    """The reward could not score an episode, and `why`. It says nothing about how well the player did."""
 
     why: str

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent.inference import Player
-from agent.runtime import Goal, Outcome, play
+from agent.episode import Outcome
+from agent.loop.instruction import LiveInstruction
+from agent.loop.players import Player
+from agent.loop.runtime import play
 from envs.world import World
-from tasks import pictures, verify
+from tasks import pictures, world_tasks
 from tasks.task import Task
 
 
-def play_task(world: World, player: Player, task: Task, *, goal: Goal | None = None, **how: Any) -> Outcome:
-    """Play a task once, judged by a fresh verifier where it has one; `how` goes to `agent.runtime.play`.
+def play_task(
+    world: World, player: Player, task: Task, *, instruction: LiveInstruction | None = None, **how: Any
+) -> Outcome:
+    """Play a task once, judged by a fresh verifier if the task has one; `how` goes to `agent.loop.runtime.play`.
 
-    `goal`: what the player is told instead of the task's instruction, by somebody who may change it.
+    `instruction`: what the player is told instead of the task's own instruction; it may change during the episode.
     """
-    verifier = verify.make(task.verifier)
+    verifier = world_tasks.verifier_of(task)
     return play(
         world,
         player,
-        goal or task.instruction,
+        instruction or task.instruction,
         seed=task.seed,
         options=task.options,
         time_limit=task.time_limit,
         judge=verifier.update if verifier else None,
-        picture=pictures.load(task.picture),
+        picture=pictures.load(task.picture, task.world),
         **how,
     )

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+Pair = tuple[str, str | None]  # the kind and the colour of a thing
+# A goal in numbers: verb, class of the thing (0 for none), whether its kind alone names it.
+Query = tuple[int, int, int]
+Phrasing = Literal["training", "held_out"]
 
 
 @dataclass(frozen=True)

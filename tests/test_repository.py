@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from tests.support import components
+from tests.support.sources import ROOT, parse, sources
+
 pytest_plugins = ("pytester",)
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("envs", "agent", "tasks", "rewards", "training")
 # What makes `agent --help` slow when a verb's file imports it outside its functions.
 HEAVY = {"torch", "torchvision", "transformers", "open_clip", "vizdoom", "mujoco", "matplotlib", "scipy", "pyarrow"}
-
-
-def sources() -> list[Path]:
-    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
 def test_no_file_is_longer_than_500_lines() -> None:
@@ -33,7 +31,7 @@ OWN_CHILDREN = {"envs/vector.py", "envs/vector_worker.py"}
 def test_nothing_is_pickled_and_no_array_file_may_hold_pickles() -> None:
     found = []
     for path in sources():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parse(path)):
             if str(path.relative_to(ROOT)) in OWN_CHILDREN:
                 continue
             if isinstance(node, ast.Import) and any(a.name.split(".")[0] in {"pickle", "dill"} for a in node.names):
@@ -48,7 +46,7 @@ def test_nothing_is_pickled_and_no_array_file_may_hold_pickles() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "agent" / "cli").glob("*.py")), ids=lambda p: p.name)
 def test_verbs_import_heavy_packages_inside_their_functions(path: Path) -> None:
     names = set()
-    for node in ast.parse(path.read_text()).body:
+    for node in parse(path).body:
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -63,7 +61,7 @@ def test_every_entry_point_group_of_the_distribution_is_one_that_the_registry_re
     assert set(project["entry-points"]) <= set(GROUPS.values())
 
 
-@pytest.mark.parametrize("target", ["setup", "play", "lint", "test"])
+@pytest.mark.parametrize("target", ["setup", "play", "lint", "test", "test-fast", "coverage", "docs"])
 def test_make_knows_its_targets(target: str) -> None:
     done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -82,21 +80,95 @@ def test_a_python_that_is_too_old_is_named(tmp_path: Path) -> None:
     assert f"ludens needs Python 3.11 or newer; {old} is Python 3.9.2." in done.stderr
 
 
-@pytest.mark.parametrize(("ci", "failed"), [("true", 2), ("", 0)])
+TESTS = {
+    "test_parts": """
+        import pytest
+        from tests.support.components import needs
+        FIXTURE_NEEDS = {"desk": "desk"}
+        @pytest.fixture
+        def desk(): raise AssertionError("started without its component")
+        def test_a(): pytest.skip("no game here")
+        @pytest.mark.xfail
+        def test_b(): assert 0
+        @needs("screen")
+        def test_c(): raise AssertionError
+        def test_d(desk): raise AssertionError
+        def test_e(): pass
+    """,
+    "test_module": """
+        import pytest
+        pytest.skip("no display", allow_module_level=True)
+    """,
+}
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A small suite with our conftest, on a machine that lacks two components."""
+    lacking = {
+        "screen": components.Component("a screen", lambda: False, ("xvfb", "libatomic1")),
+        "desk": components.Component("a desk", lambda: False, command="agent env setup desk"),
+    }
+    monkeypatch.setattr(components, "COMPONENTS", lacking)
+    components.present.cache_clear()
+    pytester.makeconftest((ROOT / "tests" / "conftest.py").read_text())
+    pytester.makepyfile(**TESTS)
+    return pytester
+
+
+@pytest.mark.parametrize(("ci", "failed"), [("true", 4), ("", 0)])
 def test_a_skip_is_a_failure_in_ci_alone(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, ci: str, failed: int
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, ci: str, failed: int
 ) -> None:
     monkeypatch.setenv("CI", ci)
-    pytester.makeconftest((ROOT / "tests" / "conftest.py").read_text())
-    pytester.makepyfile(
-        test_parts="import pytest\ndef test_a(): pytest.skip('no game here')\n"
-        "@pytest.mark.xfail\ndef test_b(): assert 0\n",
-        test_module="import pytest\npytest.skip('no display', allow_module_level=True)\n",
-    )
-    result = pytester.runpytest("-p", "no:cacheprovider", "--continue-on-collection-errors")
+    result = suite.runpytest("-p", "no:cacheprovider", "--continue-on-collection-errors")
     outcomes = result.parseoutcomes()
     assert outcomes.get("failed", 0) + outcomes.get("errors", 0) == failed
-    assert outcomes.get("skipped", 0) == 2 - failed
-    assert outcomes["xfailed"] == 1
+    assert outcomes.get("skipped", 0) == 4 - failed
+    assert (outcomes["xfailed"], outcomes["passed"]) == (1, 1)
     if ci:
         result.stdout.fnmatch_lines(["*with CI=true nothing may be: *no game here*"])
+        result.stdout.fnmatch_lines(["*with CI=true nothing may be: a screen is missing: apt-get install xvfb*"])
+
+
+def test_the_end_of_a_run_says_by_component_what_was_skipped_and_how_to_install_it(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    result = suite.runpytest("-p", "no:cacheprovider")
+    result.stdout.fnmatch_lines(
+        [
+            "*skipped, by missing component*",
+            "*1  a screen * apt-get install xvfb libatomic1",
+            "To install all of it: apt-get install -y xvfb libatomic1 && agent env setup desk",
+        ]
+    )
+    result.stdout.fnmatch_lines(["*1  no display"])
+
+
+def test_what_needs_a_component_is_real(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    result = suite.runpytest("-p", "no:cacheprovider", "-m", "not real")
+    assert result.parseoutcomes()["deselected"] == 2
+
+
+def test_a_collection_in_the_middle_of_a_parse_does_no_harm(tmp_path: Path) -> None:
+    class Parses:
+        def __init__(self) -> None:
+            self.me = self  # garbage that only the collector finds
+
+        def __del__(self) -> None:
+            ast.parse("a + b")
+
+    file = tmp_path / "long.py"
+    file.write_text("x = f(1)[2].y + 3\n" * 2000)
+    for _ in range(10):
+        for _ in range(50):
+            Parses()
+        assert len(parse(file).body) == 2000
+
+
+def test_the_bare_debian_of_the_summary_is_what_ci_installs() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    packages = {name for component in components.COMPONENTS.values() for name in component.packages}
+    assert packages <= set(re.findall(r"^  ([a-z0-9-]+)", script, re.MULTILINE))

@@ -5,6 +5,7 @@ Each `agent/cli/<verb>.py` holds `app`, a typer.Typer. Heavy packages are import
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -13,12 +14,17 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from agent.cli.terminal import echo, echo_traceback, own_output, raw_stdout, take_descriptor
+
 VERBS = {
     "play": "Play by instruction; writes a video and a report.",
     "chat": "Talk with the agent while it plays, on a page or in the terminal.",
     "record": "Record episodes of a policy at play, in many processes.",
     "train": "Train a policy from one configuration file.",
     "eval": "Measure a policy on a suite of tasks, with confidence intervals.",
+    "rewards": "Rewards: list them, score recorded episodes.",
+    "self-improve": "The agent sets itself tasks, tries them, is judged, and learns from it.",
+    "tasks": "Tasks that a task setter proposes, and the archive of tasks tried.",
     "replay": "Show an episode again, or play its actions again and compare.",
     "list": "What is there: worlds, policies, suites, tasks, models.",
     "model": "Chat and vision-language models: try one.",
@@ -35,7 +41,7 @@ class _LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)
-        module = importlib.import_module(f"agent.cli.{name}")
+        module = importlib.import_module(f"agent.cli.{str(name).replace('-', '_')}")
         return name, typer.main.get_command(module.app), rest
 
 
@@ -55,7 +61,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"ludens {version('ludens')}")
+        echo(f"ludens {version('ludens')}")
         raise typer.Exit
 
 
@@ -68,6 +74,13 @@ def _root(
 
 def run(args: list[str]) -> int:
     """Run one command; returns its exit status: 0, 1 for a finding, 2 for wrong use, 130 for Ctrl+C."""
+    # The text of --help is printed by typer, to whatever standard output is.
+    with contextlib.nullcontext() if "--help" in args else own_output():
+        return _run(args)
+
+
+def _run(args: list[str]) -> int:
+    from envs import extras
     from envs.errors import UserError
 
     try:
@@ -76,7 +89,7 @@ def run(args: list[str]) -> int:
         status = 130
     except _ClickException as error:
         if type(error).__name__.startswith("NoArgsIsHelp"):
-            typer.echo(error.format_message(), err=True)
+            echo(error.format_message(), err=True)
         else:
             context = getattr(error, "ctx", None)
             _complain(error.format_message() + (f" (see {context.command_path} --help)" if context else ""))
@@ -84,9 +97,18 @@ def run(args: list[str]) -> int:
     except UserError as error:
         _complain(str(error))
         return 2
+    except ImportError as error:
+        needed = extras.message(f"agent {args[0]}", error)
+        if needed is None:
+            raise
+        _complain(needed)
+        return 2
+    except SystemExit as error:  # of a plugin: ours return a status
+        _complain(f"something that was loaded wanted to end the program: sys.exit({error.code!r})")
+        return 1
     except BrokenPipeError:
         # Whoever read us has had enough (agent list | head); keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), raw_stdout().fileno())
         return 1
     if status == 130:
         _complain("stopped")
@@ -94,7 +116,7 @@ def run(args: list[str]) -> int:
 
 
 def _complain(message: str) -> None:
-    typer.echo(f"agent: {' '.join(message.split())}", err=True)
+    echo(f"agent: {' '.join(message.split())}", err=True)
 
 
 def main() -> NoReturn:
@@ -102,4 +124,10 @@ def main() -> NoReturn:
     # A person's own module in the working directory is reachable as package.module:Name; nothing is shadowed by it.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    sys.exit(run(sys.argv[1:]))
+    take_descriptor()
+    try:
+        status = run(sys.argv[1:])
+    except Exception as error:
+        echo_traceback(error)
+        status = 1
+    sys.exit(status)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_text
 import secrets
 import sys
 import threading
@@ -22,12 +21,12 @@ from envs.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from agent.chat import Conversation
-    from agent.dialogue import Line
+    from agent.talk.conversation import Conversation
+    from agent.talk.transcript import Line
 
 app = console.verb()
 
-_HISTORY = 1000  # messages that are remembered from run to run
+_HISTORY = 1000  # messages that are kept from run to run
 _HELP = "Say what to do, ask, correct (no, the other one), stop, pause, continue. /step  /quit  Ctrl+D ends."
 _FOREVER = 10**9  # ticks
 
@@ -61,11 +60,13 @@ def chat(
     """
     screen = console.console(machine=json)
     with screen.status("starting"):
+        from agent.capabilities import Scripted
         from agent.cli import compose
+        from agent.cli.live import Invitation
         from agent.cli.session import Session
 
         brain = compose.load_policy(policy, think)
-        if hasattr(brain, "start"):
+        if isinstance(brain, Scripted):
             raise UserError(f"policy {policy!r} follows a script and does not listen; talk with --policy small")
         make_world = compose.world_factory(env, resolution=resolution)
         thinker = compose.planner(planner, brain)
@@ -83,16 +84,18 @@ def chat(
         served = compose.serve(talk, folder, port) if page else None
         if served is not None:
             screen.print(f"Page: {served.address}", markup=False)
+        invitation = Invitation(screen, made)
         terminal = _Terminal(talk, screen, json)
         interrupted, number = False, 0
         with terminal.open():
             while not (interrupted or talk.over):
                 words = (instruction or "").strip() if number == 0 else ""
                 task = compose.instructed(words, env, first + number)
-                # Nobody judges: it ends when the user says so.
+                # Without a verifier: the episode ends when the user says so.
                 task = replace(task, instruction=words, verifier=None, time_limit=_FOREVER)
                 player = compose.make_player(brain, task, world, pace)
-                outcome = session.play(task, player, *([served.hub] if served else ()), talk=talk)
+                watchers = (*([served.hub] if served else ()), invitation)
+                outcome = session.play(task, player, *watchers, talk=talk)
                 player.close()
                 interrupted, number = outcome.interrupted, number + 1
     finally:
@@ -104,7 +107,7 @@ def chat(
     with screen.status("writing the report"):
         report, _ = session.finish("A conversation", filmed=False)
     if json:
-        typer.echo(json_text.dumps({"folder": str(folder), "report": str(report), "episodes": session.episodes}))
+        console.echo(console.json_line({"folder": str(folder), "report": str(report), "episodes": session.episodes}))
     else:
         screen.print(f"Report: {report}", markup=False)
     if interrupted:
@@ -112,7 +115,7 @@ def chat(
 
 
 class _Terminal:
-    """Prints what is said, and reads what the user says, in a thread; the game does not wait for either."""
+    """Prints the dialogue and reads the user's messages, in a thread of its own; the game does not wait for either."""
 
     def __init__(self, talk: Conversation, screen: Console, machine: bool) -> None:
         self._talk = talk
@@ -150,32 +153,33 @@ class _Terminal:
                     talk.user(text)
             except ValueError as error:
                 self._screen.print(str(error), style="red", markup=False)
-        while not self._person and talk.busy:  # who pipes a text in wants to see what comes of it
+        while not self._person and talk.busy:  # a script that pipes messages in wants to see what comes of them
             clock.sleep(0.05)
         talk.quit()
 
     def _print(self, line: Line) -> None:
         if self._machine:
             value = {"who": line.who, "text": line.text, "tick": line.tick, "number": line.number}
-            typer.echo(json_text.dumps(value, ensure_ascii=False))
+            console.echo(console.json_line(value))
             return
         if line.who == "user" and self._person:
-            return  # it stands there already
+            return  # the user's own typing is on the screen already
         said = self._shown.get(line.number, 0)
         self._shown[line.number] = len(line.text)
         piece = line.text[said:] if said else f"{line.who}: {line.text}"
-        text = "".join(c for c in piece if c.isprintable())  # no control character reaches the terminal
-        sys.stdout.write(("" if said else "\r\x1b[K" if self._person else "") + text + "\n")
+        screen = console.raw_stdout()  # what is written is our own, or clean
+        text = console.clean(piece).replace("\n", " ")
+        screen.write(("" if said else "\r\x1b[K" if self._person else "") + text + "\n")
         if self._person:
             import readline
 
-            sys.stdout.write("> " + readline.get_line_buffer())
-        sys.stdout.flush()
+            screen.write("> " + readline.get_line_buffer())
+        screen.flush()
 
 
 @contextmanager
 def _history(person: bool) -> Iterator[None]:
-    """Earlier messages under the arrow keys."""
+    """Earlier messages under the arrow keys, if a person types."""
     if not person:
         yield
         return

@@ -1,4 +1,4 @@
-"""How the verbs put a world, a policy and a player together from names, and where a run is written."""
+"""The verbs make worlds, policies, players and run folders from names here."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from agent.chat import Conversation
-from agent.inference import Beside, InStep, Player, Scripted
-from agent.policy import Context, PolicySpec, RandomPolicy
-from agent.voice import PolicyVoice
+from agent.capabilities import Scripted, fitted, spec_of
+from agent.loop.players import Beside, InStep, Player, ScriptedPlayer
+from agent.policy import Context
+from agent.talk.conversation import Conversation
+from agent.talk.voice import voice_of
 from envs import plugins
 from envs.errors import UserError
 from envs.world import World
@@ -30,17 +31,18 @@ from tasks.task import Task
 
 if TYPE_CHECKING:
     from agent.page.server import Page
-    from agent.planner import Planner
+    from agent.talk.planner import Planner
 
 Clock = Literal["lockstep", "realtime"]
 
-MOST_FASTER = 1.25  # a decision lasts a number of ticks: so much longer or shorter it may be than it was made for
+MOST_FASTER = 1.25  # a world's tick rate may differ from the policy's by this factor
 _VERSIONS = ("ludens", "torch", "torchvision", "transformers", "gymnasium", "vizdoom", "numpy", "av")
 
 
-def world_factory(name: str, **options: Any) -> Callable[[], World]:
-    """Makes the world called `name`; options that are None are left out. Raises UserError for what it doesn't take."""
-    factory = plugins.load("world", name)
+def world_factory(name: str, *, references: bool = True, **options: Any) -> Callable[[], World]:
+    """Makes the world called `name`; options that are None are left out. `references`: as in `plugins.load`, False for
+    a name that stands in a file. Raises UserError for what the world doesn't take."""
+    factory = plugins.load("world", name, references=references)
     given = {key: value for key, value in options.items() if value is not None}
     try:
         inspect.signature(factory).bind(**given)
@@ -49,7 +51,8 @@ def world_factory(name: str, **options: Any) -> Callable[[], World]:
 
     def make() -> World:
         try:
-            return factory(**given)
+            world: World = factory(**given)
+            return world
         except ValueError as error:
             raise UserError(f"world {name!r}: {error}") from error
 
@@ -59,8 +62,8 @@ def world_factory(name: str, **options: Any) -> Callable[[], World]:
 def load_policy(name: str, think: str = "auto") -> Any:
     """A policy by name, by `NAME:ARGUMENT` such as hf:FOLDER, by `package.module:Name`, or from a checkpoint folder.
 
-    `think`: "off", "auto" or a number: the most tokens of a thought. Returns an agent.policy.Policy, or a script:
-    something with `start(task)` that sees ground truth.
+    `think`: "off", "auto" or a number: the most tokens of a thought. Returns an agent.policy.Policy or an
+    agent.capabilities.Scripted. Raises UserError.
     """
     try:
         if is_path(name):
@@ -77,22 +80,22 @@ def load_policy(name: str, think: str = "auto") -> Any:
 
 
 def is_path(name: str) -> bool:
-    """Whether a policy's name is meant as a folder: it exists, or it is written like one."""
+    """Whether a policy's name means a folder: the folder exists, or the name is written like a path."""
     return ":" not in name and (os.sep in name or name.startswith((".", "~")) or Path(name).is_dir())
 
 
 def instructed(text: str, world: str, seed: int) -> Task:
-    """The task that an instruction is in a world; one that nobody can judge has no verifier."""
-    from tasks import worlds
+    """The task that an instruction means in a world; without a verifier if the world knows none for it."""
+    from tasks import world_tasks
 
-    task = worlds.instructed(text, world, seed)
+    task = world_tasks.of(world).task_from_instruction(text, seed)
     if task is not None:
         return task
     return Task(id=f"{world}/{slug(text)}/{seed}", instruction=text, world=world, seed=seed)
 
 
 def pictured(task: Task, image: Path) -> Task:
-    """The task with a picture of what is meant. Raises UserError where the picture can't be read."""
+    """The task with a picture of what its instruction means. Raises UserError if the picture can't be read."""
     from tasks import pictures
 
     try:
@@ -103,79 +106,94 @@ def pictured(task: Task, image: Path) -> Task:
 
 
 def make_player(policy: Any, task: Task, world: World, clock: Clock) -> Player:
-    """The player that `policy` is in `world`: in step with it, or beside it when the clock runs.
+    """A player that acts by `policy` in `world`: in step with it in lockstep, beside it in real time.
 
-    Raises UserError where the policy was made for a tick rate that is far from the world's.
+    Raises UserError if the policy was made for a tick rate that is far from the world's.
     """
-    if hasattr(policy, "start"):
+    if isinstance(policy, Scripted):
         if task.verifier is None:
             raise UserError(f"{task.instruction!r} is nothing that the scripted player knows; say it in simpler words")
-        return Scripted(policy.start(task), spec=getattr(policy, "spec", PolicySpec()))
+        return ScriptedPlayer(policy.start(task), spec=spec_of(policy))
+    policy = fitted(policy, world)
     faster = max(policy.spec.tick_hz, world.tick_hz) / min(policy.spec.tick_hz, world.tick_hz)
-    if faster > MOST_FASTER and not isinstance(policy, RandomPolicy):
+    if faster > MOST_FASTER:
         made, has = policy.spec.tick_hz, world.tick_hz
         raise UserError(f"the policy was made for {made:g} ticks a second, world {task.world!r} has {has:g}")
     if clock == "lockstep":
         return InStep(policy)
-    # The first decision is slow while caches fill: have it before the clock runs.
+    # The first decision is slow because caches are empty: make it before the clock runs.
     blank = np.zeros((*policy.spec.frame_size, 3), np.uint8)
     policy.act([Context(frames=(blank,) * max(1, policy.spec.history), instruction=task.instruction)])
     return Beside(policy)
 
 
 def clock_of(world: World, wanted: Clock | None) -> Clock:
-    """The clock that was asked for, else lockstep where the world can wait."""
+    """The clock that was asked for; by default lockstep, or real time for a world that can't wait."""
     return wanted or ("realtime" if world.realtime else "lockstep")
 
 
 def keep_clock(world: World, clock: Clock) -> World:
-    """`world` at its own pace (lockstep) or paced by the wall clock."""
+    """`world` in lockstep or in real time. Raises UserError for a world in real time that can't wait."""
     if clock == "realtime":
         return world if world.realtime else RealTime(world)
     if world.realtime:
-        raise UserError("this world moves on by itself: --time realtime")
+        raise UserError(
+            "this world runs in real time and can't wait for decisions: leave --time out or say --time realtime"
+        )
     return world
 
 
 def conversation(policy: Any, planner: Planner | None = None, every: float = 0.0, **how: Any) -> Conversation:
-    """The conversation that a run with `policy` has; `how` goes to it. A policy that can answers for itself. A
-    `planner`, where there is one, looks again after `every` seconds."""
-    voice = PolicyVoice(policy) if hasattr(policy, "answer") and hasattr(policy, "caption") else None
+    """The conversation of a run with `policy`; `how` goes to it. A policy that answers and describes is the voice. A
+    `planner`, if there is one, is asked again after `every` seconds."""
+    voice = voice_of(policy)
     if planner is None:
-        return Conversation(voice, listens=not hasattr(policy, "start"), **how)
-    from agent.planned import PlannedConversation
+        return Conversation(voice, listens=not isinstance(policy, Scripted), **how)
+    from agent.talk.planned_conversation import PlannedConversation
 
     return PlannedConversation(planner, voice, every=every, **how)
 
 
 def planner(name: str | None, policy: Any) -> Planner | None:
-    """The planner called `name`, if any. Raises UserError, also for a policy that takes no instructions."""
+    """The planner called `name`, or None without a name. Raises UserError, also for a scripted policy."""
     if name is None:
         return None
-    if hasattr(policy, "start"):
+    if isinstance(policy, Scripted):
         raise UserError("--planner instructs the player, and this one follows a script; take --policy small")
-    from agent.planner import load_planner
+    from agent.talk.planner import load_planner
 
     return load_planner(name)
 
 
 def serve(talk: Conversation, folder: Path, port: int) -> Page:
     """The live page of a run."""
-    from agent.page.server import Page  # the web server's packages load when they are wanted
+    from agent.page.server import Page  # loads the web server's packages
 
     return Page(talk, folder, port=port)
 
 
 def run_folder(out: Path | None, name: str) -> Path:
-    """Make the folder of a run: `out`, or runs/TIME-NAME. Raises UserError where it holds something already."""
+    """Make the folder of a run: `out`, or runs/TIME-NAME, for its owner alone: it holds what people said and showed.
+
+    Raises UserError if it is not empty.
+    """
     folder = out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug(name)}"
     try:
         if folder.exists() and any(folder.iterdir()):
             raise UserError(f"--out {folder}: it is not empty; name a new folder")
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
     except OSError as error:
         raise UserError(f"--out {folder}: {error.strerror}") from error
     return folder
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for their owner alone (0700); one that is there becomes
+    private too. Raises OSError."""
+    missing = [part for part in (folder, *folder.parents) if not part.exists()]
+    for part in reversed(missing):
+        part.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
 
 
 def slug(text: str) -> str:
@@ -184,7 +202,7 @@ def slug(text: str) -> str:
 
 
 def provenance() -> dict[str, Any]:
-    """What a run depends on beside its options: versions, the machine, the commit where there is one."""
+    """What a run depends on beside its options: versions, the machine, and the commit if the code is a checkout."""
     versions = {"python": platform.python_version()}
     for name in _VERSIONS:
         try:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agent.cli.terminal import clean as clean
+from agent.cli.terminal import echo as echo
+from agent.cli.terminal import json_line as json_line
+from agent.cli.terminal import raw_stderr
+from agent.cli.terminal import raw_stdout as raw_stdout
 from envs.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+
+    from training.recipe import OnProgress
+    from training.recipe import Progress as JobProgress
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else to standard output.")]
 
@@ -27,14 +36,33 @@ def verb(summary: str = "", group: bool = False) -> typer.Typer:
 
 
 def console(machine: bool = False) -> Console:
-    """A rich console on standard output, or on standard error where a machine reads the output."""
-    from rich.console import Console
+    """A rich console on standard output, or on standard error where a machine reads the output. No control character
+    of a text that it prints reaches the terminal."""
+    made: Console = _screen()(
+        file=raw_stderr() if machine else raw_stdout(), stderr=machine, highlight=False, soft_wrap=True
+    )
+    return made
 
-    return Console(stderr=machine, highlight=False, soft_wrap=True)
+
+@functools.cache
+def _screen() -> Any:
+    """The class of our consoles, made when rich is first needed."""
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class Screen(Console):
+        """A console that cleans what it is given to print; the styles and controls are rich's own."""
+
+        def _render_buffer(self, buffer: Iterable[Segment]) -> str:
+            return super()._render_buffer(
+                segment if segment.control else Segment(clean(segment.text), segment.style) for segment in buffer
+            )
+
+    return Screen
 
 
 def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    echo(json_line(value, indent=2))
 
 
 def save_json(screen: Console, path: Path, value: Any) -> None:
@@ -71,3 +99,13 @@ def progress(screen: Console) -> Progress:
         bars.TextColumn("{task.fields[note]}"),
         console=screen,
     )
+
+
+def follow(bars: Progress) -> OnProgress:
+    """One bar that shows the stage which reported last."""
+    bar = bars.add_task("starting", total=None, note="")
+
+    def show(news: JobProgress) -> None:
+        bars.update(bar, completed=news.done, total=news.total, description=news.stage)
+
+    return show

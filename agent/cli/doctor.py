@@ -1,4 +1,4 @@
-"""`agent doctor`: try each part that the machine must have, and say the command that mends what is missing."""
+"""`agent doctor`: try each part of the machine, or a checkpoint, and say the command that mends what is wrong."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from agent.cli import console
+from envs import extras
 from envs.errors import UserError
 
 app = console.verb()
@@ -75,15 +76,26 @@ class Finding:
 
 
 @app.command()
-def doctor(json: console.Json = False) -> None:
+def doctor(
+    checkpoint: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="A checkpoint to look at instead of the machine.")
+    ] = None,
+    json: console.Json = False,
+) -> None:
     """Look at this machine: say what is missing and the command that mends it. Exit status 1 if it is needed.
+
+    With the folder of a checkpoint: read it as play does, and show its parents and children and their training.
 
     \b
     Examples:
       agent doctor
       agent doctor --json
+      agent doctor runs/small/small
     """
     out = console.console(machine=json)
+    if checkpoint is not None:
+        _look_at_checkpoint(checkpoint, out, json)
+        return
     findings: list[Finding] = []
     looks = (
         _python, _packages, _torch, _doom, _video, _page, _models, _mujoco, _desktop, _minetest, _browser, _machine,
@@ -107,13 +119,41 @@ def doctor(json: console.Json = False) -> None:
         raise typer.Exit(1)
 
 
+def _look_at_checkpoint(folder: Path, out: Any, json: bool) -> None:
+    """Show a checkpoint of small and its family tree. Exit status 1 if it is broken."""
+    from agent.checkpoint import CheckpointError
+    from agent.cli import checkpoints
+    from agent.small.checkpoint import load_model
+
+    try:
+        count = sum(parameter.numel() for parameter in load_model(folder).parameters())
+    except CheckpointError as error:
+        if json:
+            console.print_json({"ok": False, "broken": str(error)})
+        else:
+            out.print(f"broken: {error}", markup=False)
+        raise typer.Exit(1) from None
+    members = checkpoints.relatives(folder)
+    if json:
+        family = [checkpoints.facts(member) for member in members]
+        console.print_json({"ok": True, "parameters": count, "family": family})
+    else:
+        out.print(f"ok: {folder} has {count:,} parameters, all of them finite\n", markup=False)
+        out.print(checkpoints.tree(members), markup=False)
+
+
 def _safely(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
     """The findings of `look`; one that raises is itself a finding."""
     findings: list[Finding] = []
     try:
         findings.extend(look())
     except Exception as error:
-        findings.append(Finding(look.__name__.strip("_"), False, f"{type(error).__name__}: {error}", mend="make setup"))
+        name, extra = look.__name__.strip("_"), extras.extra_of(getattr(error, "name", None))
+        if extra:
+            detail, mend = f"needs ludens[{extra}]", extras.command(extra)
+        else:
+            detail, mend = f"{type(error).__name__}: {error}", "make setup"
+        findings.append(Finding(name, False, detail, needed=extra is None, mend=mend))
     return findings
 
 
@@ -190,8 +230,8 @@ def _video() -> Iterator[Finding]:
 def _page() -> Iterator[Finding]:
     import httpx2
 
-    from agent.chat import Conversation
     from agent.page.server import Page
+    from agent.talk.conversation import Conversation
 
     with tempfile.TemporaryDirectory() as scratch:
         talk = Conversation()

@@ -35,7 +35,7 @@ def list_worlds(json: console.Json = False) -> None:
     """
     from agent.cli.list import list_parts
 
-    list_parts("worlds", json)
+    list_parts("worlds", json=json)
 
 
 @app.command()
@@ -108,7 +108,7 @@ def keymap(
         if not hasattr(world, "to_yaml"):
             known = ", ".join(sorted(world.action_space.keys | world.action_space.buttons))
             raise UserError(f"world {name!r} has no key map that could be changed; it listens to {known}")
-        typer.echo(world.to_yaml(), nl=False)
+        console.echo(world.to_yaml(), nl=False)
     finally:
         world.close()
 
@@ -155,8 +155,8 @@ def new(
 
     files = write_package(name, kind, out, game)
     for path in files:
-        typer.echo(path)
-    typer.echo(f"Next: pip install -e {out / name} && agent env check {name}")
+        console.echo(str(path))
+    console.echo(f"Next: pip install -e {out / name} && agent env check {name}")
 
 
 def _told(latency: dict[str, Any] | None) -> str:

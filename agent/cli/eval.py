@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.options import Env, PolicyName, Think
+from agent.cli.options import Env, PolicyName, Think, Workers
 from envs.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def evaluate(
     think: Think = "auto",
     episodes: Annotated[int, typer.Option(min=1, help="Tasks to play; with --tasks, at most so many.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the tasks.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes, a core each where there are enough.")] = 2,
+    workers: Workers = "2",
     tasks: Annotated[Path | None, typer.Option(help="A YAML file of own tasks instead of a suite.")] = None,
     env: Env = "doom",
     baselines: Annotated[
@@ -53,6 +53,7 @@ def evaluate(
       agent eval --suite doom-conversation --policy small --episodes 200 --seed 11
       agent eval --suite doom-judge --policy small --episodes 1000 --seed 11 --plot judge.png
     """
+    _check_workers(workers)
     if suite in ("doom-answers", "doom-proposals", "doom-conversation") and not tasks:
         from agent.cli import roles
 
@@ -68,9 +69,10 @@ def evaluate(
     machine = json is not None and str(json) == "-"
     screen = console.console(machine=machine)
     with screen.status("starting"):
+        from agent.capabilities import Scripted, reads_labels
         from agent.cli import compose
-        from tasks import worlds
-        from training import evaluate as evaluation
+        from tasks import world_tasks
+        from training.evaluation import success as evaluation
 
         chosen = _from_file(tasks, episodes, seed) if tasks else _from_suite(suite, episodes, seed)
         played = {task.world for task in chosen}
@@ -79,21 +81,20 @@ def evaluate(
         # wrong names and checkpoints that do not fit are told before processes start
         compose.world_factory(env)
         loaded = compose.load_policy(policy, think)
-        labels = getattr(loaded, "labels", False)  # a script may see the labels, too
-        scripted = hasattr(loaded, "start")  # it does not read, so controls say nothing of it
+        labels = reads_labels(loaded)
+        scripted = isinstance(loaded, Scripted)  # a script does not read the instruction, so the controls do not apply
         others = evaluation.BASELINES if scripted else (*evaluation.BASELINES, *evaluation.CONTROLS)
-        if env not in ("doom", *worlds.OTHERS):
-            others = tuple(row for row in others if row != "expert")  # it knows the worlds that bring tasks
+        if not world_tasks.of(env).has_expert:
+            others = tuple(row for row in others if row != "expert")
         rows = ["policy", *(row for row in others if baselines and row != policy)]
     with console.progress(screen) as bars:
-        bar = bars.add_task("starting", total=None, note="")
         tallies = evaluation.evaluate(
             chosen,
             partial(compose.load_policy, policy, think),
             partial(_open_world, env, labels),
             workers=workers,
             rows=rows,
-            told=lambda row, done, total: bars.update(bar, completed=done, total=total, description=row),
+            on_progress=console.follow(bars),
         )
     results = {row: tally.to_json() for row, tally in tallies.items()}
     mine = results.pop("policy")
@@ -125,6 +126,12 @@ def evaluate(
         console.save_json(screen, json, report)
 
 
+def _check_workers(workers: str) -> None:
+    from training.workers.hire import check
+
+    check(workers)
+
+
 def _open_world(name: str, labels: bool = False) -> World:
     from agent.cli import compose
 
@@ -132,17 +139,13 @@ def _open_world(name: str, labels: bool = False) -> World:
 
 
 def _from_suite(name: str, episodes: int, seed: int) -> list[Task]:
-    from envs import plugins
-    from tasks import worlds
+    from tasks import world_tasks
 
-    known = worlds.suites()
-    if name not in known:
-        raise UserError(plugins.unknown_name("suite", name, known))
-    return list(known[name].tasks(seed, episodes))
+    return list(world_tasks.suite(name).tasks(seed, episodes))
 
 
 def _from_file(path: Path, episodes: int, seed: int) -> list[Task]:
-    from tasks.files import load_tasks
+    from tasks.task_file import load_tasks
 
     try:
         found = load_tasks(path)

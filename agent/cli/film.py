@@ -1,4 +1,4 @@
-"""Episodes shown to people: their steps, their actions played again, and videos with everything drawn in."""
+"""Recorded episodes for people: their steps, their actions played again, and videos with the actions drawn in."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from pathlib import Path
 import numpy as np
 
 from agent.cli.compose import world_factory
-from agent.overlay import draw, write_video
+from agent.episode import Frame, Step, fit
 from agent.policy import Decision
-from agent.runtime import Frame, Step, fit
+from agent.show.overlay import draw, write_video
+from envs import plugins
 from envs.errors import UserError
 from envs.world import World
-from training.episodes import Episode, EpisodeError
+from training.data.episodes import Episode, EpisodeError
 
-FOR_PEOPLE = "640x480"  # how a world is drawn for a video, where it can be played again
+FOR_PEOPLE = "640x480"  # the resolution of a video, if the world can play the episode again
 _SIZE = (480, 640)  # of a video, height and width
-# Of 255, the mean difference of two pictures of one view: H.264 makes 4 to 8 in Doom, one decision later it is 17.
+# The mean difference, of 255, above which two pictures show different views. In Doom, H.264 alone makes 4 to 8, and a
+# view one decision later differs by 17.
 OTHER_VIEW = 12.0
 _END_SECONDS = 1.2  # the outcome stays in view
 _ANIMATION_HZ = 12.0  # GIF and WebP are for pages: fewer pictures
 
 
 def steps(episode: Episode) -> Iterator[Step]:
-    """The steps of an episode as the loop told them, without frames; a decision's words stand at its first tick."""
+    """The steps of an episode as the loop told them, without frames and memories. A decision's thought and speech stand
+    at its first tick."""
     for row, action in zip(episode.steps.to_pylist(), episode.actions(), strict=True):
         yield Step(
             tick=row["tick"],
@@ -38,22 +41,34 @@ def steps(episode: Episode) -> Iterator[Step]:
             index=row["decision"],
             asked=row["asked"],
             info={},
+            time=row["time"],
         )
 
 
-def open_world(episode: Episode, resolution: str | None = None) -> World:
+def open_world(episode: Episode, resolution: str | None = None, *, env: str | None = None) -> World:
     """The world that an episode was played in, with frames of its size or of `resolution`.
+
+    `env`: the world to make, as the person names it. Without it the episode's own metadata names the world, and may
+    name only a registered one: an episode may come from anybody, so it must not choose code or programs.
 
     Raises UserError where it can't be played again.
     """
-    if episode.task is None:
-        raise UserError(f"{episode.path}: it does not say in which world it was played")
-    name = episode.task["world"]
+    if env is None and episode.task is None:
+        raise UserError(f"{episode.path}: it does not say in which world it was played; name it with --env")
+    name = env if env is not None or episode.task is None else str(episode.task["world"])
+    assert name is not None
+    trusted = env is not None
     height, width = episode.meta["frame_size"]
-    world = world_factory(name, resolution=resolution)()
+    try:
+        world = world_factory(name, references=trusted, resolution=resolution)()
+    except plugins.ForeignNameError as error:
+        raise UserError(
+            f"{episode.path}: it was played in {name!r}, which is not a registered world. An episode may come from "
+            f"anybody, so Ludens does not run what it names; if you trust it, name the world yourself: --env {name}"
+        ) from error
     if resolution is None and world.observation_space["pixels"].shape[:2] != (height, width):  # type: ignore[index]
         world.close()
-        world = world_factory(name, resolution=f"{width}x{height}")()
+        world = world_factory(name, references=trusted, resolution=f"{width}x{height}")()
     if not world.deterministic:
         world.close()
         raise UserError(f"{episode.path}: world {name!r} does not promise the same frames for the same actions")
@@ -64,7 +79,7 @@ def again(episode: Episode, world: World) -> Iterator[Frame]:
     """Play the recorded actions in `world`: the frame before each tick, then the last one."""
     options = episode.meta["options"]
     if options is None and episode.task is not None:
-        options = episode.task["options"]  # an episode does not say twice what its task says
+        options = episode.task["options"]  # the episode leaves out what its task says
     observation, _ = world.reset(seed=episode.meta["seed"], options=options)
     yield observation["pixels"]
     for action in episode.actions():
@@ -74,18 +89,20 @@ def again(episode: Episode, world: World) -> Iterator[Frame]:
             return
 
 
-def film(path: Path, episodes: Sequence[Episode], *, resolution: str | None = FOR_PEOPLE) -> str | None:
+def film(
+    path: Path, episodes: Sequence[Episode], *, resolution: str | None = FOR_PEOPLE, env: str | None = None
+) -> str | None:
     """Write one video of `episodes`: .mp4, .webp or .gif.
 
     With `resolution` they are drawn anew, the recorded actions being played again; without it, or where a world can't
-    do that, the recorded frames are shown. Returns the resolution that was drawn. Raises UserError on a path that
-    can't be written and EpisodeError on a damaged episode.
+    do that, the recorded frames are shown. `env`: as in `open_world`. Returns the resolution that was drawn. Raises
+    UserError on a path that can't be written and EpisodeError on a damaged episode.
     """
-    used = resolution if resolution is not None and all(_same_world(e, resolution) for e in episodes) else None
+    used = resolution if resolution is not None and all(_same_world(e, resolution, env) for e in episodes) else None
     hz = episodes[0].tick_hz
     every = 1 if path.suffix == ".mp4" else max(1, round(hz / _ANIMATION_HZ))
     try:
-        write_video(path, _pictures(episodes, used, every), hz / every)
+        write_video(path, _pictures(episodes, used, every, env), hz / every)
     except EpisodeError:
         raise
     except (ValueError, OSError) as error:
@@ -93,10 +110,10 @@ def film(path: Path, episodes: Sequence[Episode], *, resolution: str | None = FO
     return used
 
 
-def _same_world(episode: Episode, resolution: str) -> bool:
+def _same_world(episode: Episode, resolution: str, env: str | None) -> bool:
     """Whether the world can be drawn anew and begins as the episode does: a film must not show another level."""
     try:
-        world = open_world(episode, resolution)
+        world = open_world(episode, resolution, env=env)
     except UserError:
         return False
     try:
@@ -107,9 +124,9 @@ def _same_world(episode: Episode, resolution: str) -> bool:
         world.close()
 
 
-def _pictures(episodes: Sequence[Episode], resolution: str | None, every: int) -> Iterator[Frame]:
+def _pictures(episodes: Sequence[Episode], resolution: str | None, every: int, env: str | None) -> Iterator[Frame]:
     for episode in episodes:
-        world = open_world(episode, resolution) if resolution is not None else None
+        world = open_world(episode, resolution, env=env) if resolution is not None else None
         try:
             frames = again(episode, world) if world is not None else _recorded(episode)
             yield from _drawn(episode, frames, every)

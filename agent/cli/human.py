@@ -7,19 +7,19 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from agent.chat import Conversation
 from agent.cli.compose import serve, world_factory
 from agent.cli.recording import Plan, Recorded
-from agent.inference import InStep
+from agent.loop.players import InStep
 from agent.policy import Context, Decision, PolicySpec
+from agent.talk.conversation import Conversation
 from envs.action import NEUTRAL
 from tasks import pictures
 from tasks.play import play_task
-from training.episodes import Recorder
+from training.data.episodes import Recorder
 
 
 class _Nobody:
-    """The policy of a run in which only a person plays: it is never asked."""
+    """The policy of a run in which only a person plays. The loop never asks it for a decision."""
 
     spec = PolicySpec()
 
@@ -28,9 +28,9 @@ class _Nobody:
 
 
 def record_by_hand(plan: Plan, todo: Sequence[int], port: int, screen: Console) -> Iterator[tuple[int, Recorded]]:
-    """Let a person play episodes `todo` of a plan, each with its number and how it went.
+    """Let a person play the episodes with the numbers `todo` of a plan; yields the number and the result of each.
 
-    The world waits until somebody takes over. An episode ends with the verifier's verdict or with Stop. Raises
+    The world waits until a person takes the controls. An episode ends with the verifier's verdict or with Stop. Raises
     KeyboardInterrupt on Ctrl+C.
     """
     world = world_factory(plan.world, resolution=plan.resolution)()
@@ -44,10 +44,12 @@ def record_by_hand(plan: Plan, todo: Sequence[int], port: int, screen: Console) 
             task = plan.task(index)
             screen.print(f"{index}: {task.instruction}", markup=False)
             talk.attach(world)
-            talk.begin(task.instruction, pictures.load(task.picture))
+            talk.begin(task.instruction, pictures.load(task.picture, task.world))
             recorder = Recorder(plan.path(index), task=task, policy=plan.policy, quality=plan.quality)
             watchers = (talk, recorder, page.hub)
-            outcome = play_task(world, InStep(_Nobody()), task, goal=talk.goal, control=talk, subscribers=watchers)
+            outcome = play_task(
+                world, InStep(_Nobody()), task, instruction=talk.instruction, control=talk, subscribers=watchers
+            )
             if recorder.episode is not None and outcome.ticks == 0:
                 shutil.rmtree(recorder.episode)  # nobody has played
             else:

@@ -12,7 +12,7 @@ SUITE = "doom-judge"
 
 
 def evaluate(
-    policy: str, episodes: int, seed: int, workers: int, json: Path | None, plot: Path | None, calibrate: bool
+    policy: str, episodes: int, seed: int, workers: str, json: Path | None, plot: Path | None, calibrate: bool
 ) -> None:
     """Judge episodes of levels that training never sees, and say how well that went.
 
@@ -22,13 +22,13 @@ def evaluate(
     machine = json is not None and str(json) == "-"
     screen = console.console(machine=machine)
     with screen.status("starting"):
+        from agent.capabilities import Judges, require
         from agent.cli import compose
-        from rewards.judge import Calibration
-        from training import judge_eval
+        from rewards.calibration import Calibration
+        from training.evaluation.judge import calibrate as fit_calibration
+        from training.evaluation.judge import evaluate_judge
 
-        judge = compose.load_policy(policy)
-        if not hasattr(judge, "judge"):
-            raise UserError(f"policy {policy!r} does not judge: it has no judge(instructions, frames)")
+        judge: Judges = require(compose.load_policy(policy), Judges, policy, f"--suite {SUITE}")
         folder, calibration = _folder(policy), None
         if not calibrate:
             if folder is None:
@@ -38,18 +38,14 @@ def evaluate(
             except ValueError as error:
                 raise UserError(f"{error}; add --calibrate, which makes one") from error
     with console.progress(screen) as bars:
-        bar = bars.add_task("starting", total=None, note="")
-
-        def told(what: str, done: int, total: int) -> None:
-            bars.update(bar, completed=done, total=total, description=what)
-
+        on_progress = console.follow(bars)
         try:
             if calibration is None:
-                calibration = judge_eval.calibrate(judge, 2 * episodes, workers=workers, told=told)
+                calibration = fit_calibration(judge, 2 * episodes, workers=workers, on_progress=on_progress)
                 if folder is not None:
                     calibration.save(folder)
-            report = judge_eval.evaluate_judge(
-                judge, calibration, episodes, seed, workers=workers, plot=plot, told=told
+            report = evaluate_judge(
+                judge, calibration, episodes, seed, workers=workers, plot=plot, on_progress=on_progress
             )
         except (OSError, ValueError) as error:
             raise UserError(f"the judge can't be measured: {error}") from error
@@ -68,7 +64,7 @@ def evaluate(
 def _folder(policy: str) -> Path | None:
     """The checkpoint folder of a policy, or None where it has none."""
     from agent.cli import compose
-    from agent.small.policy import SHIPPED
+    from agent.small.checkpoint import SHIPPED
 
     if compose.is_path(policy):
         return Path(policy).expanduser()

@@ -1,7 +1,8 @@
-"""`agent list`: every part that is installed, and why a broken one is broken."""
+"""`agent list`: every part that is installed, and why a broken one is broken; checkpoints as a family tree."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,10 +21,15 @@ _EXAMPLES = 3  # tasks shown of each suite
 
 @app.command()
 def list_parts(
-    what: Annotated[str, typer.Argument(help=f"all, {', '.join(_PARTS)}, suites or tasks.")] = "all",
+    what: Annotated[str, typer.Argument(help=f"all, {', '.join(_PARTS)}, suites, tasks or checkpoints.")] = "all",
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[DIR]...", help="Where checkpoints are [default: the shipped one and ./runs]."),
+    ] = None,
     json: console.Json = False,
 ) -> None:
-    """List what is there. A part that can't be loaded is shown with the cause; tasks are examples of each suite.
+    """List what is there. A part that can't be loaded is shown with the cause; tasks are examples of each suite;
+    checkpoints are shown under their parents, with what they learned from.
 
     \b
     Examples:
@@ -31,10 +37,16 @@ def list_parts(
       agent list worlds
       agent list tasks
       agent list policies --json
+      agent list checkpoints runs
     """
-    known = ["all", *_PARTS, "suites", "tasks"]
+    known = ["all", *_PARTS, "suites", "tasks", "checkpoints"]
     if what not in known:
         raise UserError(plugins.unknown_name("list", what, known))
+    if what == "checkpoints":
+        _list_checkpoints(folders, json)
+        return
+    if folders:
+        raise UserError(f"{folders[0]}: folders belong to 'agent list checkpoints', not to 'agent list {what}'")
     rows = [row for name, kind in _PARTS.items() if what in ("all", name) for row in _parts(kind)]
     if what in ("all", "suites"):
         rows += _suites()
@@ -45,6 +57,23 @@ def list_parts(
         return
     cells = [(row["kind"], row["name"], row["from"], row["broken"] or row["what"]) for row in rows]
     console.console().print(console.table(("kind", "name", "from", "what"), cells))
+
+
+def _list_checkpoints(folders: list[Path] | None, json: bool) -> None:
+    from agent.cli import checkpoints
+    from agent.small.checkpoint import SHIPPED
+    from agent.small.family import family, find_checkpoints
+
+    for folder in folders or ():
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder")
+    members = family(find_checkpoints(folders or [SHIPPED, Path("runs")]))
+    if json:
+        console.print_json([checkpoints.facts(member) for member in members])
+    elif not members:
+        console.console().print("no checkpoints; make one with: agent train small")
+    else:
+        console.console().print(checkpoints.tree(members), markup=False)
 
 
 def _row(kind: str, name: str, origin: str, what: str, broken: str = "") -> dict[str, str]:
@@ -75,6 +104,6 @@ def _tasks() -> list[dict[str, str]]:
 
 
 def _all_suites() -> list[Any]:
-    from tasks import worlds
+    from tasks import world_tasks
 
-    return list(worlds.suites().values())
+    return list(world_tasks.suites().values())

@@ -1,4 +1,4 @@
-"""The live line of `agent play`: what the agent does right now."""
+"""`LiveLine`: one line in the terminal that shows what the agent does right now."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from agent.report import held
-from agent.runtime import Frame, Outcome, Start, Step, Subscriber
+from agent.episode import Frame, Outcome, Start, Step, Subscriber
+from agent.show.report import held
+from envs.world import World
 
 _REFRESH = 0.1  # seconds
 
 
 class LiveLine(Subscriber):
-    """Shows tick, hands, thought and speech on one line of a terminal; elsewhere only what is said."""
+    """Shows tick, action, thought and speech on one line of a terminal; without a terminal, prints only the speech."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -50,3 +51,17 @@ class LiveLine(Subscriber):
     def on_end(self, outcome: Outcome, frame: Frame | None) -> None:
         if self._console.is_terminal:
             self._live.stop()
+
+
+class Invitation(Subscriber):
+    """Says how a person joins the game, where the world has a command for it, once the game is there."""
+
+    def __init__(self, console: Console, world: World) -> None:
+        self._console, self._world = console, world
+        self._said = ""
+
+    def on_start(self, start: Start) -> None:
+        words = str(getattr(self._world, "invitation", ""))
+        if words and words != self._said:
+            self._said = words
+            self._console.print(f"Join:   {words}", markup=False)

@@ -68,7 +68,7 @@ def ask(
                 if json:
                     console.print_json(asdict(reply))
                     return
-                typer.echo(json_module.dumps(reply.data, indent=2, ensure_ascii=False))
+                console.print_json(reply.data)
             else:
                 reply = _spoken(model, talk, options)
         except ModelError as error:
@@ -83,10 +83,10 @@ def _spoken(model: Model, talk: list[Message], options: Mapping[str, Any]) -> Re
 
     for item in model.stream(talk, **options):
         if isinstance(item, Reply):
-            typer.echo()
+            console.echo()
             return item
         if not item.thought:
-            typer.echo(item.text, nl=False)
+            console.echo(item.text, nl=False)
     raise AssertionError("a stream ends with the reply")
 
 

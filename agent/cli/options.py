@@ -29,6 +29,13 @@ Resolution = Annotated[
     str | None, typer.Option(help="WIDTHxHEIGHT of the world's frames, such as 640x480 [default: the world's own].")
 ]
 Think = Annotated[str, typer.Option(help="Thoughts before a decision: off, auto, or the most tokens of one.")]
+Workers = Annotated[
+    str,
+    typer.Option(
+        metavar="N|NAME:ARGUMENT",
+        help="Processes, a core each where there are enough, or an entry point of ludens.workers and its argument.",
+    ),
+]
 RealDesktop = Annotated[
     bool,
     typer.Option("--allow-real-desktop", help="A desktop world may press keys on this display, not on one of its own."),

@@ -22,14 +22,15 @@ from agent.cli.options import (
     Resolution,
     Think,
 )
+from envs import extras
 from envs.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from agent.dialogue import Line
+    from agent.episode import Outcome, Subscriber
     from agent.page.server import Page
-    from agent.runtime import Outcome, Subscriber
+    from agent.talk.transcript import Line
 
 app = console.verb()
 
@@ -82,15 +83,21 @@ def play(
     if wait and not page:
         raise UserError("--wait waits for the page, which --no-page leaves out")
     screen = console.console(machine=json)
+    if page and not wait and not extras.installed("page"):
+        screen.print(f"No live page here: {extras.command('page')}", markup=False)
+        page = False
     with screen.status("starting"):
+        from agent.capabilities import reads_labels
         from agent.cli import compose
         from agent.cli.live import LiveLine
         from agent.cli.session import Session
 
         brain = compose.load_policy(policy, think)
-        labels = getattr(brain, "labels", False)  # a script may see the labels, too
         make_world = compose.world_factory(
-            env, resolution=resolution, labels=labels or None, allow_real_desktop=allow_real_desktop or None
+            env,
+            resolution=resolution,
+            labels=reads_labels(brain) or None,
+            allow_real_desktop=allow_real_desktop or None,
         )
         thinker = compose.planner(planner, brain)
         first = secrets.randbelow(2**31) if seed is None else seed
@@ -156,20 +163,21 @@ def play(
 
 
 def _overheard(screen: Console, line: Line) -> None:
-    """What the planner wants and says."""
+    """Print the planner's lines and the notes of the conversation."""
     if line.who in ("note", "planner"):
         screen.print(f"{line.who}: {line.text}", style="dim" if line.who == "note" else None, markup=False)
 
 
 def _tell(screen: Console, outcome: Outcome) -> None:
-    """How it went, and at what pace."""
+    """Print how the episode went, and at what pace."""
     word, style = {True: ("done", "green"), False: ("failed", "red"), None: ("not judged", "yellow")}[outcome.success]
     screen.print(f"{word}: {outcome.why}" if outcome.why else word, style=style, markup=False)
     starved = 100.0 * outcome.starved / max(1, outcome.ticks)
     screen.print(
         f"{outcome.clock}: {outcome.ticks} ticks in {outcome.seconds:.1f} s, "
         f"{outcome.decisions_per_second:.1f} decisions/s, {outcome.starved} starved ticks ({starved:.2f} %), "
-        f"chunk age mean {outcome.chunk_age_mean:.1f} p99 {outcome.chunk_age_p99:.1f} ticks, "
+        + (f"{outcome.late} late ticks, " if outcome.clock == "realtime" else "")
+        + f"chunk age mean {outcome.chunk_age_mean:.1f} p99 {outcome.chunk_age_p99:.1f} ticks, "
         f"latency p50 {outcome.latency_p50_ms:.1f} p99 {outcome.latency_p99_ms:.1f} ms",
         style="dim",
         markup=False,

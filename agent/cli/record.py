@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.options import Env, PolicyName, Port, Resolution
+from agent.cli.options import Env, PolicyName, Port, Resolution, Workers
 from envs.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from agent.cli.recording import Plan, Recorded
-    from training.crew import Failed
+    from training.workers.workers import Failed
 
 app = console.verb()
 
@@ -42,7 +42,7 @@ def record(
     policy: PolicyName = "expert",
     suite: Annotated[str, typer.Option(help="The tasks: agent list suites.")] = "doom-basic",
     episodes: Annotated[int, typer.Option(min=1, help="How many, counted from the first of the suite.")] = 100,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes, a core each where there are enough.")] = 2,
+    workers: Workers = "2",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the tasks.")] = 0,
     noise: Annotated[float, typer.Option(min=0.0, max=0.5, help="Chance that a decision starts a disturbance.")] = 0.0,
     frames: Annotated[Quality, typer.Option(help="How frames are kept.")] = Quality.lossless,
@@ -65,10 +65,11 @@ def record(
     screen = console.console(machine=json)
     with screen.status("starting"):
         from agent.cli.recording import Plan, Recording
-        from training.crew import Crew
+        from training.workers.hire import check, hire
 
         player = _HUMAN if human else policy
         plan = Plan(env, player, suite, seed, out, noise, frames.value, every_tick, evaluation, resolution)
+        check(workers)
         _check(plan)
         todo = [index for index in range(episodes) if not plan.path(index).exists()]
     tally = _Tally()
@@ -82,17 +83,14 @@ def record(
         except KeyboardInterrupt:
             interrupted = True
     elif todo:
-        crew = Crew(partial(Recording, plan), min(workers, len(todo)))
         try:
-            with console.progress(screen) as progress:
+            with hire(partial(Recording, plan), workers, most=len(todo)) as crew, console.progress(screen) as progress:
                 bar = progress.add_task(suite, total=episodes, completed=episodes - len(todo), note="starting")
                 for index, item in crew.run(todo):
                     tally.add(index, item)
                     progress.update(bar, advance=1, note=tally.pace())
         except KeyboardInterrupt:
             interrupted = True
-        finally:
-            crew.close()
     summary = {"out": str(out), "kept": episodes - len(todo), "interrupted": interrupted, **tally.summary()}
     if json:
         console.print_json(summary)
@@ -119,9 +117,9 @@ class _Tally:
     _last: float = 0.0
 
     def add(self, index: int, item: Recorded | Failed) -> None:
-        from training import crew
+        from training.workers.workers import Failed
 
-        if isinstance(item, crew.Failed):
+        if isinstance(item, Failed):
             self.errors.append(f"episode {index}: {item.error}")
             return
         self.episodes += 1
@@ -161,9 +159,9 @@ class _Tally:
 
 def _check(plan: Plan) -> None:
     """Refuse wrong input before any process starts; note the plan in the folder, or compare with what it says."""
-    from agent.cli.compose import is_path, world_factory
+    from agent.cli.compose import is_path, private_folder, world_factory
     from envs import plugins
-    from tasks.suites import SUITES
+    from tasks import world_tasks
 
     world_factory(plan.world, resolution=plan.resolution)
     if is_path(plan.policy):
@@ -171,8 +169,7 @@ def _check(plan: Plan) -> None:
             raise UserError(f"policy {plan.policy!r}: there is no such folder")
     elif plan.policy != _HUMAN and ":" not in plan.policy and plan.policy not in plugins.names("policy"):
         raise UserError(plugins.unknown_name("policy", plan.policy, plugins.names("policy")))
-    if plan.suite not in SUITES:
-        raise UserError(plugins.unknown_name("suite", plan.suite, list(SUITES)))
+    world_tasks.suite(plan.suite)
     try:
         task = plan.task(0)
     except ValueError as error:
@@ -182,7 +179,8 @@ def _check(plan: Plan) -> None:
     wanted = {key: value for key, value in asdict(plan).items() if key != "out"}
     path = plan.out / _PLAN
     try:
-        plan.out.mkdir(parents=True, exist_ok=True)
+        if not plan.out.exists():
+            private_folder(plan.out)
         if path.exists():
             was = json_text.loads(path.read_text())
             other = [key for key in wanted if was.get(key) != wanted[key]]

@@ -1,4 +1,4 @@
-"""What `agent record` gives a crew to do: play a task of a suite and record it, now and then disturbed."""
+"""`Recording`: the worker of `agent record`, which plays a task of a suite and records it, now and then disturbed."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from agent.cli.compose import load_policy, make_player, world_factory
-from agent.inference import Player, Scripted
-from agent.runtime import Step, Subscriber
+from agent.episode import Step, Subscriber
+from agent.loop.players import Player, ScriptedPlayer
 from envs.world import World
+from tasks import world_tasks
 from tasks.play import play_task
-from tasks.suites import evaluation
 from tasks.task import Task
-from training.crew import CrewError
-from training.disturb import Disturbed
-from training.episodes import Recorder
-from training.video import Quality
+from training.data.disturb import Disturbed
+from training.data.episodes import Recorder
+from training.data.video import Quality
+from training.workers.workers import WorkersError
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Plan:
     resolution: str | None = None
 
     def task(self, index: int) -> Task:
-        return evaluation(self.suite).task(self.seed, index, evaluation=self.evaluation)
+        return world_tasks.suite(self.suite).task(self.seed, index, evaluation=self.evaluation)
 
     def path(self, index: int) -> Path:
         """The folder of episode number `index`."""
@@ -66,7 +66,7 @@ class _Drawn(Subscriber):
 
 
 class Recording:
-    """A crew's worker: records episode number `job` of the plan."""
+    """A Worker that records episode number `job` of the plan."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -83,7 +83,7 @@ class Recording:
 def _record(plan: Plan, index: int, policy: Any, world: World) -> Recorded:
     task = plan.task(index)
     player: Player = make_player(policy, task, world, "lockstep")
-    if plan.noise and isinstance(player, Scripted):
+    if plan.noise and isinstance(player, ScriptedPlayer):
         player = Disturbed(player, plan.noise)
     drawn = _Drawn()
     recorder = Recorder(plan.path(index), task=task, policy=plan.policy, quality=plan.quality)
@@ -91,5 +91,5 @@ def _record(plan: Plan, index: int, policy: Any, world: World) -> Recorded:
     outcome = play_task(world, player, task, subscribers=(recorder, drawn), observe=observe)
     player.close()
     if recorder.episode is None:
-        raise CrewError(f"{plan.path(index)}: {'; '.join(outcome.problems)}")
+        raise WorkersError(f"{plan.path(index)}: {'; '.join(outcome.problems)}")
     return Recorded(outcome.success, outcome.ticks, drawn.frames)

@@ -14,7 +14,7 @@ from envs.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from training.episodes import Episode
+    from training.data.episodes import Episode
 
 app = console.verb()
 
@@ -25,17 +25,23 @@ def replay(
     verify: Annotated[bool, typer.Option("--verify", help="Play the actions again; compare every frame.")] = False,
     video: Annotated[Path | None, typer.Option(help="Write a video with instruction, keys and mouse drawn in.")] = None,
     resolution: Resolution = None,
+    env: Annotated[
+        str | None,
+        typer.Option(help="The world to play it again in, if it is not one of agent list worlds [default: its own]."),
+    ] = None,
     json: console.Json = False,
 ) -> None:
     """Show what happened in an episode: a table of its steps, one row for each thing done.
 
-    With --resolution the video is drawn anew: the actions are played again in a world of that size. Exit status 1 if
-    --verify finds a difference.
+    With --resolution the video is drawn anew: the actions are played again in a world of that size. An episode may
+    come from anybody, so --verify and --resolution play it in a registered world or in the one that --env names. Exit
+    status 1 if --verify finds a difference.
 
     \b
     Examples:
       agent replay runs/20261122-170712-pick-up-the-red-key
       agent replay data/basic/doom-basic-0-000007 --verify
+      agent replay data/mine/pong-0 --verify --env gymnasium:ALE/Pong-v5
       agent replay runs/20261122-170712-tour --video tour.mp4 --resolution 640x480
     """
     screen = console.console(machine=json)
@@ -52,7 +58,7 @@ def replay(
             _tell(screen, episode)
         if verify:
             with screen.status("playing it again"):
-                result["verify"] = _verify(episode)
+                result["verify"] = _verify(episode, env)
             if not json:
                 _tell_verify(screen, result["verify"])
         results.append(result)
@@ -60,8 +66,10 @@ def replay(
         from agent.cli.film import film
 
         with screen.status(f"writing {video}"):
-            film(video, episodes, resolution=resolution)
+            drawn = film(video, episodes, resolution=resolution, env=env)
         screen.print(f"\nVideo: {video}", markup=False)
+        if resolution is not None and drawn is None:
+            screen.print("It shows the recorded frames: the world can't be played again here (--env names it)")
     if json:
         console.print_json(results)
     if any(not result.get("verify", {"same": True})["same"] for result in results):
@@ -69,7 +77,7 @@ def replay(
 
 
 def _episodes(path: Path) -> list[Episode]:
-    from training.episodes import EpisodeError, find_episodes, read_episode
+    from training.data.episodes import EpisodeError, find_episodes, read_episode
 
     if not path.exists():
         raise UserError(f"{path}: there is no such folder")
@@ -85,7 +93,7 @@ def _episodes(path: Path) -> list[Episode]:
 def _tell(screen: Console, episode: Episode) -> None:
     """What was done, a row for each stretch of ticks with the same hands."""
     from agent.cli.film import steps
-    from agent.report import held
+    from agent.show.report import held
 
     outcome = episode.outcome
     word = {True: "done", False: "failed", None: "not judged"}[episode.success]
@@ -106,14 +114,14 @@ def _tell(screen: Console, episode: Episode) -> None:
     screen.print(console.table(("ticks", "hands", "actor", "said and thought"), cells))
 
 
-def _verify(episode: Episode) -> dict[str, Any]:
+def _verify(episode: Episode, env: str | None) -> dict[str, Any]:
     """Compare every recorded frame with the one that the same actions lead to now."""
     import numpy as np
 
     from agent.cli.film import OTHER_VIEW, again, open_world
-    from training.episodes import EpisodeError
+    from training.data.episodes import EpisodeError
 
-    world = open_world(episode)
+    world = open_world(episode, env=env)
     try:
         recorded = episode.frames()
         at = {row["tick"]: row["frame"] for row in episode.steps.to_pylist() if row["frame"] >= 0}

@@ -6,53 +6,40 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agent.capabilities import Answers, Proposes, require
 from agent.cli import console
-from envs.errors import UserError
 
-SUITES = {
-    "doom-answers": "answer(frames, questions, memories) -> list[str]",
-    "doom-proposals": "propose(frames, seed) -> list[str]",
-    "doom-conversation": "answer(frames, questions, memories) -> list[str]",
-}
+SUITES = {"doom-answers": Answers, "doom-proposals": Proposes, "doom-conversation": Answers}  # what a policy needs
 
 
-def evaluate(suite: str, policy: str, n: int, seed: int, workers: int, json: Path | None) -> None:
+def evaluate(suite: str, policy: str, n: int, seed: int, workers: str, json: Path | None) -> None:
     """Measure one of SUITES on `n` questions, frames or conversations; prints a table, or JSON where `json` is "-".
 
-    Raises UserError for a policy that has not the role.
+    Raises UserError for a policy that lacks the capability.
     """
     machine = json is not None and str(json) == "-"
     screen = console.console(machine=machine)
     with screen.status("starting"):
         from agent.cli import compose
-        from training import roles, talks
+        from training.evaluation import conversations, roles
 
-        player = compose.load_policy(policy)
-        method = SUITES[suite].split("(")[0]
-        if not hasattr(player, method):
-            raise UserError(f"policy {policy!r} has not this role: {suite} needs {SUITES[suite]}")
+        player = require(compose.load_policy(policy), SUITES[suite], policy, f"--suite {suite}")
     with console.progress(screen) as bars:
-        bar = bars.add_task("starting", total=n, note="")
-
-        def told(row: str, done: int, total: int) -> None:
-            bars.update(bar, completed=done, total=total, description=row)
-
+        on_progress = console.follow(bars)
         if suite == "doom-answers":
             results, other = (
                 roles.evaluate_answers(
                     player.answer, n, seed, phrasing=phrasing, workers=workers,
-                    told=lambda done, total, phrasing=phrasing: told(f"{phrasing} phrasings", done, total),  # type: ignore[misc]
+                    on_progress=on_progress,
                 )
                 for phrasing in ("training", "held_out")
             )  # fmt: skip
             results["held_out_phrasings"] = other
         elif suite == "doom-conversation":
             load = partial(compose.load_policy, policy)
-            results = talks.evaluate_conversations(load, n, seed, workers=workers, told=told)
+            results = conversations.evaluate_conversations(load, n, seed, workers=workers, on_progress=on_progress)
         else:
-            results = roles.evaluate_proposals(
-                player.propose, n, seed, workers=workers, told=lambda done, total: told("the expert tries", done, total)
-            )
+            results = roles.evaluate_proposals(player.propose, n, seed, workers=workers, on_progress=on_progress)
     report = {"suite": suite, "policy": policy, "seed": seed, **results, **compose.provenance()}
     if machine:
         console.print_json(report)

@@ -1,4 +1,4 @@
-"""The run folder of `agent play`: it plays tasks in a world and writes down everything about them."""
+"""`Session`: the run folder of `agent play` and `agent chat`."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agent.chat import Conversation
 from agent.cli.compose import slug
 from agent.cli.film import film
-from agent.inference import Player
-from agent.report import Storyboard, write_report
-from agent.runtime import Outcome, Subscriber
+from agent.episode import Outcome, Subscriber
+from agent.loop.players import Player
+from agent.show.report import Storyboard, write_report
+from agent.talk.conversation import Conversation
 from envs.errors import UserError
 from envs.world import World
 from tasks import pictures
 from tasks.play import play_task
 from tasks.task import Task
-from training.episodes import EpisodeError, Recorder, read_episode
+from training.data.episodes import EpisodeError, Recorder, read_episode
 
 
 class Session:
-    """Plays tasks one after the other into `folder`: config.json, an episode each, video.mp4, report.html.
+    """Plays tasks one after the other and writes into `folder`: config.json, an episode for each task, video.mp4 and
+    report.html.
 
-    `config`: JSON values that say how the run came about; the tasks and their outcomes are added.
+    `config`: JSON values that say how the run came about; the session adds the tasks and their outcomes.
     """
 
     def __init__(self, folder: Path, world: World, *, policy: str, config: Mapping[str, Any]) -> None:
@@ -39,17 +40,17 @@ class Session:
         self._write_config()
 
     def play(self, task: Task, player: Player, *subscribers: Subscriber, talk: Conversation | None = None) -> Outcome:
-        """Play one task and record it, under a conversation where there is one. Ctrl+C ends it with an outcome that
-        says so."""
+        """Play one task and record it; `talk`: the conversation that controls it. After Ctrl+C the outcome says that it
+        was interrupted."""
         path = self.folder / f"episode-{len(self.episodes) + 1}-{slug(task.instruction)}"
         board, recorder = Storyboard(), Recorder(path, task=task, policy=self._policy)
         watchers: tuple[Subscriber, ...] = (recorder, board, *subscribers)
         how: dict[str, Any] = {}
         if talk is not None:
             talk.attach(self._world)
-            talk.begin(task.instruction, pictures.load(task.picture))
-            watchers, how = (talk, *watchers), {"control": talk, "goal": talk.goal}
-        second = round(self._world.tick_hz)  # after success, in which the agent may say so
+            talk.begin(task.instruction, pictures.load(task.picture, task.world))
+            watchers, how = (talk, *watchers), {"control": talk, "instruction": talk.instruction}
+        second = round(self._world.tick_hz)  # after success, for the agent to say that it is done
         outcome = play_task(self._world, player, task, subscribers=watchers, end_on_done=True, linger=second, **how)
         self._boards.append(board)
         self.episodes.append(
@@ -65,19 +66,19 @@ class Session:
         return outcome
 
     def finish(self, title: str, *, filmed: bool = True) -> tuple[Path, Path | None]:
-        """Write the video and the report; their paths, None where nothing was or could be filmed."""
+        """Write the video and the report. Returns their paths; None for a video that was not or could not be made."""
         video: Path | None = self.folder / "video.mp4"
         drawn = None
         try:
             recorded = [read_episode(path) for item in self.episodes if (path := item["episode"]) is not None]
             if filmed and recorded and video is not None:
-                drawn = film(video, recorded)
+                drawn = film(video, recorded, env=self.episodes[0]["task"]["world"])
             else:
                 video = None
         except (EpisodeError, UserError) as error:
             self._config["video"] = f"not written: {error}"
             video = None
-        finally:  # also when Ctrl+C ends the filming
+        finally:  # also if Ctrl+C ends the filming
             report = self.folder / "report.html"
             note = f"Drawn anew at {drawn} from the recorded actions; below is what the agent saw." if drawn else ""
             write_report(report, title=title, config=self._config, boards=self._boards, video_note=note)

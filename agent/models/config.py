@@ -16,12 +16,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import platformdirs
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 
+from agent.models.keys import checked_key
 from envs.errors import UserError
 
 FILE = "LUDENS_MODELS"
@@ -31,6 +41,9 @@ _PREFIX = "LUDENS_MODEL_"
 class _Strict(BaseModel):
     # What stands in a wrong field may be a key in the wrong place.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+_Kind = TypeVar("_Kind", bound=_Strict)
 
 
 class Settings(_Strict):
@@ -50,11 +63,21 @@ class Settings(_Strict):
         if self.key is not None:
             return self.key
         if self.key_env is not None:
-            if not os.environ.get(self.key_env):
+            if not os.environ.get(self.key_env, "").strip():
                 raise UserError(f"key_env: the environment has no variable {self.key_env}")
             variables = (self.key_env,)
-        found = next((value for name in variables if (value := os.environ.get(name))), None)
-        return SecretStr(found) if found else None
+        found = next((name for name in variables if os.environ.get(name, "").strip()), None)
+        if found is None:
+            return None
+        try:
+            return SecretStr(checked_key(os.environ[found], found))
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+    @field_validator("key")
+    @classmethod
+    def _key(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(checked_key(value.get_secret_value(), "key"))
 
 
 class Limits(_Strict):
@@ -112,10 +135,10 @@ def load_config(path: Path | None = None, **limits: Any) -> Config:
 
 def _environment(prefix: str, kind: type[BaseModel]) -> dict[str, Any]:
     """The fields of `kind` that the environment sets."""
-    return {name: value for name in kind.model_fields if (value := os.environ.get(prefix + name.upper()))}
+    return {name: value for name in kind.model_fields if (value := os.environ.get(prefix + name.upper(), "").strip())}
 
 
-def _checked(kind: Any, data: Mapping[str, Any], where: str) -> Any:
+def _checked(kind: type[_Kind], data: Mapping[str, Any], where: str) -> _Kind:
     if not isinstance(data, Mapping):
         raise UserError(f"{where}: expected names and values")
     try:
@@ -123,4 +146,5 @@ def _checked(kind: Any, data: Mapping[str, Any], where: str) -> Any:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{where}: {place}: {first['msg']}") from None
+        said = str(first["msg"]).removeprefix("Value error, ").removeprefix(f"{place}: ")
+        raise UserError(f"{where}: {place}: {said}") from None

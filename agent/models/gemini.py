@@ -21,6 +21,7 @@ from agent.models.base import (
     Usage,
 )
 from agent.models.config import Settings
+from agent.models.keys import HidingStream, hide_in_reply
 from agent.models.openai import png
 from agent.models.wire import checked_url, is_loopback, relay, retry_after, run, scrub, status_error
 from envs.errors import UserError
@@ -54,7 +55,7 @@ class GeminiBackend:
         )
 
     def complete(self, request: Request, seconds: float) -> Reply:
-        written = _Written(self.name)
+        written = _Written(self.name, self._secret)
 
         async def ask() -> None:
             written.add(await self._client.aio.models.generate_content(**self._asked(request)))
@@ -63,7 +64,7 @@ class GeminiBackend:
         return written.reply()
 
     def stream(self, request: Request, seconds: float) -> Iterator[Delta | Reply]:
-        written = _Written(self.name)
+        written = _Written(self.name, self._secret)
 
         def listen(put: Callable[[Any], None]) -> Any:
             async def work() -> None:
@@ -74,6 +75,7 @@ class GeminiBackend:
 
         for piece in relay(listen):
             yield from written.add(piece)
+        yield from written.end()
         yield written.reply()
 
     def close(self) -> None:
@@ -116,6 +118,9 @@ class GeminiBackend:
             said = self._clean(f"{error.status}: {error.message}")
             text = f"{self.name} answered {error.code}: {said}"
             raise status_error(int(error.code or 0), text, retry_after(headers.get("retry-after"))) from None
+        except (httpx2.LocalProtocolError, httpx2.InvalidURL, UnicodeError) as error:
+            # The request itself is wrong, and the client quotes what is wrong in it, such as a header with the key.
+            raise RefusedError(f"{self.name} can't be asked: the request is wrong ({type(error).__name__})") from None
         except httpx2.HTTPError as error:
             what = self._clean(f"{type(error).__name__}: {error}")
             billed = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
@@ -130,8 +135,9 @@ class GeminiBackend:
 class _Written:
     """A reply as it comes, whole or in pieces."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, secret: SecretStr | None = None) -> None:
+        self._name, self._secret = name, secret
+        self._hiding = {thought: HidingStream(secret) for thought in (False, True)}
         self._texts: list[str] = []
         self._thoughts: list[str] = []
         self._finish, self._usage, self._blocked = "", None, ""
@@ -147,12 +153,17 @@ class _Written:
             for part in (candidate.content.parts or ()) if candidate.content else ():
                 if part.text:
                     (self._thoughts if part.thought else self._texts).append(part.text)
-                    deltas.append(Delta(part.text, bool(part.thought)))
+                    if told := self._hiding[bool(part.thought)].feed(part.text):
+                        deltas.append(Delta(told, bool(part.thought)))
         return deltas
+
+    def end(self) -> list[Delta]:
+        """What is left to tell when no more comes."""
+        return [Delta(told, thought) for thought, hiding in self._hiding.items() if (told := hiding.end())]
 
     def reply(self) -> Reply:
         """Raises RefusedError where the service blocked it, BadReplyError where it broke off."""
-        text = "".join(self._texts).strip()
+        text = hide_in_reply("".join(self._texts), self._secret).strip()
         if self._blocked or (not text and self._finish not in ("", "STOP", "MAX_TOKENS")):
             raise RefusedError(f"{self._name} will not: {self._blocked or self._finish}", billed=True)
         if not self._finish:
@@ -163,7 +174,8 @@ class _Written:
             thinking = self._usage.thoughts_token_count or 0
             written = (self._usage.candidates_token_count or 0) + thinking
             usage = Usage(self._usage.prompt_token_count or 0, written, thinking)
-        return Reply(text, self._name, usage, "".join(self._thoughts).strip(), finish)
+        thought = hide_in_reply("".join(self._thoughts), self._secret).strip()
+        return Reply(text, self._name, usage, thought, finish)
 
 
 def load_gemini(argument: str = "", *, settings: Settings) -> GeminiBackend:

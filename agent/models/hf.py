@@ -40,7 +40,7 @@ class HfBackend:
     free = True
 
     def __init__(self, model: Any, processor: Any, *, name: str) -> None:
-        from agent.vlm import Cleaner, end_of_turn
+        from agent.vlm.policy import Cleaner, end_of_turn
 
         self.name, self._model, self._processor = name, model.eval(), processor
         self._sees = hasattr(processor, "tokenizer")
@@ -104,7 +104,7 @@ class HfBackend:
         """It is given back with the last reference to it."""
 
     def _inputs(self, request: Request) -> Mapping[str, Any]:
-        from agent.vlm import to_model
+        from agent.vlm.policy import to_model
 
         chat = [self._message(message) for message in request.messages]
         thinking = {} if request.think is None else {"enable_thinking": request.think > 0}
@@ -158,7 +158,8 @@ class HfBackend:
                 stopping_criteria=StoppingCriteriaList([Ended()]),
                 logits_processor=self._rules(request.schema),
             )
-        return out[0].tolist()
+        result: list[int] = out[0].tolist()
+        return result
 
     def _rules(self, schema: Mapping[str, Any] | None) -> list[Any]:
         """What keeps the writing within a schema, where xgrammar is there."""
@@ -209,10 +210,12 @@ def load_hf_chat(argument: str = "", *, settings: Settings) -> HfBackend:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-    from agent.vlm import load_model
+    from agent.vlm.foreign_code import refuse_foreign_code
+    from agent.vlm.policy import load_model
 
     folder = Path(argument).expanduser()
     source = str(folder.resolve()) if folder.is_dir() else argument
+    refuse_foreign_code(Path(source))
     kind = AutoConfig.from_pretrained(source, trust_remote_code=False).model_type
     if kind == "ludens-small":
         raise UserError(f"that is a checkpoint of small: take small:{argument}")
@@ -221,6 +224,9 @@ def load_hf_chat(argument: str = "", *, settings: Settings) -> HfBackend:
         return HfBackend(*load_model(source), name=name)
     import torch
 
+    from agent.forked_torch import survive_forks
+
+    survive_forks()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
     tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)

@@ -164,6 +164,7 @@ class Model:
         def ask() -> Iterator[Reply]:
             yield self.backend.complete(request, call.left)
 
+        reply: Reply
         (reply,) = self._tried(call, lambda: self._paid(request, call, ask))
         return reply
 

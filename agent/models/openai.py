@@ -53,7 +53,7 @@ class OpenAiBackend:
         body = {**self.body(request), "stream": True, "stream_options": {"include_usage": True}}
         texts: list[str] = []
         thoughts: list[str] = []
-        marks = ThoughtFilter()
+        marks, hiding, hiding_thought = ThoughtFilter(), self._wire.hiding(), self._wire.hiding()
         finish = usage = refusal = None
         for event in self._wire.events(_PATH, body, seconds):
             text = thought = ""
@@ -70,10 +70,14 @@ class OpenAiBackend:
                 raise BadReplyError(f"{self.name} streams no chat completion") from None
             if thought:
                 thoughts.append(thought)
-                yield Delta(thought, thought=True)
+                if told := hiding_thought.feed(thought):
+                    yield Delta(told, thought=True)
             if text:
                 texts.append(text)
-                yield from marks.feed(text)
+                yield from marks.feed(hiding.feed(text))
+        if told := hiding_thought.end():
+            yield Delta(told, thought=True)
+        yield from marks.feed(hiding.end())
         yield from marks.end()
         if finish is None:
             raise BadReplyError(f"{self.name} broke off in the middle of its answer")
@@ -111,6 +115,7 @@ class OpenAiBackend:
     def _reply(self, text: str, thought: str, finish: Any, usage: Any, refusal: Any) -> Reply:
         if refusal:
             raise RefusedError(f"{self.name} will not: {self._wire.scrub(str(refusal))[:300]}", billed=True)
+        text, thought = self._wire.hide(text), self._wire.hide(thought)
         if not thought:
             thought, text = split_thought(text)
         ended: Finish = "length" if finish == "length" else "stop"

@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 from agent import codec
-from agent.grammar import MARKS, Turn, turn_text
 from agent.models.base import BadReplyError, ChatModel, Message, ModelError
 from agent.models.load import load_model
 from agent.policy import Context, Decision, PolicySpec, Think, thought_budget
-from agent.vlm import ABOUT, HISTORY, HOW, THOUGHT_TOKENS
+from agent.vlm.policy import ABOUT, HISTORY, HOW, THOUGHT_TOKENS
+from agent.vlm.turn_grammar import MARKS, Turn, turn_text
 from envs.errors import UserError
 
 MAX_TOKENS = 256  # of a turn

@@ -24,14 +24,15 @@ ROLES = "show it a picture and ask about it, or say describe, propose, or judge:
 
 
 class SmallBackend:
-    """The roles of agent.small.SmallPolicy. It reads the last message alone, and the last picture in it; the judge all
-    pictures, of which it takes CLIP, evenly spread."""
+    """The roles of agent.small.SmallPolicy. It reads the last message alone, and the last picture in it. For the judge
+    the pictures are the frames of an episode, of which it sees those that agent.small.judge_view.view picks."""
 
     name = "small"
     free = True
 
     def __init__(self, folder: Path | None = None) -> None:
-        from agent.small.policy import SHIPPED, load_small
+        from agent.small.checkpoint import SHIPPED
+        from agent.small.policy import load_small
 
         self._policy = load_small(folder or SHIPPED)
         self._lock = threading.Lock()
@@ -56,15 +57,14 @@ class SmallBackend:
         """It holds nothing."""
 
     def _say(self, text: str, images: tuple[np.ndarray, ...], seed: int) -> str:
-        from agent.runtime import fit
-        from agent.small.model import CLIP
-        from agent.small.policy import FRAME_SIZE
+        from agent.episode import fit
+        from agent.small.judge_view import view
+        from agent.small.model import FRAME_SIZE
 
         frames = [fit(image, FRAME_SIZE) for image in images]
         role, mark, rest = text.partition(":")
         if mark and role.strip().lower() == "judge":
-            clip = np.stack([frames[i] for i in np.linspace(0, len(frames) - 1, CLIP).round().astype(int)])
-            (score, why), *_ = self._policy.judge([rest.strip()], clip[None])
+            (score, why), *_ = self._policy.judge([rest.strip()], view(frames)[None])
             return f"{score:.0f}: {why}" if why else f"{score:.0f}"
         if text.lower().rstrip(".") in ("", "describe"):
             return self._policy.caption(frames[-1:])[0]

@@ -24,6 +24,7 @@ import httpx2
 from pydantic import SecretStr
 
 from agent.models.base import BadReplyError, ModelError, RateLimitedError, RefusedError, UnavailableError
+from agent.models.keys import HidingStream, hide, hide_in_reply
 from envs.errors import UserError
 
 LARGEST = 4 * 2**20  # bytes of an answer
@@ -84,6 +85,14 @@ class Wire:
     def scrub(self, text: str) -> str:
         return scrub(text, self._secret)
 
+    def hide(self, text: str) -> str:
+        """`text` of a reply without the key."""
+        return hide_in_reply(text, self._secret)
+
+    def hiding(self) -> HidingStream:
+        """Hides the key in a reply that comes in pieces."""
+        return HidingStream(self._secret)
+
     async def _bounded(self, work: Coroutine[Any, Any, _T], seconds: float) -> _T:
         try:
             async with asyncio.timeout(max(0.0, seconds)):
@@ -94,6 +103,9 @@ class Wire:
             raise UnavailableError(f"{self.url} can't be reached: {self.scrub(str(error))}") from None
         except httpx2.TimeoutException:
             raise UnavailableError(f"{self.url} can't be reached in {_CONNECT:.0f} s") from None
+        except (httpx2.LocalProtocolError, httpx2.InvalidURL, UnicodeError) as error:
+            # The request itself is wrong, and the client quotes what is wrong in it, such as a header with the key.
+            raise RefusedError(f"{self.url} can't be asked: the request is wrong ({type(error).__name__})") from None
         except httpx2.HTTPError as error:
             what = self.scrub(f"{type(error).__name__}: {error}")
             raise UnavailableError(f"{self.url} broke off: {what}", billed=True) from None
@@ -167,9 +179,7 @@ def relay(work: Callable[[Callable[[Any], None]], Coroutine[Any, Any, None]]) ->
 
 def scrub(text: str, secret: SecretStr | None) -> str:
     """`text` in one line and without the key, which services like to repeat."""
-    if secret is not None and (key := secret.get_secret_value()):
-        text = text.replace(key, "***")
-    return " ".join(text.split())
+    return " ".join(hide(text, secret).split())
 
 
 def status_error(status: int, text: str, wait: float | None, *, quota: bool = False) -> ModelError:

@@ -1,4 +1,4 @@
-"""Who may come in: Host, Origin, token and CSRF header, checked before anything else sees a request."""
+"""`Gate`: checks Host, Origin, token and CSRF header of a request before anything else sees it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agent.page.doorkeeper import Doorkeeper
+
 CSRF_HEADER = "x-ludens-csrf"
 
 
@@ -19,18 +21,24 @@ def _same(given: str, right: str) -> bool:
 
 
 class Gate:
-    """An ASGI application around another. `port`: where it is served, on 127.0.0.1.
+    """An ASGI application around another. `port`: where it is served, on 127.0.0.1. `doorkeeper` hears who has shown
+    the cookie or the token.
 
     `token` opens the page: as `?token=...` once, which is answered with a cookie (HttpOnly, SameSite=Strict), and from
-    then on by that cookie. WebSockets, which no CORS rule protects, need an Origin that is this page's; so do POSTs,
-    with the header CSRF_HEADER on top. The value of that header is told over the WebSocket alone.
+    then on by that cookie. A browser sends a cookie to every port of a host, so this one belongs to `home`, a path that
+    nobody can guess: a service at another port never sees it. WebSockets, which no CORS rule protects, need an Origin
+    that is this page's; so do POSTs, with the header CSRF_HEADER on top. The value of that header is told over the
+    WebSocket alone.
     """
 
-    def __init__(self, app: ASGIApp, port: int) -> None:
+    def __init__(self, app: ASGIApp, port: int, doorkeeper: Doorkeeper | None = None) -> None:
         self._app = app
+        self._doorkeeper = doorkeeper or Doorkeeper()
         self.token = secrets.token_urlsafe(32)
         self.csrf = secrets.token_urlsafe(32)
-        self._cookie = f"ludens-{port}"  # cookies know no ports: two runs on a machine must not share one
+        self.home = f"/{secrets.token_urlsafe(16)}/"
+        self._cookie = f"ludens-{port}"  # two runs on a machine must not share one
+        self._session = secrets.token_urlsafe(32)
         self._hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
         self._headers = {
             "content-security-policy": (
@@ -56,7 +64,8 @@ class Gate:
                 await receive()
                 await send({"type": "websocket.close", "code": 1008, "reason": refusal})
             else:
-                await self._app(scope, receive, send)
+                self._doorkeeper.admit(scope.get("client"))
+                await self._app(self._inside(scope), receive, send)
             return
 
         async def guarded(message: Message) -> None:
@@ -67,25 +76,27 @@ class Gate:
 
         answer: Any
         if self._right_token(scope) and not self._wrong_host(headers):
-            answer = RedirectResponse("/", 303)
-            answer.set_cookie(self._cookie, self.token, httponly=True, samesite="strict", path="/")
+            self._doorkeeper.admit(scope.get("client"))
+            answer = RedirectResponse(self.home, 303)
+            answer.set_cookie(self._cookie, self._session, httponly=True, samesite="strict", path=self.home)
         elif refusal:
             answer = PlainTextResponse(refusal + "\n", 403)
         else:
-            answer = self._app
+            self._doorkeeper.admit(scope.get("client"))
+            scope, answer = self._inside(scope), self._app
         await answer(scope, receive, guarded)
 
     def _refusal(self, scope: Scope, headers: Headers) -> str:
-        """Why a request is refused; "" where it is not."""
+        """Why a request is refused; "" if it is not."""
         if self._wrong_host(headers):
             return "wrong host"
         cookies = SimpleCookie()
         try:
             cookies.load(headers.get("cookie", ""))
-        except Exception:  # whatever a stranger sends as a cookie is no cookie
+        except Exception:  # a stranger may send anything as a cookie
             cookies = SimpleCookie()
         morsel = cookies.get(self._cookie)
-        if morsel is None or not _same(morsel.value, self.token):
+        if morsel is None or not _same(morsel.value, self._session) or not self._at_home(scope):
             return "open the address that agent has printed: it holds the token of this run"
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
         if changes and headers.getlist("origin") != [f"http://{headers['host']}"]:
@@ -93,6 +104,14 @@ class Gate:
         if changes and scope["type"] == "http" and not _same(headers.get(CSRF_HEADER, ""), self.csrf):
             return f"the header {CSRF_HEADER} is missing or wrong"
         return ""
+
+    def _at_home(self, scope: Scope) -> bool:
+        return _same(scope["path"][: len(self.home)], self.home)
+
+    def _inside(self, scope: Scope) -> Scope:
+        """The scope as the application knows its paths."""
+        path = scope["path"][len(self.home) - 1 :]
+        return {**scope, "path": path, "raw_path": path.encode()}
 
     def _wrong_host(self, headers: Headers) -> bool:
         hosts = headers.getlist("host")

@@ -1,4 +1,4 @@
-"""`Hub`: what viewers of a run may see, kept by the loop's thread and read by the server's."""
+"""`Hub`: what viewers of a run may see. The loop's thread writes it, the server's thread reads it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from agent.chat import Conversation
-from agent.overlay import draw, write_video
-from agent.runtime import Frame, Outcome, Start, Step, Subscriber
+from agent.episode import Frame, Outcome, Start, Step, Subscriber
+from agent.show.overlay import draw, write_video
+from agent.talk.conversation import Conversation
 from envs.action import NEUTRAL, Action
 
 CLIP_SECONDS = 30.0
-RATE = 30  # frames a second that viewers are offered, at most
+RATE = 30  # frames a second for viewers, at most
 _QUALITY = 85
 _WINDOW = 2.0  # seconds over which decisions and frames are counted
 _SPANS = 400
@@ -27,7 +27,7 @@ _CLIP_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """What is to be seen at one tick."""
+    """What viewers see of one tick."""
 
     number: int
     tick: int
@@ -47,8 +47,8 @@ class _Kept:
 
 
 class Hub(Subscriber):
-    """Follows a run. The loop only leaves the newest shot here: it never waits for a viewer, encodes nothing, and wakes
-    nobody. The server comes for the shot when it wants one; ticks between two visits are not shown.
+    """Follows a run as a subscriber. The loop only leaves the newest shot here: it never waits for a viewer and encodes
+    nothing. The server takes the newest shot when it is ready for one; viewers don't see the ticks in between.
     """
 
     def __init__(self, talk: Conversation) -> None:
@@ -92,7 +92,7 @@ class Hub(Subscriber):
         self.outcome = outcome
 
     def state(self, since: int) -> dict[str, Any]:
-        """What the page shows beside the frame, as JSON values, with the lines after revision `since`."""
+        """What the page shows beside the frame, as JSON values, with the lines of dialogue after revision `since`."""
         talk, shot = self.talk, self.shot
         now = time.monotonic()
         action = shot.action if shot else NEUTRAL
@@ -116,12 +116,12 @@ class Hub(Subscriber):
         }
 
     def picture(self, shot: Shot) -> bytes:
-        """A shot as JPEG, which is kept for `clip` as well."""
+        """A shot as JPEG; keeps it for `clip`."""
         sink = io.BytesIO()
         Image.fromarray(shot.frame).save(sink, "JPEG", quality=_QUALITY)
         jpeg = sink.getvalue()
         now = time.monotonic()
-        # The frame is kept as JPEG alone: half a minute of large ones as arrays would not fit.
+        # Keep the frame as JPEG alone: half a minute of large arrays would not fit into memory.
         small = replace(shot, frame=_NO_FRAME)
         self._clip.append(_Kept(now, jpeg, small))
         self._clip_bytes += len(jpeg)
@@ -130,8 +130,8 @@ class Hub(Subscriber):
         return jpeg
 
     def clip(self, path: Path) -> Path:
-        """Write what viewers were shown in the last half minute, with keys and thoughts drawn in. Raises ValueError
-        where there is nothing yet."""
+        """Write a video of what viewers saw in the last half minute, with keys and thoughts drawn in. Raises ValueError
+        if they saw nothing yet."""
         kept = list(self._clip)
         if len(kept) < 2:
             raise ValueError("there is nothing to keep yet")

@@ -21,11 +21,12 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agent.chat import Conversation
+from agent.episode import Frame
+from agent.loop.human_hands import HumanHands
+from agent.page.doorkeeper import BACKLOG, Doorkeeper, more_descriptors
 from agent.page.gate import Gate
 from agent.page.hub import RATE, Hub, Shot
-from agent.runtime import Frame
-from agent.takeover import HumanHands
+from agent.talk.conversation import Conversation
 from envs.errors import UserError
 
 _STATIC = Path(__file__).parent / "static"
@@ -37,7 +38,7 @@ _STARTING = 20.0  # seconds
 
 
 class Say(BaseModel):
-    """What the user says; `image`: a PNG, JPEG or WebP in base64."""
+    """A message of the user. `image`: a PNG, JPEG or WebP in base64."""
 
     model_config = ConfigDict(extra="forbid")
     text: str = ""
@@ -45,20 +46,21 @@ class Say(BaseModel):
 
 
 class Do(BaseModel):
-    """A control that the user presses."""
+    """A button that the user presses."""
 
     model_config = ConfigDict(extra="forbid")
     what: Literal["pause", "resume", "step", "stop", "clip", "quit"]
 
 
 class Page:
-    """Serves the live page of a run on 127.0.0.1. `hub` is a subscriber of the loop.
+    """Serves the live page of a run on 127.0.0.1. `hub` is a subscriber for the loop.
 
-    `folder`: where clips go. `port`: 0 takes a free one. `address`: what a person opens, with the token. Raises
-    UserError where the port is taken.
+    `folder`: where clips go. `port`: 0 takes a free one. `address`: what a person opens, with the token; it leads to
+    `home`, where a browser has its cookie. Raises UserError where the port is taken.
     """
 
     def __init__(self, talk: Conversation, folder: Path, *, port: int = 0) -> None:
+        more_descriptors()
         self.hub = Hub(talk)
         self._talk = talk
         self._folder = folder
@@ -73,10 +75,13 @@ class Page:
             raise UserError(f"--port {port}: {error.strerror}; 0 takes a free one") from error
         self.port: int = sock.getsockname()[1]
         self._pulse = _Pulse(self.hub)
-        self._gate = Gate(self._app(), self.port)
+        doorkeeper = Doorkeeper()
+        self._gate = Gate(self._app(), self.port, doorkeeper)
         self.address = f"http://127.0.0.1:{self.port}/?token={self._gate.token}"
+        self.home = f"http://127.0.0.1:{self.port}{self._gate.home}"
         config = uvicorn.Config(
-            self._gate, log_level="error", access_log=False, ws="wsproto", ws_max_size=1 << 16,
+            self._gate, http=doorkeeper.protocol(), backlog=BACKLOG, log_level="error", access_log=False,
+            ws="wsproto", ws_max_size=1 << 16,
             ws_ping_interval=20, ws_ping_timeout=20, timeout_graceful_shutdown=1, server_header=False, lifespan="off",
         )  # fmt: skip
         self._server = uvicorn.Server(config)
@@ -89,7 +94,7 @@ class Page:
             time.sleep(0.005)
 
     def wait_for_viewer(self, seconds: float | None = None) -> bool:
-        """Block until somebody has opened the page; False where nobody did in time."""
+        """Block until somebody has opened the page; False if nobody did in time."""
         return self._opened.wait(seconds)
 
     def close(self) -> None:
@@ -153,7 +158,7 @@ class Page:
 
 
 class _Pulse:
-    """Looks for a new shot RATE times a second while somebody watches, encodes it once, and wakes the viewers."""
+    """While somebody watches, takes a new shot RATE times a second, encodes it once, and wakes the viewers."""
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
@@ -164,7 +169,7 @@ class _Pulse:
         self._viewers = 0
 
     async def next(self) -> None:
-        """The next beat. A viewer that is busy sending misses beats: they are dropped for it."""
+        """Wait for the next shot. A viewer that is busy sending misses shots."""
         if self._task is None or self._task.done():
             self._beat = asyncio.Event()
             self._task = asyncio.create_task(self._run())
@@ -188,11 +193,11 @@ class _Pulse:
             due = max(due + 1.0 / RATE, time.monotonic())
             await asyncio.sleep(due - time.monotonic())
             if not self._viewers:
-                return  # nobody waits: the next viewer starts it again
+                return  # nobody waits; the next viewer starts this task again
 
 
 class _Viewer:
-    """One open page: is shown the newest there is as fast as it takes it, and may take the controls."""
+    """One open page. It gets the newest shot as fast as it can take it, and its person may take the controls."""
 
     def __init__(self, socket: WebSocket, talk: Conversation, pulse: _Pulse) -> None:
         self._socket = socket
@@ -201,7 +206,7 @@ class _Viewer:
         self._hands: HumanHands | None = None
 
     async def show(self, hello: dict[str, Any]) -> None:
-        """Send state and frames until the page goes away. There is no queue: who is slow gets fewer frames."""
+        """Send state and frames until the page closes. There is no queue: a slow page gets fewer frames."""
         seen, number, spans = 0, -1, None
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             while True:
@@ -222,14 +227,14 @@ class _Viewer:
                     await self._socket.send_bytes(jpeg)
 
     async def listen(self) -> None:
-        """What the page says: {"take": true}, {"give": true} or {"hands": ACTION}. Nonsense ends the connection."""
+        """Read messages: {"take": true}, {"give": true} or {"hands": ACTION}. Anything else ends the connection."""
         with contextlib.suppress(WebSocketDisconnect, RuntimeError, ValueError, KeyError):
             while True:
                 message = json.loads(await self._socket.receive_text())
                 if not isinstance(message, dict):
                     return
                 if message.get("take"):
-                    with contextlib.suppress(ValueError):  # somebody else has them: the state says so
+                    with contextlib.suppress(ValueError):  # somebody else has the controls: the state says so
                         self._hands = self._talk.take_over()
                 elif message.get("give"):
                     self.leave()
@@ -237,7 +242,7 @@ class _Viewer:
                     self._hands.press(message["hands"])
 
     def leave(self) -> None:
-        """Let go of the controls, where this page has them."""
+        """Give the controls back, if this page has them."""
         hands, self._hands = self._hands, None
         if hands is not None:
             self._talk.give_back(hands)
@@ -260,7 +265,7 @@ async def _body(request: Request) -> bytes:
 
 
 def _picture(data: str) -> Frame:
-    """The picture in a base64 text, uint8 RGB (H, W, 3). Raises ValueError for what is none."""
+    """The picture in a base64 text, uint8 RGB (H, W, 3). Raises ValueError if it is no picture, or too large."""
     try:
         file = Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=("PNG", "JPEG", "WEBP"))
         if file.width * file.height > _MOST_PIXELS:

@@ -33,10 +33,14 @@ class Kind:
     needs_game: bool = False
 
 
-_LAMP = {"instruction": "go to the lamp", "verifier": "{name: reward, args: {at_least: 1}}  # the sum of rewards"}
-_OTHER = {"instruction": "play", "verifier": ""}  # a game that we do not know
-_MONSTER = {"instruction": "shoot the monster", "verifier": "{name: reward, args: {at_least: 50}}"}
-_THERE = {"instruction": "go to the lamp", "verifier": "{name: javascript, args: {success: game.there}}"}
+_LAMP = {"instruction": "go to the lamp", "spec": ("reward", {"at_least": 1})}
+_OTHER = {"instruction": "play", "spec": None}  # a game that we do not know
+_MONSTER = {"instruction": "shoot the monster", "spec": ("reward", {"at_least": 50})}
+_THERE = {
+    "instruction": "go to the lamp",
+    "spec": ("javascript", {"success": "game.there"}),
+    "options": {"javascript": {"success": "game.there"}},
+}
 KINDS = {
     "python": Kind("a game in plain Python", facts=_LAMP),
     "gymnasium": Kind("a Gymnasium environment", "its id", "VizdoomBasic-v1", _MONSTER, "gymnasium"),
@@ -74,6 +78,7 @@ def write_package(name: str, kind: str, where: Path, game: str = "") -> list[Pat
         "kind": chosen.about,
         "game": game or chosen.default,
         "dependency": f"ludens[{chosen.extra}]" if chosen.extra else "ludens",
+        "options": {},
         **(_OTHER if game else chosen.facts),
     }
     sources = {
@@ -81,6 +86,7 @@ def write_package(name: str, kind: str, where: Path, game: str = "") -> list[Pat
         folder / "README.md": "common/README.md.j2",
         folder / "tests/test_world.py": "common/tests/test_world.py.j2",
         folder / name / "tasks.yaml": "common/tasks.yaml.j2",
+        folder / name / "tasks.py": "common/tasks.py.j2",
     } | {folder / name / path.stem: f"{kind}/{path.name}" for path in sorted((_HERE / kind).glob("*.j2"))}
     if kind == "browser" and game:
         del sources[folder / name / "index.html"]

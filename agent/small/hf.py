@@ -1,6 +1,6 @@
 """`small` as a model of transformers, which `AutoModelForImageTextToText.from_pretrained(FOLDER)` loads.
 
-Importing this module registers the architecture "ludens-small". The player's own loop (agent.small.writer) writes the
+Importing this module registers the architecture "ludens-small". The player's own loop (agent.small.decoder) writes the
 same tokens several times faster.
 """
 
@@ -25,12 +25,15 @@ from transformers import (
 from transformers.cache_utils import DynamicCache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from agent.forked_torch import survive_forks
 from agent.policy import Context, Decision, Think, thought_budget
-from agent.small.layout import ACT, END, PAD, SIZE
-from agent.small.model import Memory, Prompt, SmallConfig, SmallModel
-from agent.small.policy import SHIPPED, THINK, SmallPolicy, asked_of, decision_of, is_stuck, spared
-from agent.small.prompt import pack
-from agent.small.turn import CHOICES, Turn
+from agent.small.checkpoint import SHIPPED, load_model
+from agent.small.greedy import GreedyOutput, is_stuck, without_unlikely_ends
+from agent.small.model import PromptBatch, SmallConfig, SmallModel
+from agent.small.output_grammar import ALLOWED_IDS, THINK, Output, choices_of, decision_of
+from agent.small.policy import SmallPolicy
+from agent.small.prompt import pack, prompt_of
+from agent.small.token_ids import ACT, END, PAD, SIZE
 
 MODEL_TYPE = "ludens-small"
 _INPUTS = ("pixel_values", "table", "ids", "places", "pack", "past", "ages", "pictures", "holders")
@@ -63,7 +66,7 @@ class SmallForImageTextToText(PreTrainedModel, GenerationMixin):
     """SmallModel with the interface of transformers.
 
     Beside `input_ids` (B, L), which begin with a role's mark, it takes `pixel_values` uint8 (B, 3, 120, 160) and the
-    arrays of agent.small.model.Prompt with one prompt a row.
+    arrays of agent.small.model.PromptBatch with one prompt a row.
     """
 
     config_class = SmallHfConfig
@@ -73,7 +76,7 @@ class SmallForImageTextToText(PreTrainedModel, GenerationMixin):
     def __init__(self, config: SmallHfConfig) -> None:
         super().__init__(config)
         self.small = SmallModel(config.sizes())
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: torch.nn.Module) -> None:
         """SmallModel sets its own."""
@@ -105,7 +108,7 @@ class SmallForImageTextToText(PreTrainedModel, GenerationMixin):
         x = small.token(input_ids, order)
         for number, (layer, (text, image)) in enumerate(zip(small.layers, layers, strict=True)):
             own: Any = layer.own
-            key, value = own.memory(own.norm(x))
+            key, value = own.keys_values(own.norm(x))
             key, value = cache.update(key, value, number)
             earlier = torch.ones(x.shape[1], key.shape[2], dtype=torch.bool, device=x.device).tril(seen)
             x = own(x, (key, value), earlier)
@@ -120,14 +123,14 @@ class SmallForImageTextToText(PreTrainedModel, GenerationMixin):
         """What every layer reads and sees, once for an output."""
         if pixels is None:
             raise ValueError("small needs pixel_values")
-        prompt = Prompt(**{name: rest.get(name) for name in _INPUTS[1:]})  # type: ignore[arg-type]
-        text, owner = self.small.read(prompt)
-        memory = Memory(self.small.image_norm(self.small.see(pixels)), text, owner)
+        prompt = PromptBatch(**{name: rest.get(name) for name in _INPUTS[1:]})  # type: ignore[arg-type]
+        encoded = self.small.encode(pixels, prompt)
+        image = self.small.image_norm(encoded.image)
         layers = [
-            (layer.text.memory(memory.text), layer.image.memory(memory.image))  # type: ignore[union-attr,operator]
+            (layer.text.keys_values(encoded.text), layer.image.keys_values(image))  # type: ignore[union-attr,operator]
             for layer in self.small.layers
         ]
-        return (memory.pack == 0)[:, None, None, :], layers
+        return (encoded.pack == 0)[:, None, None, :], layers
 
     def prepare_inputs_for_generation(self, input_ids: Tensor, cache: Any = None, **rest: Any) -> dict[str, Any]:
         if cache is not None and cache.get_seq_length():
@@ -143,26 +146,24 @@ AutoConfig.register(MODEL_TYPE, SmallHfConfig, exist_ok=True)
 AutoModelForImageTextToText.register(SmallHfConfig, SmallForImageTextToText, exist_ok=True)
 
 
-class TurnRules(LogitsProcessor):
-    """Lets each row write only what its turn allows; follows the turns as they grow."""
+class OutputRules(LogitsProcessor):
+    """Lets each row write only what its output allows next; follows the outputs as they grow."""
 
-    def __init__(self, turns: Sequence[Turn]) -> None:
-        self._turns = turns
+    def __init__(self, outputs: Sequence[Output]) -> None:
+        self._outputs = outputs
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         masked = torch.full_like(scores, -torch.inf)
-        for row, turn in enumerate(self._turns):
-            if len(turn.tokens) < input_ids.shape[1] - 1 and not turn.done:
-                turn.add(int(input_ids[row, -1]))
-            for first, end in ((END, END + 1),) if turn.done else CHOICES[turn.choice]:
-                masked[row, first:end] = scores[row, first:end]
-            if not turn.done and (lone := turn.lone) is not None:
-                token, rivals, least = lone
-                chances = masked[row].softmax(-1)
-                if chances[token] < least * (chances[token] + chances[rivals.start : rivals.stop].sum()):
-                    masked[row, token] = -torch.inf
-            if not turn.done:
-                masked[row, list(turn.barred)] = -torch.inf
+        for row, output in enumerate(self._outputs):
+            if len(output.tokens) < input_ids.shape[1] - 1 and not output.done:
+                output.add(int(input_ids[row, -1]))
+            if output.done:
+                masked[row, END] = scores[row, END]
+                continue
+            ids = ALLOWED_IDS[output.choice]
+            logits = scores[row, list(ids)]
+            logits[output.excluded(ids, logits.log_softmax(-1))] = -torch.inf
+            masked[row, list(ids)] = logits
         return masked  # type: ignore[return-value]
 
 
@@ -171,23 +172,23 @@ class GeneratedSmall(SmallPolicy):
 
     def __init__(self, hf: SmallForImageTextToText, **how: Any) -> None:
         super().__init__(hf.small, **how)
-        self.hf = hf.eval().to(self.device)
+        self.hf = hf.eval().to(self.device)  # type: ignore[no-untyped-call]
 
     @torch.inference_mode()
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
         if self.temperature or any(map(is_stuck, contexts)):
-            return super().act(contexts)  # chance is the player's own
-        turns = [Turn(ACT, self.think) for _ in contexts]
-        scores = self._generate(contexts, turns)
-        again = spared(turns, scores)
+            return super().act(contexts)  # only the decoder draws
+        outputs = [GreedyOutput(ACT, self.think) for _ in contexts]
+        scores = self._generate(contexts, outputs)
+        again = without_unlikely_ends(outputs, scores)
         if again:
             self._generate([contexts[row] for row in again], list(again.values()))
-        return [decision_of(again.get(row, turn)) for row, turn in enumerate(turns)]
+        return [decision_of(again.get(row, output)) for row, output in enumerate(outputs)]
 
-    def _generate(self, contexts: Sequence[Context], turns: Sequence[Turn]) -> list[list[float]]:
-        """Write turns to their ends; the log-probability of each token among those that the grammar has there."""
+    def _generate(self, contexts: Sequence[Context], outputs: Sequence[Output]) -> list[list[float]]:
+        """Write outputs to their ends; the log-probability of each token among those that the grammar allows."""
         frames = torch.stack([torch.from_numpy(c.frames[-1]) for c in contexts]).permute(0, 3, 1, 2)
-        prompt = pack([[asked_of(c)] for c in contexts])
+        prompt = pack([[prompt_of(context)] for context in contexts])
         arrays = {name: value.to(self.device) for name, value in vars(prompt).items() if value is not None}
         out = self.hf.generate(
             input_ids=torch.full((len(contexts), 1), ACT, device=self.device),
@@ -197,23 +198,26 @@ class GeneratedSmall(SmallPolicy):
                 max_new_tokens=32, do_sample=False, eos_token_id=END, pad_token_id=PAD, use_cache=True,
                 return_dict_in_generate=True, output_logits=True,
             ),
-            logits_processor=[TurnRules(turns)],
+            logits_processor=[OutputRules(outputs)],
         )  # fmt: skip
         scores = []
-        for row, (ids, turn) in enumerate(zip(out.sequences.tolist(), turns, strict=True)):
-            if not turn.done:
-                turn.add(ids[len(turn.tokens) + 1])
-            reader, found = Turn(ACT, turn.think), []
-            for token, logits in zip(turn.tokens, out.logits, strict=False):
-                allowed = [i for first, end in CHOICES[reader.choice] for i in range(first, end)]
-                found.append(float(logits[row, allowed].log_softmax(-1)[allowed.index(token)]))
-                reader.add(token)
+        for row, (ids, output) in enumerate(zip(out.sequences.tolist(), outputs, strict=True)):
+            if not output.done:
+                output.add(ids[len(output.tokens) + 1])
+            found = []
+            for kind, token, logits in zip(
+                choices_of(output.tokens, output.think), output.tokens, out.logits, strict=False
+            ):
+                allowed = ALLOWED_IDS[kind]
+                found.append(float(logits[row, list(allowed)].log_softmax(-1)[allowed.index(token)]))
             scores.append(found)
         return scores
 
 
 def load_generated(folder: str | Path = SHIPPED, *, think: Think = "auto", threads: int = 1) -> GeneratedSmall:
-    """`small` from a checkpoint folder, as transformers loads and runs it."""
+    """`small` from a checkpoint folder, as transformers loads and runs it. Raises CheckpointError."""
+    load_model(Path(folder))  # the check of a checkpoint: transformers itself takes weights that are NaN
     torch.set_num_threads(threads)
+    survive_forks()
     hf = AutoModelForImageTextToText.from_pretrained(str(folder), dtype=torch.float32, use_safetensors=True)
     return GeneratedSmall(hf, think=thought_budget(think, THINK))  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
 """`SmallModel`: a vision-language model of a few million parameters that acts, thinks, talks, proposes and judges.
 
-A frame becomes 80 tokens, text one token a word. A causal decoder looks at both and writes tokens of
-agent.small.layout: a decision, an answer, a caption, a proposal or a judgement. What was done and seen before enters
-as one token for each of the last decisions; what was thought, as words.
+A frame becomes 80 tokens, and a word one token. A causal decoder attends to both and writes tokens of
+agent.small.token_ids: a decision, an answer, a caption, a proposal or a judgement. Each of the last decisions enters as
+one token, and the last thought as words.
 """
 
 from __future__ import annotations
@@ -14,20 +14,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agent.small import words
-from agent.small.layout import FIELDS, FIRST_WORD, MARKS, SIZE
+from agent.small import word_hashing
+from agent.small.judge_view import JUDGE_FRAMES
+from agent.small.token_ids import FIELDS, FIRST_WORD, MARKS, SIZE
 
+FRAME_SIZE = (120, 160)  # height and width in pixels
 GRID = (8, 10)  # tokens of a frame, rows and columns
 PICTURE = (2, 2)  # tokens of a picture in an instruction
-HISTORY = 16  # decisions that are remembered, one token each
-WRITTEN = 32  # the most words of an output
-CLIP = 8  # frames that the judge sees
+HISTORY = 16  # the most past decisions in a prompt, one token each
+WRITTEN = 32  # tokens of an output that are told apart by their place
 
 
 @dataclass(frozen=True)
 class SmallConfig:
-    """Sizes. `width`: of a token. `layers`: of the decoder. `text_layers`: of the text encoder. `channels`, `blocks`:
-    of the image encoder. `kinds`, `colours`: classes of the segmentation head, with "none"."""
+    """Sizes of a model.
+
+    `width`: of a token. `heads`: of every attention. `layers`: of the decoder. `text_layers`: of the text encoder.
+    `channels`, `blocks`: of the image encoder. `kinds`, `colours`: classes of the segmentation head, with "none".
+    """
 
     width: int = 128
     heads: int = 4
@@ -42,12 +46,45 @@ class SmallConfig:
         return {**asdict(self), "channels": list(self.channels)}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> SmallConfig:
-        return cls(**{**data, "channels": tuple(data["channels"])})
+    def from_json(cls, data: Any) -> SmallConfig:
+        """The config that `to_json` wrote. Raises ValueError for what no model can have: sizes are checked before
+        anything is allocated."""
+        if not isinstance(data, dict):
+            raise ValueError(f"config: expected an object with sizes, got {type(data).__name__}")
+        known = asdict(cls())
+        if unknown := sorted(map(repr, data.keys() - known.keys())):
+            raise ValueError(f"config: unknown sizes {', '.join(unknown)}")
+        sizes = {**known, **data}
+        a, b = sizes.pop("channels") if _is_pair(sizes["channels"]) else (None, None)
+        for name, value in (*sizes.items(), ("channels", a), ("channels", b)):
+            low, high, step = _BOUNDS[name]
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high or value % step:
+                of = f" in steps of {step}" if step > 1 else ""
+                raise ValueError(f"config: {name} must be {low} to {high}{of}, got {data.get(name)!r:.40}")
+        if sizes["width"] % sizes["heads"]:
+            raise ValueError(f"config: a width of {sizes['width']} can't be split over {sizes['heads']} heads")
+        return cls(**sizes, channels=tuple(data.get("channels", known["channels"])))
+
+
+# Of each size: the least, the most, and what it must be a multiple of. The groups of GroupNorm ask for the eights.
+_BOUNDS = {
+    "width": (8, 4096, 8),
+    "heads": (1, 128, 1),
+    "layers": (1, 128, 1),
+    "text_layers": (0, 128, 1),
+    "channels": (8, 4096, 8),
+    "blocks": (0, 64, 1),
+    "kinds": (1, 4096, 1),
+    "colours": (1, 256, 1),
+}
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2
 
 
 class _Attention(nn.Module):
-    """Multi-head attention of `x` to `memory`, before which `x` is normalised."""
+    """Multi-head attention of `x`, which is normalised first, to itself or to a source."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -57,19 +94,22 @@ class _Attention(nn.Module):
         self.kv = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def memory(self, source: Tensor) -> tuple[Tensor, Tensor]:
+    def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (B, heads, S, width / heads) of a source (B, S, width)."""
         k, v = self.kv(source).chunk(2, -1)
         return self._split(k), self._split(v)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+        result: Tensor = x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+        return result
 
-    def forward(self, x: Tensor, memory: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, source: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None) -> Tensor:
+        """`source`: keys and values; those of `x` where there are none."""
         h = self.norm(x)
-        k, v = memory if memory is not None else self.memory(h)
+        k, v = source if source is not None else self.keys_values(h)
         y = F.scaled_dot_product_attention(self._split(self.q(h)), k, v, attn_mask=mask)
-        return x + self.out(y.transpose(-3, -2).flatten(-2))
+        result: Tensor = x + self.out(y.transpose(-3, -2).flatten(-2))
+        return result
 
 
 class _Feed(nn.Module):
@@ -80,7 +120,8 @@ class _Feed(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.net(x)
+        result: Tensor = x + self.net(x)
+        return result
 
 
 class _TextLayer(nn.Module):
@@ -90,7 +131,8 @@ class _TextLayer(nn.Module):
         self.feed = _Feed(width)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        return self.feed(self.own(x, mask=mask))
+        result: Tensor = self.feed(self.own(x, mask=mask))
+        return result
 
 
 class _Layer(nn.Module):
@@ -103,7 +145,7 @@ class _Layer(nn.Module):
 
 
 class _Block(nn.Module):
-    """A residual block of two convolutions, which changes nothing at first."""
+    """A residual block of two convolutions; a fresh one is the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -113,7 +155,8 @@ class _Block(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.convs[1](F.gelu(self.norm(self.convs[0](x)), approximate="tanh"))
+        result: Tensor = x + self.convs[1](F.gelu(self.norm(self.convs[0](x)), approximate="tanh"))
+        return result
 
 
 class _Vision(nn.Module):
@@ -137,18 +180,19 @@ class _Vision(nn.Module):
         x = F.gelu(self.norms[1](self.down(x)), approximate="tanh")
         x = self.tokens(self.blocks(x))
         x = x + self.mix(F.gelu(self.norms[2](x), approximate="tanh"))
-        return x.flatten(2).transpose(1, 2) + self.place
+        result: Tensor = x.flatten(2).transpose(1, 2) + self.place
+        return result
 
 
 @dataclass
-class Prompt:
-    """What is read beside the frames, for B rows; several prompts may be packed into one row.
+class PromptBatch:
+    """What the model reads beside the frames, for B rows. A row may hold several prompts.
 
-    `table` (U, NGRAMS): n-gram buckets of the words in use, row 0 empty. `ids` (B, T): a row of `table` for each
+    `table` (U, NGRAMS): n-gram buckets of the words in use; row 0 is empty. `ids` (B, T): a row of `table` for each
     word, 0 for none. `places` (B, T): the place of a word in its part of the prompt. `pack` (B, T + H): which of the
-    row's prompts a word, or a remembered decision, belongs to; negative for none. `past` (B, H, 6): remembered
-    decisions, field by field. `ages` (B, H): 0 for the last one. `pictures` (P, 3, 120, 160) and `holders` (P, 2):
-    pictures, and the row and prompt that they belong to.
+    row's prompts a word or a past decision belongs to; negative for none. `past` (B, H, 6): past decisions, field by
+    field. `ages` (B, H): 0 for the last one. `pictures` uint8 (P, 3, 120, 160) and `holders` (P, 2): pictures, and the
+    row and prompt that each belongs to.
     """
 
     table: Tensor
@@ -160,14 +204,15 @@ class Prompt:
     pictures: Tensor | None = None
     holders: Tensor | None = None
 
-    def to(self, device: torch.device) -> Prompt:
+    def to(self, device: torch.device) -> PromptBatch:
         moved: dict[str, Any] = {k: v if v is None else v.to(device) for k, v in vars(self).items()}
-        return Prompt(**moved)
+        return PromptBatch(**moved)
 
 
 @dataclass
-class Memory:
-    """What the decoder looks at: `image` (N, I, width), `text` (B, S, width), `pack` (B, S) as in Prompt."""
+class Encoded:
+    """What the encoders make and the decoder attends to: `image` (B, I, width), `text` (B, S, width), and `pack`
+    (B, S) as in PromptBatch."""
 
     image: Tensor
     text: Tensor
@@ -175,15 +220,15 @@ class Memory:
 
 
 class SmallModel(nn.Module):
-    """Pixels and words in, tokens of agent.small.layout out. See the module's text."""
+    """Pixels and words in, tokens of agent.small.token_ids out."""
 
     def __init__(self, config: SmallConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or SmallConfig()
         width = config.width
         self.vision = _Vision(config)
-        self.ngrams = nn.EmbeddingBag(words.BUCKETS, width, mode="sum", padding_idx=0)
-        self.word_place = nn.Parameter(torch.randn(words.PLACES, width) * 0.02)
+        self.ngrams = nn.EmbeddingBag(word_hashing.BUCKETS, width, mode="sum", padding_idx=0)
+        self.word_place = nn.Parameter(torch.randn(word_hashing.PLACES, width) * 0.02)
         self.text_layers = nn.ModuleList([_TextLayer(width, config.heads) for _ in range(config.text_layers)])
         self.text_norm = nn.LayerNorm(width)
         self.past = nn.ModuleList([nn.Embedding(n, width) for n in FIELDS])
@@ -191,7 +236,7 @@ class SmallModel(nn.Module):
         self.past_norm = nn.LayerNorm(width)
         self.picture_mark = nn.Parameter(torch.randn(PICTURE[0] * PICTURE[1], width) * 0.02)
         self.image_norm = nn.LayerNorm(width)
-        self.when = nn.Parameter(torch.randn(CLIP, width) * 0.02)
+        self.when = nn.Parameter(torch.randn(JUDGE_FRAMES, width) * 0.02)
         self.embed = nn.Embedding(SIZE, width)
         self.order = nn.Parameter(torch.randn(WRITTEN, width) * 0.02)
         self.layers = nn.ModuleList([_Layer(width, config.heads) for _ in range(config.layers)])
@@ -201,9 +246,14 @@ class SmallModel(nn.Module):
         for table in (self.ngrams, self.embed, *self.past):
             nn.init.normal_(table.weight, std=0.05)
 
+    def encode(self, frames: Tensor, prompt: PromptBatch) -> Encoded:
+        """What the decoder attends to, from uint8 frames (B, 3, 120, 160) and as many rows of prompts."""
+        return Encoded(self.see(frames), *self.read(prompt))
+
     def see(self, frames: Tensor) -> Tensor:
         """Image tokens (N, 80, width) of uint8 frames (N, 3, 120, 160)."""
-        return self.vision(frames)
+        result: Tensor = self.vision(frames)
+        return result
 
     def segmentation(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Kind and colour logits (N, classes, 30, 40) from image tokens: a cell is 4 x 4 pixels."""
@@ -212,12 +262,13 @@ class SmallModel(nn.Module):
         return x[:, : self.config.kinds], x[:, self.config.kinds :]
 
     def clip(self, image: Tensor) -> Tensor:
-        """Image tokens of CLIP frames in a row, (N * CLIP, 80, width), as those of one long picture, (N, CLIP * 80,
-        width)."""
-        return (image.unflatten(0, (-1, CLIP)) + self.when[:, None]).flatten(1, 2)
+        """Image tokens of N episodes as the judge sees them, (N, JUDGE_FRAMES * 80, width), from those of their frames,
+        (N * JUDGE_FRAMES, 80, width)."""
+        result: Tensor = (image.unflatten(0, (-1, JUDGE_FRAMES)) + self.when[:, None]).flatten(1, 2)
+        return result
 
-    def read(self, prompt: Prompt) -> tuple[Tensor, Tensor]:
-        """The text (B, S, width) of a prompt and which of the row's prompts each of its tokens belongs to (B, S)."""
+    def read(self, prompt: PromptBatch) -> tuple[Tensor, Tensor]:
+        """The tokens of a batch of prompts (B, S, width), and which of its row's prompts each belongs to (B, S)."""
         x = self.ngrams(prompt.table)[prompt.ids] + self.word_place[prompt.places]
         of = prompt.pack[:, : x.shape[1]]
         mask = (of[:, :, None] == of[:, None, :])[:, None]
@@ -231,7 +282,7 @@ class SmallModel(nn.Module):
         if prompt.pictures is not None and prompt.holders is not None:
             seen = self.see(prompt.pictures).transpose(1, 2).unflatten(2, GRID)
             seen = F.adaptive_avg_pool2d(seen, PICTURE).flatten(2).transpose(1, 2) + self.picture_mark
-            # one picture a row at most: rows without one get tokens that belong to no prompt
+            # a row has one picture at most; rows without one get tokens that belong to no prompt
             shown = x.new_zeros(x.shape[0], *seen.shape[1:])
             owner = prompt.pack.new_full((x.shape[0], seen.shape[1]), -2)
             shown[prompt.holders[:, 0]] = self.text_norm(seen)
@@ -241,28 +292,34 @@ class SmallModel(nn.Module):
         return torch.cat(parts, 1), torch.cat(packs, 1)
 
     def token(self, tokens: Tensor, order: Tensor) -> Tensor:
-        """Embeddings of written tokens; marks and words also tell how many were written before, `order`. What field
-        comes after which is told by the tokens alone."""
+        """Embeddings (B, L, width) of written tokens (B, L). Marks and words also carry their place in the output,
+        `order`; a field needs none, since its token tells which field it is."""
         free = (tokens < len(MARKS)) | (tokens >= FIRST_WORD)
         place = self.order[order.clamp(max=WRITTEN - 1)]
-        return self.embed(tokens) + place * free.unsqueeze(-1)
+        result: Tensor = self.embed(tokens) + place * free.unsqueeze(-1)
+        return result
 
-    def write(self, memory: Memory, tokens: Tensor, order: Tensor, pack: Tensor) -> Tensor:
-        """Hidden states (B, L, width) for written tokens (B, L), several texts packed into a row: `pack` tells which
-        of the row's prompts each belongs to, `order` its place in its text. `logits` makes tokens of them."""
+    def write(self, encoded: Encoded, tokens: Tensor, order: Tensor, pack: Tensor) -> Tensor:
+        """Hidden states (B, L, width) for written tokens (B, L), all in one pass (teacher forcing).
+
+        A row may hold several texts: `pack` (B, L) tells which of the row's prompts a token belongs to, `order` (B, L)
+        its place in its text. `logits` makes predictions of the hidden states.
+        """
         x = self.token(tokens, order)
         length = tokens.shape[1]
         earlier = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
         own = ((pack[:, :, None] == pack[:, None, :]) & earlier)[:, None]
-        text = (pack[:, :, None] == memory.pack[:, None, :])[:, None]
-        image = self.image_norm(memory.image)
+        text = (pack[:, :, None] == encoded.pack[:, None, :])[:, None]
+        image = self.image_norm(encoded.image)
         for layer in self.layers:
             x = layer.own(x, mask=own)  # type: ignore[operator]
-            x = layer.text(x, layer.text.memory(memory.text), text)  # type: ignore[operator,union-attr]
-            x = layer.image(x, layer.image.memory(image))  # type: ignore[operator,union-attr]
+            x = layer.text(x, layer.text.keys_values(encoded.text), text)  # type: ignore[operator,union-attr]
+            x = layer.image(x, layer.image.keys_values(image))  # type: ignore[operator,union-attr]
             x = layer.feed(x)  # type: ignore[operator]
-        return self.norm(x)
+        result: Tensor = self.norm(x)
+        return result
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits over all tokens."""
-        return self.head(hidden)
+        result: Tensor = self.head(hidden)
+        return result

@@ -1,4 +1,4 @@
-"""Prompts for `small`: what training and play put before the model, built in one place so that they can't differ."""
+"""`Prompt`: what `small` reads beside a frame. Training and play build it here, so that the two can't differ."""
 
 from __future__ import annotations
 
@@ -9,35 +9,59 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from agent.small import words
-from agent.small.layout import FIELDS
-from agent.small.model import Prompt
+from agent import codec
+from agent.episode import fit
+from agent.policy import Context
+from agent.small import word_hashing
+from agent.small.model import FRAME_SIZE, HISTORY, PromptBatch
+from agent.small.place import read_place
+from agent.small.token_ids import FIELDS
+from agent.small.word_hashing import split
 
-_FIRST = {part: words.first_place(part) for part in words.PARTS}
+_FIRST = {part: word_hashing.first_place(part) for part in word_hashing.PARTS}
 _NO_PAST = np.zeros((0, len(FIELDS)), np.int64)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One prompt. `asked`, `thought` and `memory` are words (agent.small.words.split). `past` int (h, 6): the fields
-    of the last h <= HISTORY decisions, oldest first. `picture`: uint8 (120, 160, 3)."""
+class Prompt:
+    """One prompt.
 
-    asked: Sequence[str] = ()
+    `request`: the words of the instruction or question. `thought`: the words of the last thought. `memory`: the words
+    of what happened so far. All three come from agent.small.word_hashing.split. `past` int (h, 6): the fields of the
+    last h <= HISTORY decisions, oldest first. `picture`: what the request shows, uint8 (120, 160, 3).
+    """
+
+    request: Sequence[str] = ()
     thought: Sequence[str] = ()
     memory: Sequence[str] = ()
     past: npt.NDArray[np.int64] = field(default_factory=lambda: _NO_PAST)
     picture: npt.NDArray[np.uint8] | None = None
 
 
-def pack(rows: Sequence[Sequence[Asked]]) -> Prompt:
-    """A batch of rows, one for each frame, with all its prompts."""
-    table = words.Table()
+def prompt_of(context: Context) -> Prompt:
+    """The prompt of a context. `Context.memory` is left out: the acting role was not trained with one."""
+    count = min(HISTORY, len(context.actions))
+    if context.since is not None:
+        count = min(count, context.since)  # earlier decisions belong to another instruction
+    past = np.zeros((count, len(FIELDS)), np.int64)
+    thoughts = context.thoughts[len(context.thoughts) - count :] if count else ()
+    for i, (chunk, thought) in enumerate(zip(context.actions[len(context.actions) - count :], thoughts, strict=True)):
+        past[i] = (*read_place(thought)[1], *(codec.encode(chunk) if chunk else codec.NOOP))
+    last = read_place(context.thoughts[-1])[0] if context.thoughts else ""
+    picture = None if context.picture is None else fit(context.picture, FRAME_SIZE)
+    return Prompt(split(context.instruction), split(last, "thought"), past=past, picture=picture)
+
+
+def pack(rows: Sequence[Sequence[Prompt]], words: int = 0, decisions: int = 0) -> PromptBatch:
+    """A batch of rows, one for each frame; a row holds all prompts of its frame. Rows are padded to the longest, and to
+    at least `words` words and `decisions` remembered decisions."""
+    table = word_hashing.Table()
     ids: list[list[int]] = []
     places: list[list[int]] = []
     owners: list[list[int]] = []
     pictures, holders = [], []
-    lengths = [sum(len(asked.past) for asked in row) for row in rows]
-    height = max(lengths)
+    lengths = [sum(len(prompt.past) for prompt in row) for row in rows]
+    height = max(decisions, *lengths)
     past = np.zeros((len(rows), height, len(FIELDS)), np.int64)
     ages = np.zeros((len(rows), height), np.int64)
     past_owners = np.full((len(rows), height), -1, np.int64)
@@ -46,32 +70,32 @@ def pack(rows: Sequence[Sequence[Asked]]) -> Prompt:
         row_places: list[int] = []
         row_owners: list[int] = []
         at = 0
-        for number, asked in enumerate(row):
+        for number, prompt in enumerate(row):
             before = len(row_ids)
-            for part, text in (("asked", asked.asked), ("thought", asked.thought), ("memory", asked.memory)):
-                row_ids += [table.row(word) for word in text]
-                row_places += range(_FIRST[part], _FIRST[part] + len(text))
-            if len(row_ids) == before:  # nothing is asked in words: one empty word, so that there is something to read
+            for part, spelled in (("request", prompt.request), ("thought", prompt.thought), ("memory", prompt.memory)):
+                row_ids += [table.row(word) for word in spelled]
+                row_places += range(_FIRST[part], _FIRST[part] + len(spelled))
+            if len(row_ids) == before:  # a prompt without words gets one empty word: attention needs a token to read
                 row_ids.append(0)
                 row_places.append(0)
             row_owners += [number] * (len(row_ids) - before)
-            h = len(asked.past)
+            h = len(prompt.past)
             if h:
-                past[i, at : at + h] = asked.past
+                past[i, at : at + h] = prompt.past
                 ages[i, at : at + h] = np.arange(h - 1, -1, -1)
                 past_owners[i, at : at + h] = number
                 at += h
-            if asked.picture is not None:
-                pictures.append(asked.picture)
+            if prompt.picture is not None:
+                pictures.append(prompt.picture)
                 holders.append((i, number))
         ids.append(row_ids)
         places.append(row_places)
         owners.append(row_owners)
-    pack_of = np.concatenate([_filled(owners, -1), past_owners], 1)
-    return Prompt(
+    pack_of = np.concatenate([_padded(owners, -1, words), past_owners], 1)
+    return PromptBatch(
         table=torch.from_numpy(table.array()),
-        ids=torch.from_numpy(_filled(ids, 0)),
-        places=torch.from_numpy(_filled(places, 0)),
+        ids=torch.from_numpy(_padded(ids, 0, words)),
+        places=torch.from_numpy(_padded(places, 0, words)),
         pack=torch.from_numpy(pack_of),
         past=torch.from_numpy(past),
         ages=torch.from_numpy(ages),
@@ -80,9 +104,9 @@ def pack(rows: Sequence[Sequence[Asked]]) -> Prompt:
     )
 
 
-def _filled(rows: Sequence[Sequence[int]], empty: int) -> npt.NDArray[np.int64]:
-    """Lists as one array, filled up behind their ends."""
-    array = np.full((len(rows), max(map(len, rows))), empty, np.int64)
+def _padded(rows: Sequence[Sequence[int]], empty: int, width: int) -> npt.NDArray[np.int64]:
+    """Lists as one array of at least `width` columns; short rows end in `empty`."""
+    array = np.full((len(rows), max(width, *map(len, rows))), empty, np.int64)
     for i, row in enumerate(rows):
         array[i, : len(row)] = row
     return array

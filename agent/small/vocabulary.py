@@ -1,12 +1,12 @@
 """The words that `small` can write: thoughts, speech, answers, captions, proposals and reasons are made of these.
 
-What it reads is not bound to them (agent.small.words). New words go to the end of a group; the order is part of a
-checkpoint.
+What it reads is not bound to them (agent.small.word_hashing). New words go to the end of a group; the order is part of
+a checkpoint.
 """
 
 from __future__ import annotations
 
-# The plain names of things and colours, as tasks.phrases has them first.
+# The plain names of things and colours, as tasks.doom.phrases has them first.
 NAMES = (
     "key", "skull", "armor", "map", "orb", "mask", "medikit", "backpack", "suit", "torch", "column", "bush", "barrel",
     "candelabra", "eye", "pylon", "stump", "lamp", "demon", "imp", "zombie", "cacodemon", "door", "gate", "switch",

@@ -24,6 +24,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
+from envs import environment
 from envs.bridge import server
 from envs.bridge.server import GREETING, MAX_MESSAGE, VERSION, Channel, ProtocolError
 from envs.errors import UserError
@@ -62,7 +63,7 @@ class Remote:
 
     `world`: "module:name" of a class or function there, called with `arguments` (plain values and arrays). `python`:
     the guest's interpreter, or the command that starts one; it needs numpy and msgpack. `path`: folders that the
-    guest imports from. `env`: variables to set in the guest; ours that steer Python are not handed on. `transport`:
+    guest imports from. `env`: variables to set in the guest, beside those of ours that a game gets. `transport`:
     "unix" (a socket in a private folder) or "tcp" (loopback with a token). `memory`: bytes for frames; what does not
     fit travels over the socket. `timeout`: seconds for a call, `start_timeout` to start and to make the world.
     `restarts`: how often a guest may be started anew in all, and `restart_interval`: the least seconds between two.
@@ -259,8 +260,8 @@ class _Guest:
         # both sides have the memory mapped and the socket open: neither needs its name any more
 
     def _spawn(self, address: str, token: str) -> None:
-        # what steers our Python, or our environment, would lead the guest's astray
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON") and k != "VIRTUAL_ENV"}
+        # The guest is somebody else's program, and what steers our Python would lead the guest's astray.
+        kept = environment.for_games()
         kept.update({"PYTHONUNBUFFERED": "1", "TMPDIR": self._scratch.name, **self._env, "LUDENS_BRIDGE_TOKEN": token})
         command = [*self._python, os.path.abspath(server.__file__), address]
         try:

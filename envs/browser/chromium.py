@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from envs import environment
 from envs.errors import UserError
 from envs.reaper import guarded
 
@@ -44,6 +45,7 @@ _LEFT = ("navigated", "context was destroyed", "Cannot find context")  # what CD
 _TAIL = 5  # lines of the page's console in an error
 _LINE = 200  # characters of each
 
+_environment = threading.Lock()
 _T = TypeVar("_T")
 
 
@@ -103,9 +105,10 @@ class Chromium:
         """Such as "150.0.7871.100"."""
         return str(self._browser.version)
 
-    def load(self, url: str) -> None:
-        """Load `url` and wait until it has loaded. Raises BrowserError where it can't be had."""
-        self._run(self._load(url), self._timeout + _CLOSE_SECONDS, f"{url} does not load")
+    def load(self, url: str, name: str | None = None) -> None:
+        """Load `url` and wait until it has loaded. `name`: what errors call it, where the address is a secret. Raises
+        BrowserError where it can't be had."""
+        self._run(self._load(url, name or url), self._timeout + _CLOSE_SECONDS, f"{name or url} does not load")
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page, awaited where it is a promise, as JSON would carry it."""
@@ -203,7 +206,8 @@ class Chromium:
         except ImportError as error:
             raise BrowserError("playwright is not installed: pip install 'ludens[browser]'") from error
         try:
-            self._driver = await async_playwright().start()
+            with _own_session():
+                self._driver = await async_playwright().start()
         except Exception as error:  # its Node.js says what it lacks on standard error alone
             raise BrowserError("playwright does not start for want of a library: apt-get install libatomic1") from error
         width, height = self._size
@@ -211,6 +215,7 @@ class Chromium:
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
         self._browser = await self._driver.chromium.launch(
             executable_path=guarded(program, by_child=True),
+            env={**environment.for_games()},
             headless=True,
             chromium_sandbox=os.geteuid() != 0,  # Chromium refuses to sandbox what root starts
             # Whatever is not the page's own origin goes to a proxy that is not there, on every kind of connection.
@@ -269,16 +274,16 @@ class Chromium:
         frame[-1, 0] = frame[-1, 1]  # where the mark is
         return frame
 
-    async def _load(self, url: str) -> None:
+    async def _load(self, url: str, name: str) -> None:
         from playwright.async_api import TimeoutError as LateError
 
         self._console.clear()
         try:
             response = await self._page.goto(url, wait_until="load", timeout=self._timeout * 1000)
         except LateError as error:
-            raise BrowserError(self._told(f"{url} does not load: no end in {self._timeout:g} s")) from error
+            raise BrowserError(self._told(f"{name} does not load: no end in {self._timeout:g} s")) from error
         if response is not None and not response.ok:
-            raise BrowserError(f"{url} does not load: the server says {response.status} {response.status_text}")
+            raise BrowserError(f"{name} does not load: the server says {response.status} {response.status_text}")
         width, height = self._size
         with contextlib.suppress(Exception):
             await self._cdp.send("Page.stopScreencast")
@@ -337,6 +342,25 @@ class Chromium:
             if time.monotonic() > nudge:  # the browser drops a frame now and then: paint another
                 await self._evaluate(f"__ludens.mark({self._next_mark()})")
                 nudge = time.monotonic() + _NUDGE_SECONDS
+
+
+@contextlib.contextmanager
+def _own_session() -> Iterator[None]:
+    """While this lasts, playwright starts its driver in a session of its own: one that hears of Ctrl+C in a terminal
+    would end Chromium before we have closed it."""
+    from playwright._impl._driver import compute_driver_executable
+
+    name = "PLAYWRIGHT_NODEJS_PATH"  # the one way to say what is started
+    with _environment:
+        before = os.environ.get(name)
+        os.environ[name] = guarded(compute_driver_executable()[0], session=True)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = before
 
 
 def try_out() -> str:

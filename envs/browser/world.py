@@ -93,8 +93,9 @@ class BrowserWorld(World):
         )
         names = {*file.keys, *file.ignore}
         self.action_space = KeyboardMouse(
-            names & set(KEYS), names & set(BUTTONS), max_look=file.max_look, pointer=file.pointer, wheel=file.wheel
-        )
+            names & set(KEYS), names & set(BUTTONS), max_look=file.max_look, pointer=file.pointer, wheel=file.wheel,
+            ignored=names - set(file.keys),
+        )  # fmt: skip
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -166,7 +167,7 @@ class BrowserWorld(World):
         path = Path(page)
         self._server = serve(path.parent)
         origin = f"http://127.0.0.1:{self._server.server_port}"
-        return origin, f"{origin}/{quote(path.name)}"
+        return origin, f"{origin}{self._server.entry}{quote(path.name)}"
 
     def _start(self) -> None:
         """Begin with a new browser; the one before, if any, is ended."""
@@ -196,7 +197,7 @@ class BrowserWorld(World):
         return reply
 
     def _load(self) -> None:
-        self._browser.load(self._url)
+        self._browser.load(self._url, self._file.page)
         deadline = time.monotonic() + self._file.timeout
         while not self._browser.evaluate(f"Boolean({self._file.ready}\n)"):
             if time.monotonic() > deadline:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 from Xlib import XK, X, error
 from Xlib.display import Display
@@ -19,13 +19,41 @@ from envs.errors import UserError
 
 
 def keycodes(display: Display, keys: Iterable[str]) -> dict[str, int]:
-    """The keycode of each key on this display. Raises UserError for one that its keyboard lacks."""
+    """The keycode of each key's place on this display, whatever its layout writes there.
+
+    All X servers of today number the places as Linux does (evdev). On one that does not, the keys are found by what
+    they write. Raises UserError for one that the keyboard lacks.
+    """
+    evdev = _counts_as_linux(display)
     codes = {}
     for key in keys:
-        codes[key] = display.keysym_to_keycode(XK.string_to_keysym(keysyms.keysym_name(key)))
+        codes[key] = keysyms.KEYCODES[key] if evdev else _by_keysym(display, keysyms.keysym_name(key))
         if codes[key] == 0:
             raise UserError(f"the keyboard of display {display.get_display_name()!r} has no key {key}")
     return codes
+
+
+def _counts_as_linux(display: Display) -> bool:
+    """Whether the keys that are the same in all layouts have the keycodes of evdev."""
+    found = {key: _by_keysym(display, keysyms.keysym_name(key)) for key in ("ArrowUp", "ArrowLeft", "Delete", "End")}
+    return all(code in (0, keysyms.KEYCODES[key]) for key, code in found.items())
+
+
+def _by_keysym(display: Display, name: str) -> int:
+    return int(display.keysym_to_keycode(XK.string_to_keysym(name)))
+
+
+def meanings(display: Display, codes: Mapping[str, int]) -> dict[str, frozenset[str]]:
+    """What each key does in the layout of this display, as `keysyms.functions` says."""
+    found = {}
+    for key, code in codes.items():
+        written = (_NAMES.get(symbol) or _letter(symbol) for symbol in display.get_keyboard_mapping(code, 1)[0])
+        found[key] = keysyms.functions(key, [name for name in written if name])
+    return found
+
+
+def _letter(symbol: int) -> str:
+    return chr(symbol) if 0x20 <= symbol < 0x7F else ""
 
 
 def release(display: Display, codes: Set[int], buttons: Set[int], window: int) -> None:
@@ -68,6 +96,9 @@ def locked(display: Display) -> Iterator[None]:
         display.sync()
 
 
+_NAMES = {getattr(XK, name): name[3:] for name in dir(XK) if name.startswith("XK_")}
+
+
 class Hands:
     """What the agent's hands hold on a screen.
 
@@ -79,6 +110,7 @@ class Hands:
     def __init__(self, screen: Screen, keys: Iterable[str], hold: float, *, outside: bool) -> None:
         self._screen, self._hold, self._outside = screen, hold, outside
         self._codes = keycodes(screen.display, keys)
+        self._meanings = meanings(screen.display, self._codes)
         self._down: dict[str, float] = {}  # keys and buttons, and since when
         self.codes = frozenset(self._codes.values())
         self.buttons = frozenset(keysyms.BUTTONS.values())
@@ -98,9 +130,13 @@ class Hands:
         wanted = action.keys | action.buttons
         if said := keysyms.refused(action.keys, outside=self._outside):
             raise ValueError(f"{said} closes or switches windows; expected keys that do not")
+        if said := keysyms.refused(action.keys, outside=self._outside, meanings=self._meanings):
+            self.release(window)
+            return f"{said} closes or switches windows in this keyboard's layout"
         now = time.monotonic()
         lifted = [name for name, since in self._down.items() if name not in wanted and now - since >= self._hold]
-        if keysyms.refused((self._down.keys() - set(lifted)) | action.keys, outside=self._outside):
+        held = (self._down.keys() - set(lifted)) | action.keys
+        if keysyms.refused(held, outside=self._outside, meanings=self._meanings):
             lifted = [name for name in self._down if name not in wanted]  # what lingers would make it one
         pressed = sorted(wanted - self._down.keys())
         moves = counts != (0, 0) or action.pointer is not None

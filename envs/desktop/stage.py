@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from envs import environment
 from envs.desktop import processes
 from envs.desktop.hands import Hands
 from envs.desktop.hotkeys import Hotkeys
@@ -97,15 +98,18 @@ class Stage:
             self._watchdog.tell(window)
             self._told = window
 
-    def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """End the game that runs, and start `command`. Raises GameError where there is no such program."""
+    def start(self, command: Sequence[str], variables: Mapping[str, str]) -> None:
+        """End the game that runs, and start `command`, with `variables` in its environment beside the usual ones.
+
+        Raises GameError where there is no such program.
+        """
         self.end()
         executable = shutil.which(command[0], path=_path())
         if executable is None:
             raise GameError(f"{command[0]} is not installed, or not on the PATH")
         with (self.folder / "game.log").open("wb") as log:
             self._process = spawn(
-                [guarded(executable), *command[1:]], env=self._environment() | dict(environment), cwd=self.folder,
+                [guarded(executable), *command[1:]], env=self._environment() | dict(variables), cwd=self.folder,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
@@ -161,7 +165,7 @@ class Stage:
     def _environment(self) -> dict[str, str]:
         assert self.screen is not None
         home = self.folder / "home"
-        kept = {key: value for key, value in os.environ.items() if key not in _LEFT_OUT}
+        kept = {key: value for key, value in environment.for_games().items() if key not in _LEFT_OUT}
         own = {
             "DISPLAY": self.screen.name,
             "PATH": _path(),

@@ -139,14 +139,15 @@ class DesktopWorld(World):
             raise GameError(f"{self.game.name}: its window is not on the display any more")
         return self.screen.pixels(rect, self.game.size)
 
-    def hold(self, keys: Iterable[str], seconds: float) -> None:
-        """Hold keys of the game for some time, then let go of them; for `begin`."""
-        self._send(Action(keys=frozenset(keys)), (0, 0))
+    def hold(self, names: Iterable[str], seconds: float) -> None:
+        """Hold keys of the game, or mouse buttons, for some time, then let go of them; for `begin`."""
+        held = frozenset(names)
+        self._send(Action(keys=held - set(BUTTONS), buttons=held & set(BUTTONS)), (0, 0))
         time.sleep(seconds)
         self._send(NEUTRAL, (0, 0))
 
     def press(self, presses: Sequence[str | float]) -> None:
-        """Press keys of the game one after the other, and wait where there is a number; for `begin`."""
+        """Press keys or mouse buttons one after the other, and wait where there is a number; for `begin`."""
         for item in presses:
             if isinstance(item, str):
                 self.hold((item,), max(_TAP, self.game.hold))
@@ -425,7 +426,7 @@ class Ticks:
 def _pressable(game: Game) -> set[str]:
     """The keys that may ever be pressed in the game."""
     presses = [item for part in (game.start, game.reset) if not isinstance(part, str) for item in part]
-    return {*game.keys.values(), *(item for item in presses if isinstance(item, str))}
+    return {*game.keys.values(), *(item for item in presses if isinstance(item, str))} - set(BUTTONS)
 
 
 def _allowed(game: Game, display: str | None, allow_real_desktop: bool) -> str | None:
@@ -437,7 +438,7 @@ def _allowed(game: Game, display: str | None, allow_real_desktop: bool) -> str |
                 f"{wish} is on a real desktop, where the agent may press keys only with --allow-real-desktop"
             )
         return None
-    taken = {PAUSE, STOP} & set(game.keys.values())
+    taken = {PAUSE, STOP} & _pressable(game)
     if taken:
         raise UserError(
             f"{game.name}: keys: {min(taken)} belongs to the person at the desktop ({PAUSE} pauses, {STOP} stops)"

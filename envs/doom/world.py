@@ -20,7 +20,8 @@ from envs.action import Action, KeyboardMouse
 from envs.doom.level import Level, textmap
 from envs.doom.levels import generate
 from envs.doom.things import BY_ACTOR, CLASSES, MARKER, decorate
-from envs.reaper import guarded, sweep_shared_memory
+from envs.reaper import sweep_shared_memory
+from envs.vizdoom_engine import engine_path
 from envs.world import Observation, World
 
 RESOLUTIONS = {"160x120": (120, 160), "320x240": (240, 320), "640x480": (480, 640)}
@@ -99,7 +100,8 @@ def _pwad(lumps: Sequence[tuple[str, bytes]]) -> bytes:
 
 
 @functools.lru_cache(maxsize=4096)
-def _held_buttons(keys: frozenset[str], buttons: frozenset[str]) -> tuple[float, ...]:
+def held_buttons(keys: frozenset[str], buttons: frozenset[str]) -> tuple[float, ...]:
+    """What ViZDoom's `make_action` takes for held keys and buttons, before the two angles of the look."""
     return tuple(float(name in keys or name in buttons) for name in _HELD)
 
 
@@ -202,7 +204,7 @@ class DoomWorld(World):
         if action is not self._last and not self.action_space.contains(action):
             raise ValueError(f"doom: {action!r} is not in {self.action_space!r}")
         self._last = action
-        reward = self._game.make_action([*_held_buttons(action.keys, action.buttons), *action.look], ticks)
+        reward = self._game.make_action([*held_buttons(action.keys, action.buttons), *action.look], ticks)
         self._tick += ticks
         if self._game.is_episode_finished():
             self._over = True
@@ -215,6 +217,13 @@ class DoomWorld(World):
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         return None if self._frame is None else self._frame.copy()
+
+    @property
+    def engine(self) -> vizdoom.DoomGame:
+        """ViZDoom itself, for measurements. Raises ResetNeeded before the first reset."""
+        if self._game is None:
+            raise gymnasium.error.ResetNeeded("doom: call reset() first")
+        return self._game
 
     @property
     def held(self) -> tuple[frozenset[str], frozenset[str]]:
@@ -248,7 +257,7 @@ class DoomWorld(World):
         (self._folder / "level.wad").write_bytes(wad)
         sweep_shared_memory("ViZDoom")
         game = vizdoom.DoomGame()
-        game.set_vizdoom_path(guarded(Path(vizdoom.__file__).parent / "vizdoom"))
+        game.set_vizdoom_path(engine_path())
         game.set_doom_scenario_path(str(self._folder / "level.wad"))
         game.set_doom_map("MAP01")
         game.set_doom_config_path(str(self._folder / "vizdoom.ini"))
@@ -312,4 +321,5 @@ class DoomWorld(World):
             key = BY_ACTOR.get(label.object_name)
             if key is not None:
                 table[label.value] = CLASSES[key]
-        return table[raw.labels_buffer]
+        classes: npt.NDArray[np.uint8] = table[raw.labels_buffer]
+        return classes

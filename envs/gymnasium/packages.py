@@ -12,8 +12,12 @@ from typing import Any
 
 import gymnasium
 
+from envs.errors import UserError
+from envs.extras import command, extra_of
 from envs.llvm import load_triton_first
-from envs.reaper import guarded, sweep_shared_memory
+from envs.opengl import MEND, backend
+from envs.reaper import sweep_shared_memory
+from envs.vizdoom_engine import engine_path
 
 # Gymnasium knows an id when the package that registers it has been imported.
 _HOMES = {
@@ -23,16 +27,16 @@ _HOMES = {
     "MiniGrid-": "minigrid",
     "BabyAI-": "minigrid",
 }
-IN_EXTRA = ("miniworld", "pyglet", "ale_py", "imageio")  # modules that pip install 'ludens[gymnasium]' brings
+_MEND_OPENGL = "apt-get install libgl1 libglu1-mesa libegl1 libgl1-mesa-dri libfreetype6 libfontconfig1"
 _drawn: Any = None  # the MiniWorld whose static scene is in the display list that all of them share
 
 
 def import_home(env_id: str) -> None:
     """Import the package that registers `env_id`, where it is one that we know. Raises ImportError."""
     load_triton_first()
-    if sys.platform.startswith("linux"):  # nothing is ever shown: draw without an X server
-        os.environ.setdefault("MUJOCO_GL", "egl")
-        os.environ.setdefault("PYOPENGL_PLATFORM", os.environ["MUJOCO_GL"])
+    if sys.platform.startswith("linux") and (drawn_with := os.environ.get("MUJOCO_GL") or backend()):
+        os.environ["MUJOCO_GL"] = drawn_with  # nothing is ever shown: draw without an X server
+        os.environ.setdefault("PYOPENGL_PLATFORM", drawn_with)
     home = next((module for prefix, module in _HOMES.items() if env_id.startswith(prefix)), None)
     if ":" in env_id:
         home = env_id.partition(":")[0]
@@ -44,15 +48,31 @@ def import_home(env_id: str) -> None:
         importlib.import_module(home)
 
 
+def mend(error: BaseException) -> str:
+    """The command that mends why an environment could not be made; empty where it is not known."""
+    if extra := extra_of(getattr(error, "name", None)):
+        return command(extra)
+    said = str(error)
+    # pyglet and PyOpenGL name a library of the system that they did not find
+    missing_library = isinstance(error, ImportError) and said.startswith('Library "')
+    if sys.platform.startswith("linux") and (missing_library or "eglQueryString" in said):
+        return _MEND_OPENGL
+    return ""
+
+
 def settle(env: gymnasium.Env[Any, Any]) -> None:
-    """Before the first reset: a game in a process of its own dies with us and leaves no file where we run."""
+    """Before the first reset: a game in a process of its own dies with us and leaves no file where we run.
+
+    Raises UserError where MuJoCo would draw and has nothing to draw with.
+    """
+    drawn = env.unwrapped.render_mode == "rgb_array" and sys.platform.startswith("linux")
+    if drawn and backend() is None and _is_from(env, "gymnasium.envs.mujoco"):
+        raise UserError(f"{env.spec.id if env.spec else env}: MuJoCo has nothing to draw with; to mend it: {MEND}")
     if not _is_from(env, "vizdoom"):
         return
-    import vizdoom
-
     bare: Any = env.unwrapped
     sweep_shared_memory("ViZDoom")
-    bare.game.set_vizdoom_path(guarded(os.path.join(os.path.dirname(vizdoom.__file__), "vizdoom")))
+    bare.game.set_vizdoom_path(engine_path())
     bare.game.set_doom_config_path(os.devnull)
 
 
@@ -110,4 +130,5 @@ def _attached(gl: Any, attachment: int, parameter: int) -> int:
 
 
 def _is_from(env: gymnasium.Env[Any, Any], package: str) -> bool:
-    return type(env.unwrapped).__module__.partition(".")[0] == package
+    """Whether the environment's class, or one that it is made of, is in this package."""
+    return any(f"{kind.__module__}.".startswith(f"{package}.") for kind in type(env.unwrapped).__mro__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import os
 from collections.abc import Callable, Sequence
@@ -18,10 +19,11 @@ from pydantic import Field, field_validator
 
 from envs.action import BUTTONS, KEYS, NEUTRAL, Action, KeyboardMouse
 from envs.errors import UserError
+from envs.foreign import ForeignError, boundary, checked_reset, checked_step, checked_tick_hz
 from envs.gymnasium import packages
 from envs.gymnasium.defaults import default_keys
 from envs.gymnasium.keymap import KeyMap, Strict, dump, hands, validated
-from envs.gymnasium.pixels import Frame, Picture, find_picture, from_render
+from envs.gymnasium.pixels import Channels, Frame, Picture, Reading, Rendered, find_picture
 from envs.resolution import parse_size
 from envs.world import Observation, World
 
@@ -39,6 +41,8 @@ class WorldFile(Strict):
     env: str
     kwargs: dict[str, Any] = Field(default_factory=dict)
     pixels: str = "auto"
+    channels: Channels = "auto"
+    scale: float | None = Field(default=None, gt=0.0)
     resolution: str | None = None
     tick_hz: float | None = Field(default=None, gt=0.0)
     ignore: tuple[str, ...] = USUAL
@@ -72,20 +76,30 @@ class GymnasiumWorld(World):
         self._frame: Frame | None = None
         self._state: dict[str, Any] = {}
         self._held, self._over = NEUTRAL, True
+        self._waits = False  # whether the last tick was one in which the environment stood still
         self._env: gymnasium.Env[Any, Any] | None = None
+        self._rendered = Rendered(Reading(file.channels, file.scale))
+        self._shape: tuple[int, ...] | None = None  # of the frames
         self._env, self._picture = _on_stage(lambda: _open(file, self._name))
         try:
             keys = default_keys(self._env) if file.keys is None else file.keys
             self.keymap = KeyMap(self._env.action_space, keys, f"{where}keys")
-            shape = _on_stage(lambda: self._begin(0, None)).shape
+            self.tick_hz = checked_tick_hz(
+                self._name,
+                file.tick_hz or _fps(self._env) or DEFAULT_TICK_HZ,
+                "tick_hz" if file.tick_hz else "metadata render_fps",
+            )
+            shape = self._shape = _on_stage(lambda: self._begin(0, None)).shape
         except BaseException:
             self.close()
             raise
         self._frame = None
         self.observation_space = gymnasium.spaces.Dict({"pixels": gymnasium.spaces.Box(0, 255, shape, np.uint8)})
         names = {*self.keymap.keys, *self.keymap.buttons, *file.ignore}
-        self.action_space = KeyboardMouse(names & set(KEYS), names & set(BUTTONS), max_look=MAX_LOOK)
-        self.tick_hz = float(file.tick_hz or self._env.metadata.get("render_fps") or DEFAULT_TICK_HZ)
+        self.action_space = KeyboardMouse(
+            names & set(KEYS), names & set(BUTTONS), max_look=MAX_LOOK,
+            ignored=names - self.keymap.keys - self.keymap.buttons,
+        )  # fmt: skip
         self.deterministic = self._env.spec is not None and not self._env.spec.nondeterministic
         self._file = file.model_copy(update={"tick_hz": self.tick_hz, "keys": keys})
 
@@ -97,11 +111,11 @@ class GymnasiumWorld(World):
         self._frame = self._run(lambda: self._begin(chosen, options))
         self.keymap.reset()
         self._held, self._over = NEUTRAL, False
-        return self._observation(), {"state": dict(self._state)}
+        return self._observation(), {"state": self._told()}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         reward, terminated, truncated = self._play(action, draw=True)
-        return self._observation(), reward, terminated, truncated, {"state": dict(self._state)}
+        return self._observation(), reward, terminated, truncated, {"state": self._told()}
 
     def step_chunk(self, actions: Sequence[Action]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         if not actions:
@@ -112,7 +126,7 @@ class GymnasiumWorld(World):
             total, ticks = total + reward, ticks + 1
             if self._over:
                 break
-        return self._observation(), total, terminated, truncated, {"state": dict(self._state), "ticks": ticks}
+        return self._observation(), total, terminated, truncated, {"state": self._told(), "ticks": ticks}
 
     def render(self) -> Frame | None:
         return None if self._frame is None else self._frame.copy()
@@ -132,13 +146,20 @@ class GymnasiumWorld(World):
         env, self._env = self._env, None
         self._held, self._over = NEUTRAL, True
         if env is not None:
-            _on_stage(lambda: packages.leave(env))
+            with boundary(self._name, "close()"):
+                _on_stage(lambda: packages.leave(env))
 
     def to_yaml(self) -> str:
         """This world as a world file: a default key map becomes one to edit."""
         data = self._file.model_dump(exclude_defaults=True)
         fields = {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
         return "".join(dump({key: value}) for key, value in fields.items())
+
+    def _told(self) -> dict[str, Any]:
+        """Ground truth to give away. While the environment waits, it gives nothing new: then a copy, since whoever got
+        the last one keeps it."""
+        state = dict(self._state)
+        return copy.deepcopy(state) if self._waits else state
 
     def _observation(self) -> Observation:
         assert self._frame is not None
@@ -161,7 +182,9 @@ class GymnasiumWorld(World):
     def _begin(self, seed: int, options: dict[str, Any] | None) -> Frame:
         env = self.environment
         packages.enter(env)
-        observation, info = env.reset(seed=seed, options=options or None)
+        with boundary(self._name, "reset()"):
+            observation, info = checked_reset(self._name, env.reset(seed=seed, options=options or None))
+        self._waits = False
         self._state = {"info": info, "observation": observation, "reward": 0.0, "return": 0.0, "tick": 0}
         return self._look()
 
@@ -170,9 +193,12 @@ class GymnasiumWorld(World):
         env = self.environment
         packages.enter(env)
         state, reward, terminated, truncated = self._state, 0.0, False, False
+        self._waits = native is None
         if native is not None:
-            state["observation"], given, terminated, truncated, state["info"] = env.step(native)
-            reward, terminated, truncated = float(given), bool(terminated), bool(truncated)
+            with boundary(self._name, "step()"):
+                state["observation"], reward, terminated, truncated, state["info"] = checked_step(
+                    self._name, env.step(native)
+                )
         state.update({"reward": reward, "return": state["return"] + reward, "tick": state["tick"] + 1})
         if draw or terminated or truncated:
             frame = self._look()
@@ -183,16 +209,30 @@ class GymnasiumWorld(World):
 
     def _look(self) -> Frame:
         """The picture of now, of the size that is wanted."""
-        if self._picture is not None:
-            frame = self._picture(self._state["observation"])
-        else:
-            try:
-                frame = from_render(self.environment.render())
-            except ValueError as error:
-                raise UserError(f"{self._name}: {error}") from error
+        try:
+            if self._picture is not None:
+                frame = self._picture(self._state["observation"])
+            else:
+                with boundary(self._name, "render()"):
+                    rendered = self.environment.render()
+                frame = self._rendered.frame(rendered)
+        except ValueError as error:
+            raise ForeignError(f"{self._name}: {error}") from error
         if self._size is None or self._size == (frame.shape[1], frame.shape[0]):
+            if self._shape is not None and frame.shape != self._shape:
+                height, width, _ = self._shape
+                raise ForeignError(
+                    f"{self._name}: the picture is {frame.shape} now and was {self._shape} before; "
+                    f"say resolution: {width}x{height} in a world file, which scales it"
+                )
             return frame
         return np.array(Image.fromarray(frame).resize(self._size, Image.Resampling.BILINEAR))
+
+
+def _fps(env: gymnasium.Env[Any, Any]) -> Any:
+    """What an environment says of its frames a second; None where it says nothing."""
+    metadata = env.metadata if isinstance(env.metadata, dict) else {}
+    return metadata.get("render_fps")
 
 
 _stages: dict[int, ThreadPoolExecutor] = {}
@@ -234,7 +274,8 @@ def _open(file: WorldFile, name: str) -> tuple[gymnasium.Env[Any, Any], Picture 
         packages.import_home(file.env)
         if file.pixels != "render":
             env = make()
-            picture = find_picture(env.observation_space, None if file.pixels == "auto" else file.pixels)
+            how = Reading(file.channels, file.scale)
+            picture = find_picture(env.observation_space, None if file.pixels == "auto" else file.pixels, how)
             if picture is not None:
                 return env, picture
             space = env.observation_space
@@ -244,7 +285,8 @@ def _open(file: WorldFile, name: str) -> tuple[gymnasium.Env[Any, Any], Picture 
         return make(render_mode="rgb_array"), None
     except UserError:
         raise
-    except Exception as error:  # whatever a stranger's package raises, the person who named it must hear why
+    except (Exception, SystemExit) as error:  # whatever a stranger's package raises, the person must hear why
         said = " ".join(str(error).split())
-        hint = " (pip install 'ludens[gymnasium]')" if getattr(error, "name", "") in packages.IN_EXTRA else ""
+        mend = packages.mend(error)
+        hint = f"; to mend it: {mend}" if mend else ""
         raise UserError(f"{name} can't be made: {type(error).__name__}: {said}{hint}") from error

@@ -26,6 +26,7 @@ _SERVER = {
     "time_speed": 0,
     "dedicated_server_step": 0.02,
     "default_privs": "interact, shout",
+    "disallow_empty_password": "true",
     "enable_damage": "false",
     "enable_weather": "false",
     "disable_fire": "true",
@@ -59,7 +60,7 @@ _RUN = """
 "$0" --server --quiet --gameid minetest --world "$1/world" --config "$1/server.conf" --logfile "$1/server.log" \
   --port "$2" >/dev/null & server=$!
 until grep -qs 'listening on' "$1/server.log"; do kill -0 $server || exit 1; sleep 0.05; done
-"$0" --go --quiet --address 127.0.0.1 --port "$2" --name "$3" --password '' --config "$1/client.conf" \
+"$0" --go --quiet --address 127.0.0.1 --port "$2" --name "$3" --password-file "$1/password" --config "$1/client.conf" \
   --logfile "$1/client.log" >/dev/null & client=$!
 wait -n
 kill -KILL $server $client 2>/dev/null
@@ -77,8 +78,9 @@ def optics(width: int, height: int) -> tuple[float, float]:
     return math.degrees(fov) / widened, SENSITIVITY * math.tan(fov / 2.0) * 1.3763818698
 
 
-def prepare(folder: Path, size: tuple[int, int]) -> None:
-    """Write settings and a fresh world into `folder`. `size`: (width, height) of the window."""
+def prepare(folder: Path, size: tuple[int, int], password: str) -> None:
+    """Write settings and a fresh world into `folder`. `size`: (width, height) of the window. `password`: what every
+    player needs to join; it stands in files of the folder, not in a command line, which all users can read."""
     shutil.rmtree(folder / "world", ignore_errors=True)
     mods = folder / "world" / "worldmods"
     mods.mkdir(parents=True)
@@ -88,7 +90,8 @@ def prepare(folder: Path, size: tuple[int, int]) -> None:
     settings = {"gameid": "minetest", "backend": "dummy", "player_backend": "dummy", "auth_backend": "sqlite3"}
     settings["mod_storage_backend"] = "dummy"
     _write(folder / "world" / "world.mt", {**settings, f"load_mod_{MOD}": "true"})
-    _write(folder / "server.conf", _SERVER)
+    _write(folder / "server.conf", {**_SERVER, "default_password": password})
+    (folder / "password").write_text(password)
     window = {"screen_w": size[0], "screen_h": size[1], "fov": optics(*size)[0]}
     _write(folder / "client.conf", {**_CLIENT, **window})
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from envs.angles import wrapped
 from envs.minetest.level import Level
 
 BLOCKED = -1000
@@ -61,7 +62,7 @@ class MinetestState:
         east, north = x - self.x, z - self.z
         azimuth = math.degrees(math.atan2(-east, north))
         up = math.degrees(math.atan2(y - self.eye, math.hypot(east, north)))
-        return (self.yaw - azimuth + 180.0) % 360.0 - 180.0, up - self.pitch
+        return wrapped(self.yaw - azimuth), up - self.pitch
 
     def centre(self, thing: int) -> tuple[float, float, float]:
         item = self.level.things[thing]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from envs.action import Action
+from envs.angles import wrapped
 from envs.desktop.game import Game
 from envs.desktop.screen import Frame
 from envs.desktop.stage import GameError
@@ -47,7 +49,7 @@ _LONGEST = 6.0  # further seconds after which it is, though the picture still ch
 
 
 class MinetestChat:
-    """The game's own chat. People who play along, from 127.0.0.1 at `port`, are heard and hear."""
+    """The game's own chat. People who play along, as the world's `invitation` says, are heard and hear."""
 
     def __init__(self, world: Minetest) -> None:
         self._world = world
@@ -96,6 +98,8 @@ class Minetest(DesktopWorld):
         )
         self.chat = MinetestChat(self)
         self.port = 0  # of the server, on 127.0.0.1
+        # Every user of the machine can reach the server under any name, so nobody joins without it.
+        self.password = secrets.token_urlsafe(12)
         self._state = state
         self._level: Level | None = None
         self._base: tuple[int, ...] = ()
@@ -113,7 +117,7 @@ class Minetest(DesktopWorld):
         if executable is None:
             raise UserError(f"Minetest is not installed: {MEND}")
         self._stage.end()  # what is left of the last one must not write into the new world
-        game.prepare(self.folder, self.game.size)
+        game.prepare(self.folder, self.game.size, self.password)
         self._told, self._site, self._choice = 0, -1, False
         self._heard = -1.0, time.monotonic()
         self.chat = MinetestChat(self)
@@ -176,14 +180,25 @@ class Minetest(DesktopWorld):
                 action = replace(action, keys=action.keys - {"KeyE"}, buttons=action.buttons | {"right"})
         return super().step(action)
 
+    @property
+    def invitation(self) -> str:
+        """How a person on this machine plays along; empty before the first reset."""
+        if not self.port:
+            return ""
+        return (
+            f"minetest --go --address 127.0.0.1 --port {self.port} --name YOU "
+            f"--password-file {self.folder / 'password'}"
+        )
+
     # What the mod says, and what it is told.
 
     def truth(self) -> dict[str, Any]:
         """What the mod wrote last, as it wrote it; empty before the game runs."""
         try:
-            return json.loads((self.folder / "world" / "truth.json").read_text())
+            written: dict[str, Any] = json.loads((self.folder / "world" / "truth.json").read_text())
         except FileNotFoundError:
             return {}
+        return written
 
     def tell(self, kind: str, **arguments: Any) -> None:
         """Have the mod do something, and wait until it is done.
@@ -226,7 +241,7 @@ class Minetest(DesktopWorld):
             while time.monotonic() < deadline:
                 truth = self.truth()
                 (x, y, z), (start_x, start_z, yaw) = truth["pos"], level.start
-                turned = abs((truth["yaw"] - yaw + 180.0) % 360.0 - 180.0)
+                turned = abs(wrapped(truth["yaw"] - yaw))
                 if max(abs(x - start_x), abs(z - start_z), abs(y - ground["start"]), turned / 10.0) < 0.05:
                     return ground
                 time.sleep(0.01)

@@ -5,7 +5,6 @@ Import `mujoco` from here: it reads MUJOCO_GL when it is first imported and neve
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 from typing import Any
@@ -15,21 +14,7 @@ import numpy.typing as npt
 
 from envs.errors import UserError
 from envs.llvm import load_triton_first
-
-MEND = "apt-get install libegl1 libgl1-mesa-dri   # or libosmesa6"
-_LIBRARIES = {"egl": ("libEGL.so.1",), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
-
-
-def backend() -> str | None:
-    """The first of "egl" and "osmesa" whose library loads; None where neither does."""
-    for name, files in _LIBRARIES.items():
-        for file in files:
-            try:
-                ctypes.CDLL(file)
-            except OSError:
-                continue
-            return name
-    return None
+from envs.opengl import MEND, backend
 
 
 def _import() -> Any:
@@ -103,7 +88,8 @@ class Drawer:
         for geom in scene.geoms[: scene.ngeom]:
             if geom.segid >= 0 and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
                 geoms[geom.segid + 1] = geom.objid
-        return geoms[drawn[..., 0] + 256 * drawn[..., 1] + 65536 * drawn[..., 2]]
+        seen: npt.NDArray[np.int64] = geoms[drawn[..., 0] + 256 * drawn[..., 1] + 65536 * drawn[..., 2]]
+        return seen
 
     def _draw(self) -> npt.NDArray[np.uint8]:
         self._gl.make_current()

@@ -248,7 +248,9 @@ class _Walk:
         return bool((np.hypot(self.x - x, self.y - y)[self.free] < arm - BODY_RADIUS).any())
 
 
-def _over(piece: Furniture, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], margin: float) -> npt.NDArray:
+def _over(
+    piece: Furniture, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], margin: float
+) -> npt.NDArray[np.bool_]:
     half_x, half_y = piece.half
     return (abs(x - piece.x) < half_x + margin) & (abs(y - piece.y) < half_y + margin)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from envs.angles import wrapped
 from envs.playroom.room import Room
 
 
@@ -58,7 +59,7 @@ class PlayroomState:
     def bearing(self, thing: int) -> tuple[float, float]:
         """How far the mouse has to turn, right and up, degrees, until the crosshair is on the thing's centre."""
         dx, dy, dz = self.positions[thing] - (self.x, self.y, self.eye)
-        right = (self.yaw - math.degrees(math.atan2(dy, dx)) + 180.0) % 360.0 - 180.0
+        right = wrapped(self.yaw - math.degrees(math.atan2(dy, dx)))
         return right, math.degrees(math.atan2(dz, math.hypot(dx, dy))) - self.pitch
 
     def _over(self, piece: str, thing: int) -> bool:

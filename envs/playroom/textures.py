@@ -14,6 +14,8 @@ Rgb = tuple[float, float, float]
 Mask = npt.NDArray[np.float64]
 
 PIXELS = 128
+_Y: npt.NDArray[np.int64]
+_X: npt.NDArray[np.int64]
 _Y, _X = np.mgrid[0:PIXELS, 0:PIXELS]
 
 
@@ -25,7 +27,8 @@ def _bricks() -> Mask:
 def _planks() -> Mask:
     row = _Y // 16
     seam = ((_Y % 16) < 1) | (((_X + 53 * row) % 128) < 2)
-    return np.maximum(seam * 0.9, 0.35 * ((row * 37 % 8) / 8))
+    planks: Mask = np.maximum(seam * 0.9, 0.35 * ((row * 37 % 8) / 8))
+    return planks
 
 
 def _stripes() -> Mask:
@@ -42,17 +45,21 @@ def _checker() -> Mask:
 
 def _dots() -> Mask:
     x, y = (_X + 16 * ((_Y // 32) % 2)) % 32 - 16, _Y % 32 - 16
-    return (x * x + y * y < 49).astype(float)
+    dots: Mask = (x * x + y * y < 49).astype(float)
+    return dots
 
 
 def _waves() -> Mask:
-    return (((_Y + 6 * np.sin(2 * np.pi * _X / 32)) % 32) < 12).astype(float)
+    wave: Mask = np.sin(2 * np.pi * _X / 32)
+    waves: Mask = np.less((_Y + 6 * wave) % 32, 12).astype(float)
+    return waves
 
 
 def _panels() -> Mask:
     x, y = _X % 64, _Y % 128
     edge = (abs(x - 32) > 22) ^ (abs(x - 32) > 25) | (abs(y - 64) > 52) ^ (abs(y - 64) > 55)
-    return (edge & (abs(x - 32) <= 25) & (abs(y - 64) <= 55)).astype(float)
+    panels: Mask = (edge & (abs(x - 32) <= 25) & (abs(y - 64) <= 55)).astype(float)
+    return panels
 
 
 def _plain() -> Mask:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 Shape = Literal["box", "sphere", "ellipsoid", "cylinder", "capsule", "mesh"]
 Size = Literal["small", "large"]
@@ -91,13 +92,14 @@ def _bounds(part: Part) -> tuple[float, float]:
     return math.hypot(abs(x) + extent[0], abs(y) + extent[1]), z + float(extent[2])
 
 
-def rotation(turn: Vector) -> np.ndarray:
+def rotation(turn: Vector) -> npt.NDArray[np.float64]:
     """The matrix (3, 3) of turns about x, then y, then z, each about the turned axes, degrees: MuJoCo's euler xyz."""
     a, b, c = np.radians(turn)
     about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
     about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
     about_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
-    return about_x @ about_y @ about_z
+    turned: npt.NDArray[np.float64] = about_x @ about_y @ about_z
+    return turned
 
 
 Mesh = tuple[list[Vector], list[tuple[int, int, int]]]

@@ -1,4 +1,4 @@
-"""The scripted expert of Minetest. Like tasks.expert it reads ground truth and has no memory."""
+"""The scripted expert of Minetest. Like tasks.doom.expert it reads ground truth and has no memory."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def _nearest(floor: npt.NDArray[np.int16], at: Point) -> Cell:
 
 
 def _inside(floor: npt.NDArray[np.int16], cell: Cell) -> bool:
-    return 0 <= cell[0] < floor.shape[0] and 0 <= cell[1] < floor.shape[1]
+    return bool(0 <= cell[0] < floor.shape[0] and 0 <= cell[1] < floor.shape[1])
 
 
 def _passes(floor: npt.NDArray[np.int16], a: Cell, b: Cell, climb: int) -> bool:

@@ -10,12 +10,10 @@ import numpy as np
 from envs.minetest.level import Level
 from envs.minetest.state import MinetestState
 from envs.minetest.things import COLOURS, KINDS
-from tasks.goals import Query
-from tasks.language import Phrasing
 from tasks.minetest.expert import choose
 from tasks.minetest.language import Meaning, kinds_for, phrase
 from tasks.minetest.suites import HELD_OUT_PAIRS
-from tasks.task import Task, VerifierSpec
+from tasks.task import Phrasing, Query, Task, VerifierSpec
 
 __all__ = ["CLASSES", "VERBS", "choose", "other_words", "possible", "sights", "spec_of", "verbs_for", "wanted", "words"]
 

@@ -1,4 +1,4 @@
-"""Instructions for Minetest, and the way back. Going and looking are said as in tasks.phrases."""
+"""Instructions for Minetest, and the way back. Going and looking are said as in every world (tasks.templates)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.minetest.things import COLOURS, KINDS
-from tasks import phrases
-from tasks.grammar import Grammar
-from tasks.language import Phrasing
+from tasks.task import Phrasing
+from tasks.templates import COMMON, COMMON_HELD_OUT, Grammar
 
 TRAINING: dict[str, tuple[str, ...]] = {
-    "look_at": (*phrases.TRAINING["face"], "find {x}", "look for {x}", "where is {x}", "show me {x}"),
-    "go_to": phrases.TRAINING["go_to"],
+    "look_at": (*COMMON["face"], "find {x}", "look for {x}", "where is {x}", "show me {x}"),
+    "go_to": COMMON["go_to"],
     "dig": (
         "dig {x}", "dig up {x}", "dig out {x}", "mine {x}", "break {x}", "go and dig {x}", "break {x} down",
         "knock down {x}", "destroy {x}", "take {x} away", "remove {x}", "tear down {x}", "go to {x} and dig it",
@@ -36,20 +35,20 @@ TRAINING: dict[str, tuple[str, ...]] = {
         "get inside {x}",
     ),
     "open": (
-        *phrases.TRAINING["open"], "look into {x}", "look inside {x}", "see what is in {x}", "open the lid of {x}",
+        *COMMON["open"], "look into {x}", "look inside {x}", "see what is in {x}", "open the lid of {x}",
         "lift the lid of {x}",
     ),
 }  # fmt: skip
 HELD_OUT: dict[str, tuple[str, ...]] = {
-    "look_at": (*phrases.HELD_OUT["face"], "search for {x}", "locate {x}"),
-    "go_to": phrases.HELD_OUT["go_to"],
+    "look_at": (*COMMON_HELD_OUT["face"], "search for {x}", "locate {x}"),
+    "go_to": COMMON_HELD_OUT["go_to"],
     "dig": ("smash {x}", "get rid of {x}", "demolish {x}", "break {x} to pieces"),
     "collect": ("harvest {n} {x}", "dig out {n} {x} and keep them", "bring me {n} {x}", "i want {n} {x}"),
     "place_on": (
         "lay a block onto {x}", "leave a block on top of {x}", "top {x} with a block", "let a block stand on {x}",
     ),
     "enter": ("step inside {x}", "go through the door of {x}", "head inside {x}", "go and be in {x}"),
-    "open": (*phrases.HELD_OUT["open"], "find out what is in {x}", "check what {x} holds"),
+    "open": (*COMMON_HELD_OUT["open"], "find out what is in {x}", "check what {x} holds"),
 }  # fmt: skip
 NUMBERS = {2: "two", 3: "three"}
 _WORDS = {word: number for number, name in NUMBERS.items() for word in (name, str(number))}
@@ -81,6 +80,11 @@ def phrase(rng: np.random.Generator, meaning: Meaning, phrasing: Phrasing = "tra
     noun = _plural(noun) if meaning.verb == "collect" else f"the {noun}"
     number = NUMBERS.get(meaning.count, "")
     return GRAMMAR.phrase(rng, meaning.verb, held_out=phrasing == "held_out", x=noun, n=number)
+
+
+def sentence(rng: np.random.Generator, meaning: Meaning) -> str:
+    """An instruction that means this, in a training phrasing."""
+    return phrase(rng, meaning)
 
 
 def read(text: str) -> Meaning | None:

@@ -1,4 +1,4 @@
-"""Suites of Minetest, and tasks from typed sentences. The splits are those of tasks.family."""
+"""Suites of Minetest, and tasks from typed sentences. The splits are those of tasks.suite."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from envs.minetest.level import SITES, Level, generate
 from envs.minetest.things import COLOURS, HELD_OUT_THEMES, KINDS, TRAINING_THEMES
-from tasks.family import EVALUATION_SEEDS, Family, level_seed
 from tasks.minetest.language import NUMBERS, Meaning, kinds_for, phrase, read
+from tasks.suite import EVALUATION_SEEDS, Suite, level_seed
 from tasks.task import Task, VerifierSpec
 
 Pair = tuple[str, str]
@@ -29,9 +29,10 @@ TIME_LIMIT = 700  # ticks
 
 
 @dataclass(frozen=True)
-class MinetestSuite(Family):
+class MinetestSuite(Suite):
     """A family of tasks in Minetest. `natural`: in natural terrain."""
 
+    world = "minetest"
     verbs: tuple[str, ...] = BASIC
     themes: tuple[str, ...] = TRAINING_THEMES
     time_limit: int = TIME_LIMIT

@@ -1,4 +1,4 @@
-"""Verifiers for Minetest. As in tasks.verify, only what was asked for counts: the wrong thing ends the task."""
+"""Verifiers for Minetest. As in tasks.doom.verify, only what was asked for counts: the wrong thing ends the task."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from envs.minetest.state import MinetestState
-from tasks.verdict import Verdict, Verifier
-from tasks.watch import LOOK_TICKS, Watch
+from tasks.verifier import LOOK_TICKS, Verdict, Verifier, Watch
 
 NEAR = 1.8  # nodes between the player and a thing's side within which one is at it
 NEAR_ANGLE = 30.0  # degrees off the view's centre

@@ -1,4 +1,4 @@
-"""The scripted expert of the playroom. Like tasks.expert it reads ground truth and has no memory."""
+"""The scripted expert of the playroom. Like tasks.doom.expert it reads ground truth and has no memory."""
 
 from __future__ import annotations
 

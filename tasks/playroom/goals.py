@@ -7,12 +7,10 @@ import numpy as np
 from envs.playroom.room import Room
 from envs.playroom.state import PlayroomState
 from envs.playroom.things import CLASSES
-from tasks.goals import Query
-from tasks.language import Phrasing
 from tasks.playroom.expert import choose
 from tasks.playroom.language import Meaning, phrase
 from tasks.playroom.suites import HELD_OUT_PAIRS
-from tasks.task import Task, VerifierSpec
+from tasks.task import Phrasing, Query, Task, VerifierSpec
 
 __all__ = ["CLASSES", "VERBS", "choose", "other_words", "possible", "sights", "spec_of", "verbs_for", "wanted", "words"]
 

@@ -1,4 +1,4 @@
-"""Instructions of the playroom, and the way back. Going, looking and lifting are said as in tasks.phrases."""
+"""Instructions of the playroom, and the way back. Going and looking are said as in every world (tasks.templates)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.playroom.things import COLOURS, KINDS
-from tasks import phrases
-from tasks.grammar import Grammar
-from tasks.language import Phrasing
+from tasks.task import Phrasing
+from tasks.templates import COMMON, COMMON_HELD_OUT, Grammar
 
 TRAINING: dict[str, tuple[str, ...]] = {
-    "look_at": (*phrases.TRAINING["face"], "find {x}", "look for {x}", "where is {x}", "show me {x}"),
-    "go_to": phrases.TRAINING["go_to"],
+    "look_at": (*COMMON["face"], "find {x}", "look for {x}", "where is {x}", "show me {x}"),
+    "go_to": COMMON["go_to"],
     "lift": (
         "lift {x}", "pick up {x}", "take {x}", "grab {x}", "hold {x}", "pick {x} up", "lift up {x}", "raise {x}",
         "take hold of {x}", "lift {x} up", "go and get {x}", "get {x}", "take {x} in your hand", "fetch {x}",
@@ -55,8 +54,8 @@ TRAINING: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 HELD_OUT: dict[str, tuple[str, ...]] = {
-    "look_at": (*phrases.HELD_OUT["face"], "search for {x}", "locate {x}"),
-    "go_to": phrases.HELD_OUT["go_to"],
+    "look_at": (*COMMON_HELD_OUT["face"], "search for {x}", "locate {x}"),
+    "go_to": COMMON_HELD_OUT["go_to"],
     "lift": ("pick {x} up off the floor", "get hold of {x}", "find {x} and lift it", "hold {x} up"),
     "put_on": ("leave {x} on the {y}", "let {x} lie on the {y}", "find {x} and put it on the {y}",
                "rest {x} on the {y}"),
@@ -108,6 +107,11 @@ def phrase(rng: np.random.Generator, meaning: Meaning, phrasing: Phrasing = "tra
         rng, meaning.verb, held_out=phrasing == "held_out", x=_noun(meaning.kind, meaning.colour), y=place,
         z=_noun(*meaning.other) if meaning.other else "", c=meaning.colour or "",
     )  # fmt: skip
+
+
+def sentence(rng: np.random.Generator, meaning: Meaning) -> str:
+    """An instruction that means this, in a training phrasing."""
+    return phrase(rng, meaning)
 
 
 def read(text: str) -> Meaning | None:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent import codec
+from envs.angles import wrapped
 from envs.playroom.room import Furniture, Room
 from envs.playroom.rooms import BODY_RADIUS
 from envs.playroom.state import PlayroomState
@@ -32,7 +33,7 @@ def push(state: PlayroomState, thing: int, rug: Furniture) -> Tokens:
     seen = math.degrees(math.atan2(y - state.y, x - state.x))
 
     def aside(goal: Point) -> float:
-        return (_heading((x, y), goal) - seen + 180.0) % 360.0 - 180.0
+        return wrapped(_heading((x, y), goal) - seen)
 
     goals = _goals(rug)
     goals = [goal for goal in goals if _free(state.room, state.positions, thing, goal)] or goals
@@ -47,7 +48,7 @@ def push(state: PlayroomState, thing: int, rug: Furniture) -> Tokens:
     if gap < TOUCHES and abs(off_line) > SLIPPED:
         return codec.tokens_of(turn=state.bearing(thing)[0], look=look, forth=-1)
     if gap < TOUCHES or abs(off_line) < STRAIGHT:
-        off = (state.yaw - ahead + 180.0) % 360.0 - 180.0
+        off = wrapped(state.yaw - ahead)
     else:
         off = bearing_to(state, _behind((x, y), ahead, contact - 0.02))
     ready = abs(off) < 15.0 and abs(look) < 16.0

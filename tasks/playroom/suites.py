@@ -1,4 +1,4 @@
-"""Suites of the playroom, and tasks from typed sentences. The splits are those of tasks.family."""
+"""Suites of the playroom, and tasks from typed sentences. The splits are those of tasks.suite."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from envs.playroom.room import Room
 from envs.playroom.rooms import HELD_OUT_THEMES, TRAINING_THEMES, generate
 from envs.playroom.things import COLOURS, KINDS
-from tasks.family import EVALUATION_SEEDS, Family, level_seed
 from tasks.playroom.language import Meaning, phrase, read
 from tasks.playroom.pushing import can_push
+from tasks.suite import EVALUATION_SEEDS, Suite, level_seed
 from tasks.task import Task, VerifierSpec
 
 Pair = tuple[str, str]
@@ -45,9 +45,10 @@ _TRIES = 200  # rooms looked at before one is given up
 
 
 @dataclass(frozen=True)
-class PlayroomSuite(Family):
+class PlayroomSuite(Suite):
     """A family of tasks in the playroom."""
 
+    world = "playroom"
     verbs: tuple[str, ...] = BASIC
     themes: tuple[str, ...] = TRAINING_THEMES
     time_limit: int = TIME_LIMIT

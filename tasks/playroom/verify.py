@@ -1,4 +1,4 @@
-"""Verifiers of the playroom. As in tasks.verify, only what was asked for counts: the wrong thing ends the task."""
+"""Verifiers of the playroom. As in tasks.doom.verify, only what was asked for counts: the wrong thing ends the task."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from envs.playroom.state import PlayroomState
-from tasks.verdict import Verdict, Verifier
-from tasks.watch import LOOK_TICKS, Watch
+from tasks.verifier import LOOK_TICKS, Verdict, Verifier, Watch
 
 NEAR = 1.4  # metres within which one is at a thing
 NEAR_ANGLE = 30.0  # degrees off the view's centre

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from agent import codec
+from envs.angles import wrapped
 from envs.playroom.mjcf import EYE
 from envs.playroom.room import Room
 from envs.playroom.rooms import BODY_RADIUS
@@ -32,7 +33,7 @@ def turn_to(off: float) -> float:
 def bearing_to(state: PlayroomState, point: Iterable[float]) -> float:
     """How far to the right a point of the floor is, degrees."""
     x, y = point
-    return (state.yaw - math.degrees(math.atan2(y - state.y, x - state.x)) + 180.0) % 360.0 - 180.0
+    return wrapped(state.yaw - math.degrees(math.atan2(y - state.y, x - state.x)))
 
 
 def walk_to(

@@ -13,7 +13,7 @@ let spans = [], lines = new Map(), episode = 0, drawn = [], frozen = null, strip
 // Connection
 
 function connect() {
-  socket = new WebSocket(`ws://${location.host}/live`);
+  socket = new WebSocket(new URL("live", location.href).href.replace(/^http/, "ws"));
   socket.binaryType = "blob";
   socket.onmessage = (event) => (typeof event.data === "string" ? tell(JSON.parse(event.data)) : show(event.data));
   socket.onclose = () => {
@@ -39,7 +39,7 @@ async function post(path, body) {
   }
 }
 
-const act = (what) => post("/do", { what });
+const act = (what) => post("do", { what });
 
 // What is seen
 
@@ -222,7 +222,7 @@ at("form").addEventListener("submit", async (event) => {
   const sent = { text: words, ...(picture && { image: picture }) };
   text.value = "";
   detach();
-  if (!(await post("/say", sent))) text.value = words;
+  if (!(await post("say", sent))) text.value = words;
 });
 
 function attach(source, x, y, width, height) {

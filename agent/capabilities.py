@@ -1,0 +1,177 @@
+"""What a policy may do besides acting, each ability as a protocol.
+
+Ask with `isinstance(policy, Answers)`; `require` raises a UserError that says what is missing. B is the number of rows
+in a batch. Frames are uint8 RGB arrays (H, W, 3) of the policy's `spec.frame_size`.
+
+| protocol        | method                                    | who uses it                                        |
+| --------------- | ----------------------------------------- | -------------------------------------------------- |
+| `Answers`       | `answer(frames, questions, memories)`     | `agent chat`, the suite doom-answers               |
+| `Captions`      | `caption(frames)`                         | `agent chat`, the planner's view                   |
+| `KnowsNouns`    | `known(noun)`                             | `agent chat`: which words the policy was taught    |
+| `Proposes`      | `propose(frames, seed)`                   | the suite doom-proposals                           |
+| `Judges`        | `judge(instructions, frames)`             | the suite doom-judge, rewards                      |
+| `Samples`       | `sample(contexts, temperature)`           | reinforcement learning                             |
+| `Scripted`      | `start(task)`                             | experts: they play from ground truth               |
+| `FitsWorld`     | `for_world(world)`                        | whoever plays: policies that need the action space |
+| `ReadsLabels`   | `labels`                                  | scripts that need the world's labels               |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.policy import Context, Decision, Policy, PolicySpec
+from envs.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from envs.world import World
+
+Frames = npt.NDArray[np.uint8]
+
+
+@runtime_checkable
+class HasSpec(Protocol):
+    """Says which frames, how many of them and which chunks it wants."""
+
+    @property
+    def spec(self) -> PolicySpec: ...
+
+
+@runtime_checkable
+class Answers(Protocol):
+    """Answers questions about what is seen, or about what was done."""
+
+    def answer(
+        self, frames: Sequence[Frames], questions: Sequence[str], memories: Sequence[str] | None = None
+    ) -> list[str]:
+        """B answers to B questions. `frames`: B frames, each the view that its question is about. `memories`: for each
+        question what was done, as sentences such as "i picked up the key", separated by " . "; "" or None for a
+        question about the view."""
+        ...
+
+
+@runtime_checkable
+class Captions(Protocol):
+    """Describes frames."""
+
+    def caption(self, frames: Sequence[Frames]) -> list[str]:
+        """What is in each of B frames, from left to right, such as "red torch left and blue torch right"."""
+        ...
+
+
+@runtime_checkable
+class SpeakingPolicy(HasSpec, Answers, Captions, Protocol):
+    """All that a conversation needs: it answers, it describes, and says in which size it wants its frames."""
+
+
+@runtime_checkable
+class KnowsNouns(Protocol):
+    """Says which nouns it was taught."""
+
+    def known(self, noun: str) -> str | None:
+        """The plain name of the thing that a noun names, as `caption` says it; None for an unknown noun."""
+        ...
+
+
+@runtime_checkable
+class Proposes(Protocol):
+    """Proposes things to do."""
+
+    def propose(self, frames: Sequence[Frames], seed: int = 0) -> list[str]:
+        """For each of B frames an instruction that can be carried out there. `seed`: of the sampling."""
+        ...
+
+
+@runtime_checkable
+class Judges(Protocol):
+    """Judges episodes by what is seen of them."""
+
+    def judge(self, instructions: Sequence[str], frames: Frames) -> list[tuple[float, str]]:
+        """For each of B instructions how well it was followed, from 0 to 100, and why in a short sentence. `frames`:
+        uint8 (B, 8, H, W, 3), the frames of each episode that `agent.small.judge_view.view` picks, oldest first."""
+        ...
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """Acts as a distribution, for reinforcement learning."""
+
+    def sample(
+        self, contexts: Sequence[Context], *, temperature: float, generator: torch.Generator | None = None
+    ) -> list[Decision]:
+        """A decision drawn for each of B contexts, with its `tokens` and `log_probabilities` under exactly the
+        distribution that was sampled. `temperature` > 0 divides the logits. `generator`: the source of randomness; None
+        takes torch's global one."""
+        ...
+
+
+@runtime_checkable
+class Scripted(Protocol):
+    """Plays from ground truth, by a script; takes no instructions and can't be talked with."""
+
+    def start(self, task: Any) -> Callable[[Any], Decision]:
+        """What decides in one episode of a `tasks.task.Task`: maps the world's `info["state"]` to a decision. Raises
+        ValueError for a task that the script can't play."""
+        ...
+
+
+@runtime_checkable
+class FitsWorld(Protocol):
+    """Needs to know the world's actions and its tick rate before it plays there."""
+
+    def for_world(self, world: World) -> Policy:
+        """The policy for one world."""
+        ...
+
+
+def fitted(policy: Any, world: World) -> Any:
+    """`policy` for `world`; itself where it plays any world alike."""
+    return policy.for_world(world) if isinstance(policy, FitsWorld) else policy
+
+
+@runtime_checkable
+class ReadsLabels(Protocol):
+    """A script whose ground truth may include the world's labels: which thing every pixel shows."""
+
+    @property
+    def labels(self) -> bool: ...
+
+
+def reads_labels(policy: object) -> bool:
+    """Whether the world is to be made with labels for this policy."""
+    return isinstance(policy, ReadsLabels) and policy.labels
+
+
+def spec_of(policy: object) -> PolicySpec:
+    """The spec of a policy or a script; the default for a script that has none."""
+    return policy.spec if isinstance(policy, HasSpec) else PolicySpec()
+
+
+_METHODS: dict[type, str] = {
+    Answers: "answer(frames, questions, memories) -> list[str]",
+    Captions: "caption(frames) -> list[str]",
+    KnowsNouns: "known(noun) -> str | None",
+    Proposes: "propose(frames, seed) -> list[str]",
+    Judges: "judge(instructions, frames) -> list[tuple[float, str]]",
+    Samples: "sample(contexts, *, temperature, generator) -> list[Decision]",
+    Scripted: "start(task) -> Callable[[state], Decision]",
+}
+
+
+def require(policy: Any, capability: type, name: str, purpose: str) -> Any:
+    """`policy`, which has the `capability`, one of the protocols above. Raises UserError if it lacks it.
+
+    `name`: the policy's, as the user wrote it. `purpose`: what needs the capability, such as "--suite doom-answers".
+    """
+    if not isinstance(policy, capability):
+        raise UserError(
+            f"{purpose} needs a policy with the method {_METHODS[capability]}; policy {name!r} has none; "
+            "take --policy small"
+        )
+    return policy

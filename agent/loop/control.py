@@ -1,0 +1,47 @@
+"""`Control`: pauses, ends and takes over an episode while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.policy import Decision
+from envs.action import Action
+
+Order = Literal["play", "wait", "end"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """An action in the player's stead at one tick, and whom the episode names as the one who acted."""
+
+    action: Action
+    actor: str
+
+
+class Control:
+    """The loop asks it once a tick, in the loop's thread. This base class lets the player play.
+
+    `dialogue`: the (who, what) lines that the next decision may know. `since`: the tick from which the time limit
+    counts.
+    """
+
+    dialogue: tuple[tuple[str, str], ...] = ()
+    since: int = 0
+
+    def order(self, tick: int) -> Order:
+        """Whether to play `tick`, to ask again in a moment, or to end the episode."""
+        return "play"
+
+    def hands(self, tick: int) -> Hands | None:
+        """The action at `tick` in the player's stead; None if the player plays."""
+        return None
+
+    def done(self, decision: Decision) -> bool:
+        """The player says that it is done. Returns whether the episode goes on nevertheless."""
+        return False
+
+    @property
+    def why(self) -> str:
+        """Why `order` ends the episode; not empty then."""
+        return "ended from outside"

@@ -1,0 +1,144 @@
+"""`EpisodeMemory`: what the player did, saw and said so far in an episode, in a bounded number of words.
+
+The control loop writes it and gives `text` to the policy as `Context.memory`. It holds only what the player itself
+could know: the instructions it was given, what its hands did, and its own thoughts and speech. Ground truth and the
+verifier's verdict never enter it.
+
+The text has up to three parts, each with a limit of its own, so that a talkative policy does not push out what was
+done. In each part the oldest entries are dropped first:
+
+    did: go to the torch (3.2 s: forward 2.9 s, then said done); pick up the key (1.0 s: turn right 40 degrees).
+    seen: red torch left; blue torch right. said: ok go to the torch.
+
+`thought` entries count as seen: a thought is what the policy says it sees and plans.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from envs.action import Action
+
+DID_WORDS, SEEN_WORDS, SAID_WORDS = 70, 40, 30  # at most, without the heading of a part
+MEMORY_WORDS = DID_WORDS + SEEN_WORDS + SAID_WORDS + 3  # at most in the whole text: three headings
+_ENTRY_WORDS = 20  # at most in one instruction, thought or line of speech; the rest is cut off
+_MOST_ACTIONS = 6  # kinds of action that are named of one instruction, those that took longest
+
+# What keys and buttons mean in the first-person games that agents play; any other key is named by its code.
+_HANDS = {
+    "KeyW": "forward", "KeyS": "back", "KeyA": "left", "KeyD": "right", "KeyE": "use", "Space": "jump",
+    "left": "attack", "right": "right button", "middle": "middle button",
+}  # fmt: skip
+_TURNS = (("turn right", "turn left"), ("look up", "look down"))  # for a positive and a negative look, by axis
+
+
+@dataclass
+class _Stretch:
+    """What was done under one instruction."""
+
+    instruction: str
+    ticks: int = 0
+    by_other: int = 0  # ticks in which somebody played in the stead of the player
+    held: dict[str, int] = field(default_factory=dict)  # ticks
+    turned: dict[str, float] = field(default_factory=dict)  # degrees
+    ending: str = ""
+
+    def words(self, tick_hz: float) -> str:
+        """The stretch in plain words, such as "go to the torch (3.2 s: forward 2.1 s, then said done)"."""
+
+        def seconds(ticks: int) -> str:
+            return f"{ticks / tick_hz:.1f} s"
+
+        longest = sorted(self.held.items(), key=lambda item: -item[1])
+        acts = [f"{name} {seconds(ticks)}" for name, ticks in longest]
+        acts += [f"{name} {degrees:.0f} degrees" for name, degrees in self.turned.items() if degrees >= 1.0]
+        acts = acts[:_MOST_ACTIONS]
+        if self.by_other:
+            acts.append(f"somebody else played {seconds(self.by_other)}")
+        told = f": {', '.join(acts)}" if acts else ""
+        ending = f", then {self.ending}" if self.ending else ""
+        return f"{self.instruction or 'nothing to do'} ({seconds(self.ticks)}{told}{ending})"
+
+
+class EpisodeMemory:
+    """The memory of one episode; a new episode gets a new one. `tick_hz`: ticks in a second."""
+
+    def __init__(self, instruction: str, tick_hz: float) -> None:
+        self._hz = tick_hz
+        # An entry has at least one word, so that no more entries than words are ever shown.
+        self._stretches: deque[_Stretch] = deque([_Stretch(_entry(instruction))], maxlen=DID_WORDS)
+        self._seen: deque[str] = deque(maxlen=SEEN_WORDS)
+        self._said: deque[str] = deque(maxlen=SAID_WORDS)
+
+    def instructed(self, instruction: str) -> None:
+        """Another instruction counts from now on."""
+        last = self._stretches[-1]
+        if not last.ticks:
+            self._stretches.pop()
+        elif not last.ending:
+            last.ending = "told otherwise"
+        self._stretches.append(_Stretch(_entry(instruction)))
+
+    def acted(self, actions: Sequence[Action], *, by_other: bool = False) -> None:
+        """These actions were carried out, one a tick; `by_other`: somebody played in the player's stead."""
+        now = self._stretches[-1]
+        now.ticks += len(actions)
+        if by_other:
+            now.by_other += len(actions)
+            return
+        for action in actions:
+            for name in (*action.keys, *action.buttons):
+                word = _HANDS.get(name, name)
+                now.held[word] = now.held.get(word, 0) + 1
+            for degrees, (positive, negative) in zip(action.look, _TURNS, strict=True):
+                if degrees:
+                    word = positive if degrees > 0 else negative
+                    now.turned[word] = now.turned.get(word, 0.0) + abs(degrees)
+
+    def thought(self, text: str) -> None:
+        """The player's thought at a decision: what it says it sees and plans."""
+        _append(self._seen, text)
+
+    def said(self, text: str) -> None:
+        """A line that the player said."""
+        _append(self._said, text)
+
+    def claimed_done(self) -> None:
+        """The player says that it has done what it was told."""
+        self._stretches[-1].ending = "said done"
+
+    @property
+    def text(self) -> str:
+        """The memory as one line of at most MEMORY_WORDS words; "" while nothing has happened."""
+        did = (stretch.words(self._hz) for stretch in reversed(self._stretches) if stretch.ticks)
+        parts = (
+            ("did", _fitting(did, DID_WORDS)),
+            ("seen", _fitting(reversed(self._seen), SEEN_WORDS)),
+            ("said", _fitting(reversed(self._said), SAID_WORDS)),
+        )
+        return " ".join(f"{name}: {'; '.join(entries)}." for name, entries in parts if entries)
+
+
+def _entry(text: str) -> str:
+    """One line without what separates entries, cut to _ENTRY_WORDS words."""
+    words = text.replace(";", ",").strip(" .").split()
+    return " ".join(words[:_ENTRY_WORDS]) + (" ..." if len(words) > _ENTRY_WORDS else "")
+
+
+def _append(entries: deque[str], text: str) -> None:
+    entry = _entry(text)
+    if entry and (not entries or entries[-1] != entry):
+        entries.append(entry)
+
+
+def _fitting(newest_first: Iterable[str], most: int) -> list[str]:
+    """The newest entries that have at most `most` words together, oldest first."""
+    kept: deque[str] = deque()
+    for entry in newest_first:
+        most -= len(entry.split())
+        if most < 0:
+            break
+        kept.appendleft(entry)
+    return list(kept)

@@ -1,0 +1,26 @@
+"""Places in the picture, as bins of its columns and rows, and what is in view.
+
+The picture is 90 degrees wide. Thoughts, advice and the place tokens of `small` all count in these bins.
+"""
+
+from __future__ import annotations
+
+import math
+
+COLUMNS, ROWS = 80, 24  # bins; one more of each says "not in view". At 160x120: 2 and 5 pixels
+NOWHERE = (COLUMNS, ROWS)
+VIEW = 44.0  # half of what counts as seen, degrees
+
+
+def bins(at: tuple[float, float]) -> tuple[int, int]:
+    """The bins of a point, its column and row both in [0, 1]."""
+    column, row = at
+    return min(int(column * COLUMNS), COLUMNS - 1), min(int(row * ROWS), ROWS - 1)
+
+
+def column_of(off: float) -> int:
+    """The column bin of a direction, degrees right of the view's centre; COLUMNS where it is not in view."""
+    if abs(off) >= VIEW:
+        return COLUMNS
+    column = int((0.5 + 0.5 * math.tan(math.radians(off))) * COLUMNS)
+    return min(max(column, 0), COLUMNS - 1)

@@ -1,0 +1,73 @@
+"""`Surroundings`: the frames that the agent sees and saw, and which of the things in them a person may mean."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from agent.episode import Frame
+from agent.talk import intents
+from agent.talk.intents import Intent
+from agent.talk.voice import Voice
+
+_VIEWS = 8  # earlier frames that are kept, a second apart: the thing that is meant may be out of view by now
+
+
+class Surroundings:
+    """Keeps frames and lets `voice` describe them; without a voice nothing is described. Any thread may call it."""
+
+    def __init__(self, voice: Voice | None) -> None:
+        self._voice = voice
+        self.frame: Frame | None = None  # the newest
+        self._past: deque[Frame] = deque(maxlen=_VIEWS)
+        self._kept = 0.0
+
+    def begin(self) -> None:
+        """An episode begins: forget the frames of the last one."""
+        self.frame = None
+        self._past.clear()
+
+    def see(self, frame: Frame, seconds: float) -> None:
+        """Keep a frame, uint8 RGB (H, W, 3), that was seen so many seconds after the beginning of the episode."""
+        if self.frame is None or seconds - self._kept >= 1.0:
+            self._past.appendleft(frame)
+            self._kept = seconds
+        self.frame = frame
+
+    def known(self, noun: str) -> str | None:
+        """The plain name of the thing that a noun names; None if the agent does not know the noun."""
+        return self._voice.known(noun) if self._voice else noun
+
+    def kind(self, instruction: str) -> str:
+        """The plain name of the thing that an instruction is about."""
+        noun = intents.kind_of(instruction)
+        return self.known(noun) or noun
+
+    def strange(self, texts: Iterable[str]) -> str:
+        """The first noun in some texts that the agent does not know; "" if it knows all of them."""
+        for text in texts:
+            thing = intents.thing_of(text)
+            if thing and thing.noun and not thing.pointer and self.known(thing.noun) is None:
+                return thing.noun
+        return ""
+
+    def meant(self, message: Intent, goal: str) -> list[str]:
+        """The colours of the things that a message may mean.
+
+        For an instruction that names a thing without its colour: the colours of such things in view, if there are
+        several. For a correction of the instruction `goal`: the other colours of its kind of thing, in the newest frame
+        that shows any.
+        """
+        frame, voice = self.frame, self._voice
+        if voice is None or frame is None:
+            return []
+        if message.kind == "instruction":
+            first = intents.steps(message.text)[0]
+            found = intents.others(voice.describe(frame), self.kind(first), None) if intents.unclear(first) else []
+            return found if len(found) > 1 else []
+        if message.kind == "choice" and goal:
+            for seen in (frame, *self._past):
+                found = intents.others(voice.describe(seen), self.kind(goal), intents.colour_of(goal))
+                if found:
+                    return found
+        return []

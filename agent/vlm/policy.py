@@ -1,0 +1,304 @@
+"""`VlmPolicy`: any image-text-to-text model of transformers as a player. Prompt, generate, parse; nothing kept between.
+
+`encode_prompts` is the only place that builds a prompt: the trainer (training/vlm/train.py) calls it too, so that a
+model is asked in play what it was taught.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from agent import codec
+from agent.checkpoint import CheckpointError, written_whole
+from agent.forked_torch import survive_forks
+from agent.policy import Context, Decision, Policy, PolicySpec, Think, thought_budget
+from agent.vlm.foreign_code import refuse_foreign_code
+from agent.vlm.turn_grammar import MARKS, Form, Grammar, Turn, TurnProcessor, form_of, turn_text
+
+FORMAT = 1
+MANIFEST = "ludens.json"
+HISTORY = 4  # frames in a prompt, of a model that was not trained with another number
+THOUGHT_TOKENS, SPEECH_TOKENS = 64, 32
+
+ABOUT = f"You see a 3D world and act in it with keyboard and mouse. A decision lasts {codec.CHUNK} ticks."
+HOW = """Answer with these lines and nothing else:
+think: what you see and plan, if it helps
+act: turn DEGREES look DEGREES [forward|back] [left|right] [attack|use|done]
+say: something to the one who instructs you, if there is need
+Turn is positive to the right, look is positive upwards. "done" says that the instruction is fulfilled.
+Example: act: turn -16 look 0 forward"""
+
+
+def end_of_turn(processor: Any) -> int:
+    """The id that ends a turn of the assistant in the processor's chat template, or the tokenizer's end of text.
+
+    Raises ValueError where the processor has no chat template.
+    """
+    if not getattr(processor, "chat_template", None):
+        raise ValueError("the model's processor has no chat template; take a model that was made for dialogue")
+    tokenizer = processor.tokenizer
+    mark = "ludens"
+    talk = [{"role": "user", "content": [{"type": "text", "text": "x"}]}]
+    answer = {"role": "assistant", "content": [{"type": "text", "text": mark}]}
+    rest = processor.apply_chat_template([*talk, answer]).rpartition(mark)[2].strip()
+    ids = tokenizer.encode(rest, add_special_tokens=False) if rest else []
+    if ids and ids[0] in {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}:
+        return int(ids[0])
+    if tokenizer.eos_token_id is None:
+        raise ValueError("the model's tokenizer has no token that ends a turn")
+    return int(tokenizer.eos_token_id)
+
+
+def messages(context: Context, form: Form, history: int, clean: Any = str) -> list[dict[str, Any]]:
+    """The chat that asks for a decision: one message of text and frames, the newest frame last.
+
+    At most `history` frames, with the action and the thought of each past one after it. `clean`: takes out of what
+    people and models wrote what the tokenizer would read as its own marks.
+    """
+    lines = [ABOUT, *([HOW] if form == "text" else [])]
+    if context.memory:
+        lines.append(f"What happened so far: {clean(context.memory)}")
+    lines += [f"{clean(who)}: {clean(what)}" for who, what in context.dialogue]
+    lines.append(f"Instruction: {clean(context.instruction)}")
+    content: list[dict[str, Any]] = [{"type": "text", "text": "\n".join(lines) + "\n"}]
+    if context.picture is not None:
+        content += [{"type": "text", "text": "Wanted:"}, _picture(context.picture), {"type": "text", "text": "\n"}]
+    frames = context.frames[-history:]
+    past = len(frames) - 1
+    chunks = context.actions[-past:] if past else ()
+    thoughts = context.thoughts[-past:] if past else ()
+    for i, frame in enumerate(frames):
+        content.append(_picture(frame))
+        at = i - (past - len(chunks))
+        if i < past and at >= 0 and chunks[at]:
+            thought = thoughts[i - (past - len(thoughts))] if i >= past - len(thoughts) else ""
+            turn = Turn(codec.encode(chunks[at]), clean(" ".join(thought.split())))
+            content.append({"type": "text", "text": f"\n{turn_text(form, turn)}\n"})
+    return [{"role": "user", "content": content}]
+
+
+def _picture(frame: Any) -> dict[str, Any]:
+    return {"type": "image", "image": Image.fromarray(frame)}
+
+
+class Cleaner:
+    """Takes the marks of a tokenizer, such as image places and ends of turns, out of text from outside."""
+
+    def __init__(self, processor: Any) -> None:
+        added = {token.content for token in processor.tokenizer.added_tokens_decoder.values()}
+        added |= {t for t in (getattr(processor, "image_token", None), getattr(processor, "boi_token", None)) if t}
+        marks = sorted((mark for mark in added if mark.strip()), key=len, reverse=True)
+        self._marks = re.compile("|".join(map(re.escape, marks)) or r"(?!)")
+
+    def __call__(self, text: str) -> str:
+        while (cleaned := self._marks.sub(" ", text)) != text:  # what is left may form a mark again
+            text = cleaned
+        return text
+
+
+def encode_prompts(processor: Any, contexts: Sequence[Context], form: Form, history: int) -> Mapping[str, torch.Tensor]:
+    """What the model is given for `contexts`, padded on the left: `input_ids` and `attention_mask` (B, L), and whatever
+    the processor of the model adds."""
+    clean = Cleaner(processor)
+    result: Mapping[str, torch.Tensor] = processor.apply_chat_template(
+        [messages(context, form, history, clean) for context in contexts],
+        tokenize=True,
+        add_generation_prompt=True,
+        return_dict=True,
+        return_tensors="pt",
+        processor_kwargs={"padding": True, "padding_side": "left"},
+    )
+    return result
+
+
+class VlmPolicy:
+    """Plays with an image-text-to-text model and its processor.
+
+    `think`: "off", "auto" (the model chooses, up to THOUGHT_TOKENS) or the most tokens of a thought. `temperature`: 0
+    takes the likeliest tokens, above it they are drawn with the context's seed. `spec.history`: frames in a prompt.
+    Raises ValueError where the processor lacks what a dialogue needs.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        spec: PolicySpec | None = None,
+        think: Think = "auto",
+        speech: int = SPEECH_TOKENS,
+        temperature: float = 0.0,
+    ) -> None:
+        self.model, self.processor, self.temperature = model.eval(), processor, temperature
+        self.spec = spec or PolicySpec(history=HISTORY, chunk=codec.CHUNK, codec=codec.VERSION)
+        self.grammar = Grammar(
+            processor.tokenizer, end_of_turn(processor), thought=thought_budget(think, THOUGHT_TOKENS), speech=speech
+        )
+
+    @torch.inference_mode()
+    def act(self, contexts: Sequence[Context]) -> list[Decision]:
+        """A decision for each context, all in one batch."""
+        from transformers import GenerationConfig
+
+        inputs = self.encode(contexts)
+        prompt = inputs["input_ids"].shape[1]
+        rules = TurnProcessor(self.grammar, prompt, [c.seed for c in contexts], self.temperature)
+        out = self.model.generate(
+            **inputs,
+            generation_config=GenerationConfig(
+                max_new_tokens=self.grammar.longest,
+                do_sample=False,
+                num_beams=1,
+                repetition_penalty=1.0,
+                eos_token_id=self.grammar.end,
+                pad_token_id=self.grammar.end if (pad := self.processor.tokenizer.pad_token_id) is None else pad,
+            ),
+            logits_processor=[rules],
+        )
+        return [self._decision(ids) for ids in out[:, prompt:].tolist()]
+
+    def encode(self, contexts: Sequence[Context]) -> dict[str, torch.Tensor]:
+        """`encode_prompts`, on the model's device and in its precision."""
+        inputs = encode_prompts(self.processor, contexts, self.grammar.form, self.spec.history)
+        return to_model(inputs, self.model)
+
+    def _decision(self, ids: Sequence[int]) -> Decision:
+        turn = self.grammar.parse(ids)
+        decision = codec.decode(turn.tokens)
+        return Decision(decision.actions, turn.thought, turn.speech, decision.done)
+
+
+def to_model(inputs: Mapping[str, torch.Tensor], model: Any) -> dict[str, torch.Tensor]:
+    """`inputs` on the device of `model`, its floats in the model's precision."""
+    return {
+        name: value.to(model.device, model.dtype if value.is_floating_point() else None)
+        for name, value in inputs.items()
+    }
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint folder says of itself beside the model's own files, in ludens.json."""
+
+    spec: PolicySpec
+    form: Form
+    trained: Mapping[str, Any]
+
+    def write(self, folder: Path) -> None:
+        data = {
+            "format": FORMAT,
+            "codec": self.spec.codec,
+            "form": self.form,
+            "frame_size": list(self.spec.frame_size),
+            "history": self.spec.history,
+            "chunk": self.spec.chunk,
+            "tick_hz": self.spec.tick_hz,
+            "trained": dict(self.trained),
+        }
+        (folder / MANIFEST).write_text(json.dumps(data, indent=2) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest | None:
+        """The manifest in `folder`, None where there is none. Raises CheckpointError where it does not fit."""
+        file = folder / MANIFEST
+        if not file.is_file():
+            return None
+        try:
+            data = json.loads(file.read_text())
+            spec = PolicySpec(
+                (int(data["frame_size"][0]), int(data["frame_size"][1])),
+                int(data["history"]),
+                int(data["chunk"]),
+                float(data["tick_hz"]),
+                str(data["codec"]),
+            )
+            form, number, trained = data["form"], data["format"], data["trained"]
+        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+            raise CheckpointError(f"{file}: can't be read: {type(error).__name__}: {error}") from error
+        for name, has, plays in (("format", number, FORMAT), ("codec", spec.codec, codec.VERSION)):
+            if has != plays:
+                raise CheckpointError(
+                    f"{folder}: the checkpoint has {name} {has!r}, this version plays {plays!r}; train one anew with "
+                    "'agent train bc'"
+                )
+        if form not in MARKS:
+            raise CheckpointError(f"{file}: unknown form {form!r}")
+        return cls(spec, form, trained)
+
+
+def load_model(name: str | Path, *, device: str | None = None, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
+    """A model and its processor: a folder (with LoRA weights too), or a name of the Hugging Face hub.
+
+    `dtype`: by default bf16 where there is a GPU that has it, otherwise single precision. Weights are read from
+    safetensors only and no code that comes with a model is run. Raises OSError or ValueError where that does not do.
+    """
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers.utils import logging as hf_logging
+
+    survive_forks()
+    hf_logging.disable_progress_bar()  # the verbs show their own
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if dtype is None:
+        dtype = torch.bfloat16 if device.startswith("cuda") and torch.cuda.is_bf16_supported() else torch.float32
+    folder = Path(name).expanduser()
+    adapter = folder / "adapter_config.json"
+    source = str(folder.resolve()) if folder.is_dir() else str(name)
+    refuse_foreign_code(folder)
+    base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.is_file() else source
+    refuse_foreign_code(Path(base))
+    processor = AutoProcessor.from_pretrained(source, trust_remote_code=False)
+    if not hasattr(processor, "tokenizer"):
+        raise ValueError(f"{name}: it has no processor for images and text")
+    model: Any = AutoModelForImageTextToText.from_pretrained(
+        base, dtype=dtype, trust_remote_code=False, use_safetensors=True
+    )
+    grow(model, processor.tokenizer)
+    if adapter.is_file():
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, source, use_safetensors=True).merge_and_unload()
+    return model.to(device).eval(), processor
+
+
+def grow(model: Any, tokenizer: Any) -> None:
+    """Give the model embeddings for all tokens of `tokenizer`; those that it has stay as they are."""
+    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(len(tokenizer))
+
+
+def save_checkpoint(model: Any, processor: Any, out: Path, manifest: Manifest) -> None:
+    """Write a checkpoint folder whole, then give it its name; an old one of that name is replaced."""
+    with written_whole(out) as part:
+        # of LoRA, only the low-rank changes and the embeddings of the action tokens
+        model.save_pretrained(part, **({"save_embedding_layers": False} if hasattr(model, "peft_config") else {}))
+        processor.save_pretrained(part)
+        manifest.write(part)
+
+
+def load_hf(
+    name: str | Path = "", *, think: Think = "auto", temperature: float = 0.0, device: str | None = None
+) -> Policy:
+    """The policy `hf:NAME`: a checkpoint folder of `agent train bc`, or any image-text-to-text model, which is then
+    prompted. Raises OSError or ValueError where it can't be loaded."""
+    if not str(name):
+        raise ValueError("say which model: hf:FOLDER, or hf:NAME of the Hugging Face hub")
+    folder = Path(name).expanduser()
+    if (folder / "config.json").is_file() and json.loads((folder / "config.json").read_text()).get(
+        "model_type"
+    ) == "ludens-small":
+        from agent.small.hf import load_generated
+
+        return load_generated(folder, think=think)
+    manifest = Manifest.read(folder) if folder.is_dir() else None
+    model, processor = load_model(name, device=device)
+    if manifest and form_of(processor.tokenizer) != manifest.form:
+        raise CheckpointError(f"{name}: the tokenizer lacks the action tokens that {MANIFEST} speaks of")
+    return VlmPolicy(model, processor, spec=manifest.spec if manifest else None, think=think, temperature=temperature)

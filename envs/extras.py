@@ -1,0 +1,52 @@
+"""The packages that only some verbs need, by the extra that installs them: `pip install 'ludens[page]'`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+
+from envs.errors import UserError
+
+# The modules that are imported of each extra's packages (pyproject.toml).
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "page": ("fastapi", "starlette", "uvicorn", "wsproto"),
+    "train": ("accelerate", "peft", "tensorboard", "matplotlib"),
+    "models": ("httpx2", "jsonschema", "referencing"),
+    "desktop": ("mss", "Xlib"),
+    "bridge": ("msgpack",),
+    "gymnasium": ("miniworld", "pyglet", "ale_py", "imageio"),
+    "browser": ("playwright",),
+    "gemini": ("google.genai",),
+    "smol": ("xllamacpp",),
+    "schema": ("xgrammar",),
+}
+
+
+def extra_of(module: str | None) -> str | None:
+    """The extra that brings a module, or the package that a submodule is in; None where it is in no extra."""
+    for extra, modules in EXTRAS.items():
+        if module and any(f"{module}.".startswith(f"{known}.") for known in modules):
+            return extra
+    return None
+
+
+def command(extra: str) -> str:
+    """The command that installs an extra."""
+    return f"pip install 'ludens[{extra}]'"
+
+
+def installed(extra: str) -> bool:
+    """Whether every module of an extra is there; nothing is imported."""
+    return all(find_spec(module.partition(".")[0]) is not None for module in EXTRAS[extra])
+
+
+def message(what: str, error: ImportError) -> str | None:
+    """What to say where `what` can't go on for want of a module; None where no extra brings it."""
+    extra = extra_of(error.name)
+    return None if extra is None else f"{what} needs ludens[{extra}]: {command(extra)}"
+
+
+def require(what: str, extra: str) -> None:
+    """Raise UserError with the command that installs an extra, where it is missing. `what` needs it."""
+    if not installed(extra):
+        raise UserError(f"{what} needs ludens[{extra}]: {command(extra)}")

@@ -1,0 +1,189 @@
+"""`Curriculum`: the archive of tasks tried, and which of the proposed tasks are tried next.
+
+The archive is a list of tries with judged outcomes; everything else follows from it. Goals that the player can neither
+always nor never do teach most: their weight is 4p(1-p) for an estimated competence p (learnability), with a bonus for
+goals that were tried rarely. Competence is a smoothed share of successes among the last tries, since the player
+changes: of a goal towards its verb's, of a verb towards one half.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from tasks import json_lines
+from tasks.goal_text import Goal, goal_of, same
+from tasks.setter import Proposal, Tried
+
+State = Literal["new", "learning", "mastered", "retired"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a curriculum chooses.
+
+    `prior`: how many tries the prior of an estimate weighs. `window`: the last tries that an estimate counts.
+    `bonus`: what is added to the weight of a goal that was never tried; it falls with the root of the tries.
+    `mastered`: the competence from which on a goal is mastered, after `least` tries. `rehearsal`: the share of choices
+    that goes to mastered goals. `retire`: tries without any success after which a goal is tried no more.
+    """
+
+    prior: float = 2.0
+    window: int = 30
+    bonus: float = 0.5
+    mastered: float = 0.8
+    least: int = 4
+    rehearsal: float = 0.15
+    retire: int = 8
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a goal stands. `tries` and `successes`: as judged, without the tries that no reward could score.
+    `competence`: the estimated chance of success. `weight`: how much it is worth a try."""
+
+    goal: Goal
+    tries: int
+    successes: int
+    competence: float
+    weight: float
+    state: State
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A proposal that is to be tried, where its goal stands, and whether it is a rehearsal of what is mastered."""
+
+    proposal: Proposal
+    standing: Standing
+    rehearsal: bool
+
+
+class Curriculum:
+    """The tries of one world, and what follows from them."""
+
+    def __init__(self, world: str, tried: Iterable[Tried] = (), settings: Settings | None = None) -> None:
+        self.world = world
+        self.settings = settings or Settings()
+        self._tried: dict[str, Tried] = {}
+        self._goals: dict[Goal, list[bool]] = {}  # judged outcomes, oldest first
+        self._verbs: dict[str, list[bool]] = {}
+        self.add(tried)
+
+    @property
+    def tried(self) -> tuple[Tried, ...]:
+        """All tries, oldest first."""
+        return tuple(self._tried.values())
+
+    def add(self, tried: Iterable[Tried]) -> None:
+        """Take tries into the archive. A try whose id is there already is not counted again."""
+        for one in tried:
+            if one.id in self._tried:
+                continue
+            self._tried[one.id] = one
+            goal = self._known(goal_of(self.world, one.instruction))
+            judged = [] if one.success is None else [one.success]
+            self._goals.setdefault(goal, []).extend(judged)
+            self._verbs.setdefault(goal.verb, []).extend(judged)
+
+    def skills(self) -> dict[str, float]:
+        """The player's competence by verb, for the verbs that it has tried."""
+        return {verb: self._of_verb(verb) for verb, outcomes in sorted(self._verbs.items()) if outcomes}
+
+    def standing(self, instruction: str) -> Standing:
+        """Where the goal of an instruction stands, whether or not it was tried."""
+        return self._standing(self._known(goal_of(self.world, instruction)))
+
+    def standings(self) -> list[Standing]:
+        """Where all goals that were tried stand, in the order of their first try."""
+        return [self._standing(goal) for goal in self._goals]
+
+    def choose(self, proposals: Sequence[Proposal], n: int, seed: int = 0) -> list[Choice]:
+        """At most `n` of the proposals to try next, the same ones for the same archive, proposals and seed.
+
+        Of proposals of one goal in one level it keeps the first. Retired goals are left out. The share
+        `settings.rehearsal` goes to mastered goals; the rest is drawn by weight among the others. There are fewer than
+        `n` where too few are worth a try.
+        """
+        rng = np.random.default_rng(seed)
+        standings = [(proposal, self.standing(proposal.instruction)) for proposal in _different(self.world, proposals)]
+        wanted = n * self.settings.rehearsal
+        rehearsals = int(wanted) + int(rng.random() < wanted % 1.0)
+        old = _draw(rng, [pair for pair in standings if pair[1].state == "mastered"], min(rehearsals, n))
+        fresh = _draw(rng, [pair for pair in standings if pair[1].state in ("new", "learning")], n - len(old))
+        return [Choice(*pair, True) for pair in old] + [Choice(*pair, False) for pair in fresh]
+
+    def save(self, path: Path) -> None:
+        """Write the archive to a JSON-lines file, whole or not at all: the world in the first line, then a line for
+        each try. Raises UserError."""
+        rows: list[dict[str, Any]] = [{"world": self.world, "settings": asdict(self.settings)}]
+        json_lines.write(path, [*rows, *(_row(one) for one in self._tried.values())])
+
+    @classmethod
+    def load(cls, path: Path) -> Curriculum:
+        """The archive of a file, to go on. Raises JsonLinesError, a UserError and ValueError, for a damaged file."""
+        rows = json_lines.read(path)
+        try:
+            head, *lines = rows
+            return cls(head["world"], [Tried(**line) for line in lines], Settings(**head["settings"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise json_lines.JsonLinesError(f"{path}: is no archive of tasks: {error!r}") from error
+
+    def _known(self, goal: Goal) -> Goal:
+        """The goal in the archive that this one is, or itself."""
+        if goal in self._goals:
+            return goal
+        return next((known for known in self._goals if same(known, goal)), goal)
+
+    def _of_verb(self, verb: str) -> float:
+        return self._smoothed(self._verbs.get(verb, []), 0.5)
+
+    def _smoothed(self, outcomes: Sequence[bool], prior: float) -> float:
+        recent = outcomes[-self.settings.window :]
+        return (sum(recent) + self.settings.prior * prior) / (len(recent) + self.settings.prior)
+
+    def _standing(self, goal: Goal) -> Standing:
+        settings, outcomes = self.settings, self._goals.get(goal, [])
+        tries, successes = len(outcomes), sum(outcomes)
+        p = self._smoothed(outcomes, self._of_verb(goal.verb))
+        state: State = "learning" if tries else "new"
+        if tries >= settings.retire and not successes:
+            state = "retired"
+        elif tries >= settings.least and p >= settings.mastered:
+            state = "mastered"
+        weight = 0.0 if state == "retired" else 4.0 * p * (1.0 - p) + settings.bonus / math.sqrt(1.0 + tries)
+        return Standing(goal, tries, successes, p, weight, state)
+
+
+def _different(world: str, proposals: Sequence[Proposal]) -> list[Proposal]:
+    """The proposals without those whose goal another one has in the same level."""
+    kept: list[tuple[Proposal, Goal]] = []
+    for proposal in proposals:
+        goal = goal_of(world, proposal.instruction)
+        if not any(same(goal, other) and _same_level(proposal, one) for one, other in kept):
+            kept.append((proposal, goal))
+    return [proposal for proposal, _ in kept]
+
+
+def _same_level(a: Proposal, b: Proposal) -> bool:
+    return (a.seed, a.options) == (b.seed, b.options)
+
+
+def _draw(
+    rng: np.random.Generator, pairs: Sequence[tuple[Proposal, Standing]], n: int
+) -> list[tuple[Proposal, Standing]]:
+    """At most `n` pairs, drawn by weight and never twice, in the order they were drawn."""
+    # The n smallest of exponential times divided by the weights are such a draw (Efraimidis and Spirakis, 2006).
+    times = rng.exponential(size=len(pairs)) / np.array([max(pair[1].weight, 1e-9) for pair in pairs])
+    return [pairs[i] for i in np.argsort(times)[:n]]
+
+
+def _row(tried: Tried) -> dict[str, Any]:
+    """A try as JSON, without what is not said of it."""
+    defaults = {"score": None, "task": "", "generation": 0}
+    return {key: value for key, value in asdict(tried).items() if key not in defaults or value != defaults[key]}

@@ -1,0 +1,279 @@
+"""How people say it: instructions from phrasings and words, and the way back.
+
+`phrase`, `compound`, `avoiding`, `related` and `sentence` make sentences from tasks.doom.phrases; `read` turns a typed
+sentence, training or held out, back into what it means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from envs.doom.things import COLOURS, KINDS
+from tasks.doom.phrases import (
+    AVOID,
+    COLOUR_WORDS,
+    HELD_OUT,
+    HELD_OUT_AVOID,
+    HELD_OUT_COLOUR_WORDS,
+    HELD_OUT_NOUNS,
+    HELD_OUT_RELATIONS,
+    HELD_OUT_THEN,
+    NOUNS,
+    RELATIONS,
+    THEN,
+    TRAINING,
+)
+from tasks.task import Phrasing
+from tasks.templates import PREFIXES, SUFFIXES
+
+__all__ = [
+    "COLOUR_WORDS", "HELD_OUT", "HELD_OUT_COLOUR_WORDS", "HELD_OUT_NOUNS", "NOUNS", "TRAINING", "Meaning", "Phrasing",
+    "avoiding", "compound", "noun_phrase", "phrase", "plain", "plain_goal", "read", "read_thing", "related", "sentence",
+    "taught",
+]  # fmt: skip
+
+Pair = tuple[str, str | None]
+
+
+def noun_phrase(
+    rng: np.random.Generator, kind: str, colour: str | None, *, unique_kind: bool = False, synonyms: bool = False
+) -> str:
+    """Words for a thing without its article. `unique_kind`: the colour may be left out. `synonyms`: held-out words."""
+    nouns = HELD_OUT_NOUNS.get(kind, NOUNS[kind]) if synonyms else NOUNS[kind]
+    # the plain name is what people use most
+    noun = nouns[0] if not synonyms and rng.random() < 0.6 else str(rng.choice(list(nouns)))
+    if colour is None or (unique_kind and rng.random() < 0.2):
+        return noun
+    words = HELD_OUT_COLOUR_WORDS[colour] if synonyms else COLOUR_WORDS[colour]
+    return f"{words[0] if rng.random() < 0.7 else rng.choice(list(words))} {noun}"
+
+
+def related(
+    rng: np.random.Generator, noun: str, relation: str, other: str = "", phrasing: Phrasing = "training"
+) -> str:
+    """Words for the thing that stands in a relation: "torch left of the imp", "nearer torch"; without an article."""
+    words = str(rng.choice(list((RELATIONS if phrasing == "training" else HELD_OUT_RELATIONS)[relation])))
+    return f"{noun} {words} the {other}" if other else f"{words} {noun}"
+
+
+def core(rng: np.random.Generator, verb: str, noun: str = "", phrasing: Phrasing = "training") -> str:
+    """The bare instruction. `noun` comes from `noun_phrase` or `related`, without an article."""
+    templates = (TRAINING if phrasing == "training" else HELD_OUT)[verb]
+    text = str(rng.choice(list(templates)))
+    if phrasing == "training" and rng.random() < 0.25:
+        text = templates[0]
+    return text.format(x=noun if verb == "press" else f"the {noun}")
+
+
+def _dressed(rng: np.random.Generator, text: str) -> str:
+    text = f"{rng.choice(list(PREFIXES))}{text}{rng.choice(list(SUFFIXES))}"
+    return text[0].upper() + text[1:] if rng.random() < 0.2 else text
+
+
+def phrase(rng: np.random.Generator, verb: str, noun: str = "", *, phrasing: Phrasing = "training") -> str:
+    """An instruction. `noun` comes from `noun_phrase` or `related`, without an article."""
+    return _dressed(rng, core(rng, verb, noun, phrasing))
+
+
+def compound(rng: np.random.Generator, steps: Sequence[str], phrasing: Phrasing = "training") -> str:
+    """One instruction out of several from `core`, to be done in order."""
+    pairs = THEN if phrasing == "training" else HELD_OUT_THEN
+    before, between = pairs[rng.integers(len(pairs))]
+    return _dressed(rng, before + between.join(steps))
+
+
+def avoiding(rng: np.random.Generator, text: str, noun: str, phrasing: Phrasing = "training") -> str:
+    """An instruction from `core` with something that must not be touched."""
+    tail = str(rng.choice(list(AVOID if phrasing == "training" else HELD_OUT_AVOID)))
+    return _dressed(rng, text + tail.format(y=f"the {noun}"))
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What an instruction asks for.
+
+    `kind` and `colour` are None where the verb needs no thing, or none was named; `kind` may be "panel", "door" or
+    "gate" too. `relation` (a key of tasks.doom.phrases.RELATIONS) tells the thing from others of its kind, by `other`
+    where the relation needs one. `avoid`: what must not be touched. `then`: what is to be done after it, in order.
+    """
+
+    verb: str
+    kind: str | None = None
+    colour: str | None = None
+    relation: str | None = None
+    other: Pair | None = None
+    avoid: Pair | None = None
+    then: tuple[Meaning, ...] = ()
+
+
+_PLAIN = {"go_to": "go to", "pick_up": "pick up", "panel": "switch", "enter": "enter room with", "switch": "open"}
+
+
+def plain_goal(verb: str, name: str) -> str:
+    """A goal in plain words, from a verb and a thing's name."""
+    return f"{_PLAIN.get(verb, verb.replace('_', ' '))} {name}".strip()
+
+
+def plain(meaning: Meaning) -> str:
+    """What is meant in plain words: "pick up red key then go to torch left of imp"."""
+    text = " then ".join(plain_goal(step.verb, _plain_thing(step)) for step in (meaning, *meaning.then))
+    return f"{text} and not touch {_name(*meaning.avoid)}" if meaning.avoid else text
+
+
+def _plain_thing(meaning: Meaning) -> str:
+    if meaning.kind is None:
+        return ""
+    name = _name(meaning.kind, meaning.colour)
+    if meaning.relation is None:
+        return name
+    words = RELATIONS[meaning.relation][0]
+    return f"{name} {words} {_name(*meaning.other)}" if meaning.other else f"{words} {name}"
+
+
+def _name(kind: str, colour: str | None) -> str:
+    kind = _PLAIN.get(kind, kind)
+    return f"{colour} {kind}" if colour else kind
+
+
+def sentence(rng: np.random.Generator, meaning: Meaning) -> str:
+    """An instruction, in training phrasings, that `read` takes to mean this."""
+    texts = [core(rng, step.verb, _noun(rng, step)) for step in (meaning, *meaning.then)]
+    if meaning.avoid is not None:
+        return avoiding(rng, texts[0], noun_phrase(rng, *meaning.avoid))
+    return compound(rng, texts) if meaning.then else _dressed(rng, texts[0])
+
+
+def _noun(rng: np.random.Generator, meaning: Meaning) -> str:
+    if meaning.kind is None:
+        return ""
+    noun = noun_phrase(rng, meaning.kind, meaning.colour)
+    if meaning.relation is None:
+        return noun
+    return related(rng, noun, meaning.relation, noun_phrase(rng, *meaning.other) if meaning.other else "")
+
+
+def _compile() -> list[tuple[str, re.Pattern[str]]]:
+    patterns = []
+    for verb in TRAINING:
+        for template in TRAINING[verb] + HELD_OUT[verb]:
+            body = re.escape(template).replace(re.escape("{x}"), "(?P<x>.+?)")
+            patterns.append((verb, re.compile(body)))
+    # the longest template first: "go to the key and take it" is no "go to"
+    return sorted(patterns, key=lambda p: -len(p[1].pattern))
+
+
+def _any(words: Iterable[str]) -> str:
+    return "|".join(re.escape(w) for w in sorted(set(words), key=lambda w: -len(w)))
+
+
+def _both(key: str) -> tuple[str, ...]:
+    return RELATIONS[key] + HELD_OUT_RELATIONS[key]
+
+
+_PATTERNS = _compile()
+_STRIP = re.compile(r"^(?:please|now|can you|could you|would you|hey|ok|okay|next|then|and|first|to begin with)[, ]+")
+_TAIL = re.compile(r"(?:,? please|,? now| for me|[.!?])+$")
+_THEN = re.compile(f"^(?P<a>.+?)(?:{_any(b for _, b in THEN + HELD_OUT_THEN)})(?P<b>.+)$")
+_AVOID = re.compile(
+    "^(?P<a>.+?)(?:" + "|".join(re.escape(t).replace(re.escape("{y}"), "(.+)") for t in AVOID + HELD_OUT_AVOID) + ")$"
+)
+_BETWEEN = {
+    key: re.compile(f"^(?P<a>.+?) (?:{_any(_both(key))}) (?P<b>(?:the|a|an|that) .+)$")
+    for key in ("left_of", "right_of", "next_to")
+}
+_RANK = {key: re.compile(f"^(?:the |that )?(?:{_any(_both(key))}) (?P<a>.+)$") for key in ("nearer", "farther")}
+_PLACES = {"press": {"panel"}, "open": {"door", "gate"}, "unlock": {"door"}, "switch": {"gate"}}
+
+
+def _words() -> list[tuple[str, str]]:
+    pairs = [(n, kind) for table in (NOUNS, HELD_OUT_NOUNS) for kind, nouns in table.items() for n in nouns]
+    return sorted(pairs, key=lambda p: -len(p[0]))
+
+
+def taught() -> dict[str, str]:
+    """What things are called in training, and the plain name of each."""
+    return {noun: nouns[0] for nouns in NOUNS.values() for noun in nouns}
+
+
+def read_thing(text: str) -> tuple[str, str | None] | None:
+    """The (kind, colour) that words name; colour is None where none is named. None where no kind is named."""
+    words = re.sub(r"^(?:the|a|an|that|this) ", "", text.strip().lower())
+    colour = None
+    for name in COLOURS:
+        for word in COLOUR_WORDS[name] + HELD_OUT_COLOUR_WORDS[name]:
+            if words.startswith(word + " "):
+                colour, words = name, words[len(word) + 1 :]
+    for noun, kind in _words():
+        if words == noun:
+            if kind in KINDS and colour is not None and colour not in KINDS[kind].colours:
+                return None
+            return kind, colour
+    return None
+
+
+def _thing(words: str) -> Meaning | None:
+    """A thing with its relation, as a Meaning without a verb."""
+    for key, pattern in _BETWEEN.items():
+        match = pattern.match(words)
+        thing, other = (read_thing(match["a"]), read_thing(match["b"])) if match else (None, None)
+        if thing is not None and other is not None and thing[0] in KINDS and other[0] in KINDS:
+            return Meaning("", *thing, relation=key, other=other)
+    thing = read_thing(words)
+    if thing is not None:
+        return Meaning("", *thing)
+    for key, pattern in _RANK.items():
+        match = pattern.match(words)
+        thing = read_thing(match["a"]) if match else None
+        if thing is not None and thing[0] in KINDS:
+            return Meaning("", *thing, relation=key)
+    return None
+
+
+def _one(words: str) -> Meaning | None:
+    """A single instruction, without what is to be avoided."""
+    for verb, pattern in _PATTERNS:
+        match = pattern.fullmatch(words)
+        if match is None:
+            continue
+        if "x" not in match.groupdict():
+            return Meaning(verb)
+        thing = _thing(match["x"])
+        if thing is not None and thing.kind is not None:
+            places = _PLACES.get(verb)
+            if thing.kind in (places if places is not None else KINDS):
+                return replace(thing, verb=verb)
+    return None
+
+
+def _stripped(text: str) -> str:
+    words = re.sub(r"\s+", " ", text.strip().lower())
+    while True:
+        shorter = _TAIL.sub("", _STRIP.sub("", words))
+        if shorter == words:
+            return words
+        words = shorter
+
+
+def read(text: str) -> Meaning | None:
+    """What an instruction asks for, or None where the grammar does not know it."""
+    words = _stripped(text)
+    meaning = _one(words)
+    if meaning is not None:
+        return meaning
+    match = _AVOID.match(words)
+    if match is not None:
+        meaning = _one(match["a"])
+        named = next(group for group in match.groups()[1:] if group is not None)
+        avoid = read_thing(named)
+        if meaning is not None and avoid is not None and avoid[0] in KINDS:
+            return replace(meaning, avoid=avoid)
+    match = _THEN.match(words)
+    if match is not None:
+        first, rest = _one(_stripped(match["a"])), read(match["b"])
+        if first is not None and rest is not None:
+            return replace(first, then=(replace(rest, then=()), *rest.then))
+    return None

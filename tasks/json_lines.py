@@ -1,0 +1,57 @@
+"""JSON-lines files that are whole at every moment: read line by line, written anew and renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from envs.errors import UserError
+
+
+class JsonLinesError(UserError, ValueError):
+    """A file that is not what it should be; the message names the file and the line."""
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file, one a line. Raises JsonLinesError where it can't be read or a line is no JSON object."""
+    rows: list[dict[str, Any]] = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise JsonLinesError(f"{path}: can't be read: {error}") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise JsonLinesError(f"{path}, line {number}: is no JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise JsonLinesError(f"{path}, line {number}: expected a JSON object, got {line[:40]!r}")
+        rows.append(row)
+    return rows
+
+
+def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write objects, one a line. Whoever reads meanwhile, or after a crash, finds the old file or the new one.
+
+    Raises UserError where the folder can't be written to.
+    """
+    text = "".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows)
+    fresh = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with fresh.open("x", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: can't be written: {error.strerror or error}") from error

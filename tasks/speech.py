@@ -1,0 +1,31 @@
+"""Judging what was said in an episode."""
+
+from __future__ import annotations
+
+import re
+
+from agent.episode import Outcome
+from tasks.confirmation import beyond
+from tasks.task import Task
+
+NOT_THERE = "i see no"
+
+
+def judge_speech(task: Task, outcome: Outcome) -> bool | None:
+    """Whether the right thing was said: the first line that confirms nothing, whatever its order of words. None where
+    nothing has to be said."""
+    if not task.answer:
+        return None
+    said = beyond(line for _, line in outcome.said)
+    return bool(said) and _bag(said[0]) == _bag(task.answer)
+
+
+def false_claim(task: Task, outcome: Outcome) -> bool:
+    """Whether it was said that something is not there, or unclear, although the task can be done."""
+    if task.answer:
+        return False
+    return any(line.startswith((NOT_THERE, "which ")) for _, line in outcome.said)
+
+
+def _bag(line: str) -> list[str]:
+    return sorted(re.findall(r"[a-z0-9]+", line.lower()))

@@ -1,0 +1,113 @@
+"""Packages that `agent env new` writes: they are installed, found, checked and played, as they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import site
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from agent.scaffold import KINDS, write_package
+from envs.errors import UserError
+from tests.support.components import needs
+
+UV = Path(sys.executable).with_name("uv")
+
+
+def test_a_new_package_is_installed_and_played(tmp_path: Path) -> None:
+    uv = str(UV) if UV.exists() else shutil.which("uv")
+    if uv is None:
+        pytest.skip("needs uv, to install the package")
+    write_package("lamp_game", "python", tmp_path)
+    venv.create(tmp_path / "venv")  # one that sees what is installed here, so that nothing is left behind here
+    packages = next((tmp_path / "venv/lib").glob("python*/site-packages"))
+    here = [*site.getsitepackages(), str(Path(__file__).parents[2])]
+    (packages / "here.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in here))
+    python = tmp_path / "venv/bin/python"
+    environment = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
+
+    def run(*command: object) -> str:
+        words = list(map(str, command))
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run(uv, "pip", "install", "--python", python, "--no-deps", "--no-build-isolation", "--offline", "-e", "lamp_game")
+    agent = python, "-m", "agent"
+    checked = json.loads(run(*agent, "env", "check", "lamp_game", "--episodes", "1", "--json"))
+    assert checked["ok"]
+    assert checked["latency"]["ticks"] == 1
+    assert (tmp_path / checked["sheet"]).exists()
+    play = "play", "--env", "lamp_game", "--time-limit", "1", "--json", "go to the lamp"
+    (episode,) = json.loads(run(*agent, *play))["episodes"]  # by `small`, which was made for Doom
+    assert 0 < episode["outcome"]["ticks"] <= 35
+    assert episode["task"]["world"] == "lamp_game"
+    tasks = tmp_path / "lamp_game/lamp_game/tasks.yaml"
+    rows = "--policy", "random", "--policy-only", "--json", "-"
+    result = json.loads(run(*agent, "eval", "--tasks", tasks, "--env", "lamp_game", *rows))
+    assert result["episodes"] == 5
+    named = {row["name"] for row in json.loads(run(*agent, "list", "suites", "--json"))}
+    assert {"lamp_game-basic", "lamp_game-phrasings"} <= named
+    rows = "--policy", "expert", "--episodes", "6", "--workers", "1", "--json", "-"
+    result = json.loads(run(*agent, "eval", "--suite", "lamp_game-basic", "--env", "lamp_game", *rows))
+    assert result["success"] == 1.0
+    assert result["confirmed"]["episodes"] == 6  # the instructions are read
+    record = "record", "--env", "lamp_game", "--suite", "lamp_game-basic", "--episodes", "2", "--workers", "1"
+    assert json.loads(run(*agent, *record, "--out", "recorded", "--json"))["success"] == 1.0
+    play = "play", "--env", "lamp_game", "--policy", "expert", "--json", "go to the lamp"
+    (episode,) = json.loads(run(*agent, *play))["episodes"]
+    assert episode["outcome"]["success"]  # a typed sentence has the world's own verifier
+
+
+NEEDED = {"desktop": (needs("xvfb"),), "browser": (needs("chromium"),), "bridge": (pytest.mark.slow,)}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=NEEDED.get(kind, ())) for kind in sorted(set(KINDS) - {"python"})]
+)
+def test_every_kind_passes_its_own_test(kind: str, tmp_path: Path) -> None:
+    x11_game = Path(__file__).parents[2] / "tests" / "support" / "x11_game.py"
+    files = write_package(
+        f"a_{kind}", kind, tmp_path, f"{sys.executable} {x11_game} --size 320x240" if kind == "desktop" else ""
+    )
+    assert all("{{" not in path.read_text() for path in files)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+    # where a game's degrees per mouse count are kept
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path]), "XDG_DATA_HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path / f"a_{kind}", env=env, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "2 passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "game", "said"),
+    [
+        ("My-Game", "python", "", "'My-Game' is no name for a package; expected small letters"),
+        ("class", "python", "", "'class' is no name"),
+        ("doom", "python", "", "there is a world 'doom' already"),
+        ("json", "python", "", "there is a Python module 'json' already"),
+        ("game", "pyton", "", "unknown kind 'pyton'; did you mean 'python'?"),
+        ("game", "python", "CartPole-v1", "--game says nothing for --kind python"),
+        ("game", "desktop", "", "--kind desktop needs --game: its command"),
+        ("game", "gymnasium", "CartPol-v1", "CartPol-v1"),
+    ],
+)
+def test_what_can_not_be_made_is_said_and_leaves_nothing(
+    name: str, kind: str, game: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as caught:
+        write_package(name, kind, tmp_path, game)
+    assert said in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    write_package("game", "python", tmp_path)
+    with pytest.raises(UserError, match="is there already"):
+        write_package("game", "bridge", tmp_path)

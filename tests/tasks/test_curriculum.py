@@ -1,0 +1,150 @@
+"""The curriculum: goals counted together however they are said, and which of them are tried next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tasks.curriculum import Curriculum, Settings
+from tasks.goal_text import goal_of, same
+from tasks.setter import Proposal, Tried
+
+
+def tries(instruction: str, outcomes: str, start: str = "") -> list[Tried]:
+    """Tries of an instruction: + judged a success, - a failure, ? not scored."""
+    verdict = {"+": True, "-": False, "?": None}
+    return [Tried(f"{start}{instruction}-{i}", instruction, verdict[mark]) for i, mark in enumerate(outcomes)]
+
+
+def proposals(*instructions: str) -> list[Proposal]:
+    return [Proposal(text, 500) for text in instructions]
+
+
+# Goals
+
+
+def test_a_goal_is_the_same_however_it_is_said() -> None:
+    goal = goal_of("doom", "Please grab the red key")
+    assert (goal.text, goal.verb, goal.read) == ("pick up red key", "pick_up", True)
+    assert goal == goal_of("doom", "pick up the red key")
+    assert goal != goal_of("doom", "pick up the blue key")
+    both = goal_of("doom", "get the blue key, then go to the green torch")
+    assert (both.text, both.verb) == ("pick up blue key then go to green torch", "pick_up+go_to")
+    assert goal_of("playroom", "stack the red box on the blue box").verb == "stack"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("Feed the cows!", "feed the cow", True),
+        ("light the torches", "light a torch", True),
+        ("press button 1", "press button 2", False),
+        ("lock the chest", "unlock the chest", False),
+        ("go left", "go right", False),
+        ("paint it red", "paint it blue", False),
+        ("feed the cow", "feed the cow twice", False),
+        ("follow cow then sheep", "follow sheep then cow", False),
+    ],
+)
+def test_what_no_grammar_reads_is_the_same_but_for_the_forms_of_its_words(one: str, other: str, alike: bool) -> None:
+    a, b = goal_of("my_game", one), goal_of("my_game", other)
+    assert not a.read
+    assert same(a, b) == alike
+    archive = Curriculum("my_game", [*tries(one, "+"), *tries(other, "-", "x")])
+    assert len(archive.standings()) == (1 if alike else 2)
+
+
+# Where goals stand
+
+
+def test_tries_are_counted_by_goal_once_and_only_as_judged() -> None:
+    archive = Curriculum("doom", tries("pick up the red key", "+-?"))
+    archive.add(tries("pick up the red key", "+-?"))  # the same tries again
+    archive.add(tries("grab the red key", "+", "later"))
+    (standing,) = archive.standings()
+    assert (standing.tries, standing.successes, standing.state) == (3, 2, "learning")
+    assert len(archive.tried) == 4
+    assert archive.skills() == {"pick_up": pytest.approx(3 / 5)}
+    assert standing.competence == pytest.approx((2 + 2 * 3 / 5) / 5)
+
+
+def test_competence_is_taken_from_the_verb_where_a_goal_is_new_and_follows_the_last_tries() -> None:
+    archive = Curriculum("doom", tries("pick up the red key", "-" * 10))
+    assert archive.standing("pick up the blue key").competence == pytest.approx(1 / 12)
+    assert archive.standing("go to the imp").competence == 0.5
+    archive.add(tries("pick up the red key", "+" * 30, "later"))
+    standing = archive.standing("pick up the red key")
+    assert standing.competence > 0.95
+    assert (standing.tries, standing.successes, standing.state) == (40, 30, "mastered")
+
+
+def test_what_can_neither_always_nor_never_be_done_weighs_most_and_the_new_gets_a_bonus() -> None:
+    outcomes = {"go to the imp": "+" * 12, "face the imp": "+-" * 6, "touch the imp": "-" * 7}
+    archive = Curriculum("doom", [one for text, marks in outcomes.items() for one in tries(text, marks)])
+    weight = {text: archive.standing(text).weight for text in (*outcomes, "face the torch")}
+    assert weight["face the torch"] > weight["face the imp"] > max(weight["go to the imp"], weight["touch the imp"])
+    archive.add(tries("touch the imp", "-", "one more"))
+    assert archive.standing("touch the imp").state == "retired"
+    assert archive.standing("touch the imp").weight == 0.0
+    archive.add(tries("touch the torch", "?" * 20))
+    assert archive.standing("touch the torch").state == "new"  # nothing is known of it
+
+
+# Choices
+
+
+def test_near_duplicates_and_what_is_retired_are_left_out() -> None:
+    archive = Curriculum("doom", tries("touch the imp", "-" * 8))
+    given = proposals("go to the imp", "walk to the imp", "touch the imp", "face the imp", "go to the imp")
+    chosen = archive.choose(given, 5)
+    assert sorted(choice.proposal.instruction for choice in chosen) == ["face the imp", "go to the imp"]
+    elsewhere = [Proposal("go to the imp", 500, seed=seed) for seed in (1, 1, 2)]
+    assert len(archive.choose(elsewhere, 5)) == 2  # the same goal in two levels
+
+
+def test_rehearsal_has_its_share_and_the_rest_goes_by_weight() -> None:
+    archive = Curriculum(
+        "doom", [*tries("look down", "+" * 20), *tries("face the imp", "+-" * 10), *tries("go to the imp", "-" * 7)],
+        Settings(rehearsal=0.2),
+    )  # fmt: skip
+    given = proposals("look down", "go to the imp", "face the imp")
+    picked: Counter[str] = Counter()
+    for seed in range(1000):
+        (choice,) = archive.choose(given, 1, seed)
+        assert choice.rehearsal == (choice.proposal.instruction == "look down")
+        picked[choice.proposal.instruction] += 1
+    assert 160 < picked["look down"] < 240
+    face, go = (archive.standing(text).weight for text in ("face the imp", "go to the imp"))
+    share = picked["face the imp"] / (picked["face the imp"] + picked["go to the imp"])
+    assert share == pytest.approx(face / (face + go), abs=0.05)
+    assert archive.choose(given, 3, 5) == archive.choose(given, 3, 5)
+    unworthy = [len(archive.choose(proposals("look down"), 1, seed)) for seed in range(100)]
+    assert 5 < sum(unworthy) < 40  # what is mastered is tried as a rehearsal alone
+
+
+# Its file
+
+
+def test_an_archive_goes_on_from_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "tasks.jsonl"
+    archive = Curriculum("doom", tries("touch the imp", "-?+"), Settings(retire=3))
+    archive.add([Tried("x", "use its key on the red door", True, 88.5, "doom-vault/0/1", 2)])
+    archive.save(path)
+    again = Curriculum.load(path)
+    assert (again.world, again.settings, again.tried) == (archive.world, archive.settings, archive.tried)
+    assert again.standings() == archive.standings()
+    again.add(archive.tried)
+    again.save(path)
+    assert len(path.read_text().splitlines()) == 5
+    assert [file.name for file in path.parent.iterdir()] == ["tasks.jsonl"]
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(ValueError, match="line 5"):
+        Curriculum.load(path)
+    path.write_text('{"id": "a", "instruction": "go", "success": true}\n')
+    with pytest.raises(ValueError, match="no archive"):
+        Curriculum.load(path)
+    path.write_text("")
+    with pytest.raises(ValueError, match="no archive"):
+        Curriculum.load(path)

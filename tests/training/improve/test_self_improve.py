@@ -1,0 +1,181 @@
+"""Self-improvement, from setter to promotion: the whole loop in the real game, on as little as shows that it works."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.cli import run
+from agent.small.checkpoint import SHIPPED, read_manifest
+from envs.errors import UserError
+from rewards.score import Failure, Score
+from tasks.curriculum import Curriculum
+from tasks.task import Task
+from training.data.episode_weights import WEIGHTS
+from training.data.episodes import read_episode
+from training.improve import evaluate
+from training.improve.generation import STAGES, Generation
+from training.improve.loop import SelfImprovement, audit
+from training.improve.recipe import QUICK, ImproveRecipe
+from training.improve.report import write_report
+
+TINY = {
+    "generations": 1, "levels": 3, "tries": 2, "proposals": 2, "time_limit": 60, "episodes": 4, "passes": 1,
+    "rehearsal_episodes": 2, "rehearsal_suites": ["doom-room"], "held_out": ["doom-vault-steps"], "old": ["doom-basic"],
+    "least": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """A run of one generation, by a reward that calls everything a success: the audit has to see that."""
+    out = tmp_path_factory.mktemp("improve") / "run"
+    recipe = ImproveRecipe.model_validate({**TINY, "reward": f"{__name__}:Flatterer"})
+    return out, SelfImprovement(recipe, out, workers=1).run()
+
+
+class Flatterer:
+    """A reward that is always content."""
+
+    name = "flatterer"
+    sees_truth = False
+
+    def score(self, task: Task, episodes: Any) -> list[Score | Failure]:
+        assert task.verifier is None  # a reward gets no ground truth
+        assert task.options == {}
+        return [Score(100.0, True, "wonderful", self.name) for _ in episodes]
+
+
+@pytest.mark.slow
+def test_a_generation_leaves_a_folder_that_tells_all(finished: tuple[Path, list[dict[str, Any]]]) -> None:
+    out, (summary,) = finished
+    generation = Generation(out, 1)
+    assert all(generation.done(stage) for stage in STAGES)
+    tries = generation.result("collect")["tries"]
+    assert len(tries) == summary["tried"] > 0
+    assert len({one["id"] for one in tries}) == len(tries)
+    weights = json.loads((generation.file("episodes") / WEIGHTS).read_text())
+    assert set(weights) <= {one["episode"] for one in tries}
+    for one in tries:
+        episode = read_episode(generation.file("episodes") / one["episode"])
+        assert episode.success is None  # nobody judged while it was played
+        assert episode.instruction == one["instruction"]
+        assert episode.meta["decisions"] > 0
+    archive = Curriculum.load(generation.file("archive.jsonl"))
+    assert [one.id for one in archive.tried] == [one["id"] for one in tries]
+
+
+@pytest.mark.slow
+def test_the_candidate_has_learned_and_names_its_parent(finished: tuple[Path, list[dict[str, Any]]]) -> None:
+    out, (summary,) = finished
+    model = out / Generation(out, 1).result("learn")["model"]
+    assert read_manifest(model)["parent"]["hash"]
+    row = summary["held_out"]["doom-vault-steps"]
+    assert row["n"] == 4
+    assert row["parent"]["success"] is not None
+    assert summary["promoted"] in (True, False)
+    player = model if summary["promoted"] else SHIPPED
+    recipe = ImproveRecipe.model_validate({**TINY, "reward": f"{__name__}:Flatterer"})
+    assert SelfImprovement(recipe, out).player(2) == player
+
+
+@pytest.mark.slow
+def test_the_audit_sees_a_flatterer(finished: tuple[Path, list[dict[str, Any]]]) -> None:
+    _, (summary,) = finished
+    assert summary["judged"]["rate"] == 1.0
+    assert summary["true"]["rate"] < 1.0  # tries of 60 ticks do not all succeed
+    assert summary["gap"] == pytest.approx(100.0 * (1.0 - summary["true"]["rate"]))
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_where_it_was_stopped(finished: tuple[Path, list[dict[str, Any]]]) -> None:
+    out, (summary,) = finished
+    recipe = ImproveRecipe.model_validate({**TINY, "reward": f"{__name__}:Flatterer"})
+    assert SelfImprovement(recipe, out, workers=1).run() == [summary]  # nothing is done twice
+    generation = Generation(out, 1)
+    generation.file("score.json").unlink()
+    generation.file("promote.json").unlink()
+    (again,) = SelfImprovement(recipe, out, workers=1).run()
+    assert {**again, "minutes": 0} == {**summary, "minutes": 0}
+    assert len(Curriculum.load(generation.file("archive.jsonl")).tried) == summary["tried"]
+    with pytest.raises(UserError, match="another recipe"):
+        SelfImprovement(ImproveRecipe.model_validate({**TINY, "seed": 5}), out)
+
+
+@pytest.mark.slow
+def test_the_report_shows_every_generation(finished: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> None:
+    _, summaries = finished
+    page = write_report(tmp_path, ImproveRecipe.model_validate(TINY).model_dump(mode="json"), summaries).read_text()
+    assert "data:image/png;base64," in page
+    assert "doom-vault-steps" in page
+    assert ("Promoted" if summaries[0]["promoted"] else "Not promoted") in page
+    assert json.loads((tmp_path / "report.json").read_text())["generations"] == summaries
+
+
+def row(n: int, points: float) -> dict[str, Any]:
+    return {"n": n, "points": points}
+
+
+@pytest.mark.parametrize(
+    ("held_out", "old", "promoted", "why"),
+    [
+        ({"a": row(100, 5.0)}, {"b": row(100, 0.0)}, True, "improve by 5.0"),
+        ({"a": row(100, 5.0)}, {"b": row(100, -3.0)}, False, "b loses 3.0 points"),
+        ({"a": row(100, 5.0)}, {"b": row(100, -2.0)}, True, "improve"),
+        ({"a": row(100, 4.0), "c": row(300, -2.0)}, {"b": row(100, 1.0)}, False, "don't improve"),
+        ({"a": row(100, 0.0)}, {}, False, "don't improve"),
+    ],
+)
+def test_a_candidate_is_promoted_for_held_out_gains_without_old_losses(
+    held_out: Mapping[str, Any], old: Mapping[str, Any], promoted: bool, why: str
+) -> None:
+    ruled, said = evaluate.verdict(held_out, old, most_loss=2.0)
+    assert ruled is promoted
+    assert why in said
+
+
+def test_the_comparison_is_paired() -> None:
+    parent = {f"s/{i}": i < 50 for i in range(100)}
+    candidate = {f"s/{i}": i < 60 for i in range(100)}
+    (result,) = evaluate.compare(["s"], parent, candidate).values()
+    assert (result["won"], result["lost"]) == (10, 0)
+    assert result["points"] == pytest.approx(10.0)
+    assert result["low"] > 0.0
+    assert result["p"] == pytest.approx(2 * 0.5**10)
+
+
+def test_the_audit_counts_only_what_both_know() -> None:
+    scores = {
+        "a": {"success": True, "verb": "open"},
+        "b": {"success": True, "verb": "press"},
+        "c": {"success": False, "verb": "open"},
+        "d": {"success": None, "verb": "open"},
+        "e": {"success": True, "verb": "open"},
+    }
+    found = audit(scores, {"a": True, "b": False, "c": False, "d": True, "e": None})
+    assert found["judged"]["n"] == 4
+    assert found["true"] == {**found["true"], "n": 3, "rate": pytest.approx(1 / 3)}
+    assert found["gap"] == pytest.approx(100 * (2 / 3 - 1 / 3))
+    assert found["precision"]["rate"] == pytest.approx(0.5)
+    assert found["by_verb"]["press"]["precision"]["rate"] == 0.0
+
+
+def test_wrong_options_are_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("levles: 3\n")
+    for args, said in (
+        (["--config", str(bad)], "levles"),
+        (["--suite", "doom-valt"], "did you mean 'doom-vault'"),
+        (["--reward", "juge"], "did you mean 'judge'"),
+        (["--setter", "smal"], "did you mean 'small'"),
+        (["--policy", str(tmp_path / "nowhere")], "nowhere"),
+    ):
+        assert run(["self-improve", *args, "--out", str(tmp_path / "run")]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert len(error.strip().splitlines()) == 1
+    assert ImproveRecipe.model_validate(QUICK).generations < ImproveRecipe().generations

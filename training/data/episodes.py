@@ -1,0 +1,496 @@
+"""Episodes on disk: a folder with `steps.parquet`, `video.mp4`, `episode.json` and, for training data, `extras.npz`.
+
+A folder is written under a temporary name and renamed when it is whole, so that what has an episode's name is an
+episode. Every file is named with its SHA-256 in `episode.json`, which has one spelling for its contents, so that any
+changed byte in any file is found. docs/data.md describes the format.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from agent.episode import Frame, Outcome, Start, Step, Subscriber
+from envs.action import Action
+from tasks.task import Task
+from training.data.durable_files import DiskFullError, HashingFile, disk, seal, sync, unseal
+from training.data.versions import versions
+from training.data.video import Quality, VideoWriter, iterate_video, read_video, video_ticks
+
+logger = logging.getLogger(__name__)
+
+__all__ = [
+    "FORMAT",
+    "SCHEMA",
+    "DamagedEpisodeError",
+    "DiskFullError",
+    "Episode",
+    "EpisodeError",
+    "EpisodeWriter",
+    "Recorder",
+    "find_episodes",
+    "read_episode",
+]
+
+FORMAT = 1
+STEPS, VIDEO, EXTRAS, META = "steps.parquet", "video.mp4", "extras.npz", "episode.json"
+QUARANTINE = "quarantine"
+TEMPORARY = ".tmp-"
+JOURNAL, JOURNAL_META = "steps.arrow", "start.json"
+JOURNAL_SECONDS = 1.0  # a killed writer loses at most so much
+
+SCHEMA = pa.schema(
+    [
+        ("tick", pa.int32()),
+        ("frame", pa.int32()),
+        ("keys", pa.list_(pa.string())),
+        ("buttons", pa.list_(pa.string())),
+        ("yaw", pa.float64()),
+        ("pitch", pa.float64()),
+        ("pointer_x", pa.float64()),
+        ("pointer_y", pa.float64()),
+        ("wheel", pa.float64()),
+        ("instruction", pa.string()),
+        ("actor", pa.string()),
+        ("decision", pa.int32()),
+        ("asked", pa.int32()),
+        ("thought", pa.string()),
+        ("speech", pa.string()),
+        ("reward", pa.float64()),
+        ("starved", pa.bool_()),
+        # Since 0.2; null in older episodes.
+        ("memory", pa.string()),  # at the first tick of a decision whose memory differs from the one before; else null
+        ("time", pa.float64()),  # seconds since 1970 at which the action was applied
+        ("tokens", pa.list_(pa.int32())),  # that the decision was sampled as, at its first tick; else null
+    ]
+)
+
+
+class EpisodeError(Exception):
+    """Something is wrong with an episode on disk."""
+
+
+class DamagedEpisodeError(EpisodeError):
+    """An episode that can't be trusted: the message names the file and what is wrong with it."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path = path
+        self.why = why
+
+
+class EpisodeWriter:
+    """Writes one episode, tick by tick. `finish` makes it an episode; until then it has a temporary name.
+
+    `path`: the folder to be. `meta`: JSON values for episode.json, such as task, seed and policy. `durable`: whether
+    the disk has confirmed everything when `finish` returns; without it a power cut may leave a damaged episode,
+    which reading finds out. Raises FileExistsError where `path` is taken and DiskFullError where the disk is full;
+    then the temporary folder is gone.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        frame_size: tuple[int, int],
+        tick_hz: float,
+        quality: Quality = "lossless",
+        meta: Mapping[str, Any] | None = None,
+        durable: bool = True,
+    ) -> None:
+        self.path = Path(path)
+        if self.path.exists():
+            raise FileExistsError(f"{self.path}: there is an episode already")
+        self._durable = durable
+        self._meta = {
+            **(meta or {}),
+            "format": FORMAT,
+            "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "tick_hz": tick_hz,
+            "frame_size": list(frame_size),
+            "quality": quality,
+            "versions": versions(),
+        }
+        self._folder = self.path.parent / f"{TEMPORARY}{self.path.name}-{uuid.uuid4().hex[:8]}"
+        self._rows: list[tuple[Any, ...]] = []
+        self._notes: list[tuple[int, Mapping[str, Any]]] = []
+        self._journal: pa.RecordBatchStreamWriter | None = None
+        self._journaled = 0
+        self._flushed = time.monotonic()
+        self._decision = -1
+        self._memory = ""
+        self._video: VideoWriter | None = None
+        with disk(self.path.parent):
+            # The lock tells `repair` that this writer is alive; it goes with the process, however that ends. The folder
+            # gets the name that `repair` looks for only when it is locked.
+            fresh = self._folder.with_name(f".new-{self._folder.name}")
+            fresh.mkdir(parents=True)
+            self._lock = os.open(fresh, os.O_RDONLY)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fresh.rename(self._folder)
+        with self._guarded():
+            self._video = VideoWriter(self._folder / VIDEO, frame_size, tick_hz, quality)
+
+    def add(self, step: Step) -> None:
+        """Write one tick."""
+        action, decision = step.action, step.decision
+        thought = speech = ""
+        memory: str | None = None
+        tokens: tuple[int, ...] | None = None
+        if decision is not None and step.index != self._decision:
+            self._decision, thought, speech = step.index, decision.thought, decision.speech
+            tokens = decision.tokens or None
+            if step.memory != self._memory:
+                self._memory = memory = step.memory
+        with self._guarded():
+            assert self._video is not None
+            index = -1 if step.frame is None else self._video.add(step.frame, step.tick)
+            if step.notes:
+                self._notes.append((step.tick, step.notes))
+            self._rows.append(
+                (
+                    step.tick,
+                    index,
+                    sorted(action.keys),
+                    sorted(action.buttons),
+                    *action.look,
+                    *(action.pointer or (None, None)),
+                    action.wheel,
+                    step.instruction,
+                    step.actor,
+                    step.index,
+                    step.asked,
+                    thought,
+                    speech,
+                    step.reward,
+                    step.starved,
+                    memory,
+                    step.time,
+                    tokens,
+                )
+            )
+            if time.monotonic() - self._flushed > JOURNAL_SECONDS:
+                self._flush()
+
+    def finish(self, outcome: Mapping[str, Any], frame: Frame | None = None) -> Path:
+        """Complete the episode; `frame` is what was seen after the last tick. Its folder."""
+        with self._guarded():
+            assert self._video is not None
+            if frame is not None:
+                self._video.add(frame, self._rows[-1][0] + 1 if self._rows else 0)
+            if self._journal is not None:
+                self._journal.close()
+            sums = {VIDEO: self._video.close(durable=self._durable)}
+            sums[STEPS] = self._write(STEPS, parquet(_table(self._rows)))
+            if self._notes:
+                sums[EXTRAS] = self._write(EXTRAS, _npz(self._notes))
+            self._meta |= {
+                "ticks": len(self._rows),
+                "frames": self._video.count,
+                "decisions": len({row[11] for row in self._rows} - {-1}),
+                "outcome": dict(outcome),
+                "checksums": sums,
+            }
+            complete(self._folder, self.path, self._meta, durable=self._durable)
+        os.close(self._lock)
+        return self.path
+
+    def abort(self) -> None:
+        """Leave no trace of the episode. Never raises."""
+        if self._video is not None:
+            self._video.abort()
+        if self._journal is not None:
+            with suppress(OSError, pa.ArrowException):
+                self._journal.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        with suppress(OSError):
+            os.close(self._lock)
+
+    def _write(self, name: str, data: bytes | memoryview) -> str:
+        file = HashingFile(self._folder / name)
+        file.write(data)
+        return file.close(durable=self._durable)
+
+    def _flush(self) -> None:
+        """Save the rows so far to a journal, for `repair`; short episodes are over before there is one."""
+        if self._journal is None:
+            (self._folder / JOURNAL_META).write_bytes(seal(self._meta))
+            self._journal = pa.ipc.new_stream(self._folder / JOURNAL, SCHEMA)
+        for batch in _table(self._rows[self._journaled :]).to_batches():
+            self._journal.write_batch(batch)
+        self._journaled = len(self._rows)
+        self._flushed = time.monotonic()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            with disk(self.path.parent):
+                yield
+        except Exception:
+            self.abort()
+            raise
+
+
+def _table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+    columns = zip(*rows, strict=True) if rows else ([] for _ in SCHEMA)
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+
+
+def conformed(table: pa.Table) -> pa.Table:
+    """A table of steps as SCHEMA says; the columns that older episodes lack are null."""
+    for name in ("memory", "time", "tokens"):
+        if name not in table.column_names:
+            column = SCHEMA.field(name)
+            table = table.append_column(column, pa.nulls(len(table), column.type))
+    return table.select([name for name in SCHEMA.names if name in table.column_names])
+
+
+def parquet(table: pa.Table) -> memoryview:
+    """`table` as the bytes of a parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_statistics=False)
+    return memoryview(sink.getvalue())
+
+
+def _npz(notes: Sequence[tuple[int, Mapping[str, Any]]]) -> bytes:
+    """The annotations as arrays (N, ...), and `tick` (N,): when each was made."""
+    names = set(notes[0][1])
+    if any(set(note) != names for _, note in notes) or "tick" in names:
+        raise ValueError(f"every annotation needs the same names, none of them 'tick': {sorted(names)}")
+    arrays = {name: np.stack([np.asarray(note[name]) for _, note in notes]) for name in names}
+    sink = io.BytesIO()
+    np.savez_compressed(sink, allow_pickle=False, tick=np.array([tick for tick, _ in notes], np.int32), **arrays)
+    return sink.getvalue()
+
+
+def complete(folder: Path, path: Path, meta: Mapping[str, Any], *, durable: bool) -> None:
+    """Write episode.json into a temporary folder, take the journal out, and give the folder its name."""
+    for name in (JOURNAL, JOURNAL_META):
+        (folder / name).unlink(missing_ok=True)
+    file = HashingFile(folder / META)
+    file.write(seal(meta))
+    file.close(durable=durable)
+    if durable:
+        sync(folder)
+    os.rename(folder, path)
+    if durable:
+        sync(path.parent)
+
+
+def _task(task: Task | None) -> dict[str, Any] | None:
+    # As dataclasses.asdict, which would copy a level's every part.
+    return {**vars(task), "verifier": task.verifier and vars(task.verifier)} if task else None
+
+
+class Recorder(Subscriber):
+    """Records one episode into the folder `path`, as a subscriber of the loop.
+
+    `task`, `policy` and `meta` go to episode.json. `episode`: the path, once it is written.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        task: Task | None = None,
+        policy: str = "",
+        quality: Quality = "lossless",
+        meta: Mapping[str, Any] | None = None,
+        durable: bool = True,
+    ) -> None:
+        self.path = Path(path)
+        self.episode: Path | None = None
+        self._task = task
+        self._quality: Quality = quality
+        self._durable = durable
+        self._meta = {**(meta or {}), "task": _task(task), "policy": policy}
+        self._writer: EpisodeWriter | None = None
+
+    def on_start(self, start: Start) -> None:
+        self.episode = None
+        self._writer = EpisodeWriter(
+            self.path,
+            frame_size=start.frame_size,
+            tick_hz=start.tick_hz,
+            quality=self._quality,
+            durable=self._durable,
+            meta={
+                **self._meta,
+                "instruction": start.instruction,
+                "seed": start.seed,
+                # A level can be large: what the task says already is not said twice.
+                "options": None if self._task and start.options == self._task.options else dict(start.options),
+                "actor": start.actor,
+            },
+        )
+
+    def on_step(self, step: Step) -> None:
+        if self._writer is not None:
+            try:
+                self._writer.add(step)
+            except Exception:
+                self._writer = None  # an episode with a hole is none; the loop reports why
+                raise
+
+    def on_end(self, outcome: Outcome, frame: Frame | None) -> None:
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            self.episode = writer.finish(outcome.to_json(), frame)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """An episode on disk. Its files are read, and checked against their SHA-256, when they are first asked for.
+
+    `meta`: what episode.json says. All of it raises DamagedEpisodeError where a file is missing or changed.
+    """
+
+    path: Path
+    meta: dict[str, Any] = field(repr=False)
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        result: dict[str, Any] = self.meta["outcome"]
+        return result
+
+    @property
+    def success(self) -> bool | None:
+        result: bool | None = self.meta["outcome"].get("success")
+        return result
+
+    @property
+    def task(self) -> dict[str, Any] | None:
+        return self.meta.get("task")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the world was reset with."""
+        options = self.meta.get("options")
+        result: dict[str, Any] = (self.task or {}).get("options", {}) if options is None else options
+        return result
+
+    @property
+    def instruction(self) -> str:
+        """The instruction at the start; `steps` has the one of every tick."""
+        result: str = self.meta.get("instruction", "")
+        return result
+
+    @property
+    def tick_hz(self) -> float:
+        result: float = self.meta["tick_hz"]
+        return result
+
+    @cached_property
+    def steps(self) -> pa.Table:
+        """A row for each tick, as SCHEMA says."""
+        try:
+            return conformed(pq.read_table(pa.BufferReader(self._bytes(STEPS))))
+        except pa.ArrowException as error:
+            raise DamagedEpisodeError(self.path / STEPS, str(error)) from error
+
+    def actions(self) -> list[Action]:
+        """What was done, an Action for each tick."""
+        names = ("keys", "buttons", "yaw", "pitch", "pointer_x", "pointer_y", "wheel")
+        columns = [self.steps[name].to_pylist() for name in names]
+        return [
+            Action(frozenset(keys), frozenset(buttons), (yaw, pitch), None if x is None else (x, y), wheel)
+            for keys, buttons, yaw, pitch, x, y, wheel in zip(*columns, strict=True)
+        ]
+
+    @cached_property
+    def _video(self) -> bytes:
+        return self._bytes(VIDEO)
+
+    def frames(self) -> npt.NDArray[np.uint8]:
+        """All frames, uint8 (N, H, W, 3); the `frame` column points into them, the last one is the final view."""
+        try:
+            frames, _ = read_video(self._video, self.tick_hz)
+        except ValueError as error:
+            raise DamagedEpisodeError(self.path / VIDEO, str(error)) from error
+        if len(frames) != self.meta["frames"]:
+            raise DamagedEpisodeError(self.path / VIDEO, f"holds {len(frames)} frames, not {self.meta['frames']}")
+        return frames
+
+    def frame(self, index: int) -> Frame:
+        """One frame, without decoding those long before it. Raises IndexError."""
+        if not 0 <= index < self.meta["frames"]:
+            raise IndexError(f"frame {index} of {self.meta['frames']}")
+        try:
+            frame, _ = next(iterate_video(self._video, self.tick_hz, self._ticks[index]))
+        except (ValueError, IndexError, StopIteration) as error:
+            raise DamagedEpisodeError(self.path / VIDEO, f"frame {index} can't be decoded: {error}") from error
+        return frame
+
+    @cached_property
+    def _ticks(self) -> list[int]:
+        """The tick of each frame."""
+        return video_ticks(self._video, self.tick_hz)
+
+    def extras(self) -> dict[str, npt.NDArray[Any]]:
+        """The training annotations by name, and `tick`: when each was made. Empty where there are none."""
+        if EXTRAS not in self.meta["checksums"]:
+            return {}
+        try:
+            with np.load(io.BytesIO(self._bytes(EXTRAS)), allow_pickle=False) as arrays:
+                return dict(arrays)
+        except ValueError as error:
+            raise DamagedEpisodeError(self.path / EXTRAS, str(error)) from error
+
+    def verify(self) -> None:
+        """Check every file against its SHA-256. Raises DamagedEpisodeError at the first that differs."""
+        for name in self.meta["checksums"]:
+            self._bytes(name)
+
+    def _bytes(self, name: str) -> bytes:
+        path = self.path / name
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DamagedEpisodeError(path, f"can't be read: {error.strerror}") from error
+        if hashlib.sha256(data).hexdigest() != self.meta["checksums"][name]:
+            raise DamagedEpisodeError(path, f"its {len(data)} bytes are not those that were written (SHA-256 differs)")
+        return data
+
+
+def read_episode(path: Path | str) -> Episode:
+    """The episode in the folder `path`. Raises DamagedEpisodeError where it is none or episode.json was changed."""
+    file = Path(path) / META
+    try:
+        meta = unseal(file.read_bytes())
+    except OSError as error:
+        raise DamagedEpisodeError(file, f"can't be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DamagedEpisodeError(file, str(error)) from error
+    if meta.get("format") != FORMAT:
+        raise DamagedEpisodeError(file, f"has format {meta.get('format')!r}; this version reads format {FORMAT}")
+    return Episode(Path(path), meta)
+
+
+def find_episodes(*roots: Path | str) -> list[Path]:
+    """The episode folders under `roots`, in order of name; temporary and quarantined ones are not among them."""
+    found = []
+    for root in roots:
+        for folder, folders, files in os.walk(root):
+            folders[:] = [name for name in folders if name != QUARANTINE and not name.startswith(".")]
+            if META in files:
+                found.append(Path(folder))
+                folders.clear()
+    return sorted(found)

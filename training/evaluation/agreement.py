@@ -1,0 +1,31 @@
+"""How far a reward and the truth agree on the same episodes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rewards.score import Score
+from training.evaluation.statistics import auroc, auroc_interval, wilson
+
+
+def share(count: int, n: int) -> dict[str, Any]:
+    """A proportion as JSON: `count` of `n`, its `rate` (None where n is 0) and its 95 % Wilson interval `ci`."""
+    return {"count": count, "n": n, "rate": count / n if n else None, "ci": list(wilson(count, n))}
+
+
+def agreement(scores: Sequence[Score], truth: Sequence[bool]) -> dict[str, Any]:
+    """AUROC of the scores with its 95 % bootstrap interval (None without both successes and failures), the shares of
+    false positives among failures and of false negatives among successes, and the share of successes, as JSON."""
+    values = [score.value for score in scores]
+    bad = [score for score, right in zip(scores, truth, strict=True) if not right]
+    good = [score for score, right in zip(scores, truth, strict=True) if right]
+    area = auroc(values, truth)
+    return {
+        "true_success": share(len(good), len(scores)),
+        "auroc": area if math.isfinite(area) else None,
+        "auroc_ci": list(auroc_interval(values, truth)) if math.isfinite(area) else None,
+        "false_positive": share(sum(score.success for score in bad), len(bad)),
+        "false_negative": share(sum(not score.success for score in good), len(good)),
+    }

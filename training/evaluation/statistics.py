@@ -1,0 +1,74 @@
+"""Statistics of evaluations: Wilson intervals, AUROC, reliability."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binomtest, rankdata
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """The 95 % Wilson interval of a proportion; (0, 1) where there is nothing."""
+    if n == 0:
+        return 0.0, 1.0
+    interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+BINS = 10
+
+
+_RESAMPLES = 1000
+
+
+def auroc(values: npt.ArrayLike, truth: npt.ArrayLike) -> float:
+    """The chance that a success is valued above a failure, ties half (Mann and Whitney); NaN without one of both."""
+    values, truth = np.asarray(values, np.float64), np.asarray(truth, bool)
+    good, bad = int(truth.sum()), int((~truth).sum())
+    if not good or not bad:
+        return float("nan")
+    return float((rankdata(values)[truth].sum() - good * (good + 1) / 2) / (good * bad))
+
+
+def auroc_interval(values: npt.ArrayLike, truth: npt.ArrayLike, seed: int = 0) -> tuple[float, float]:
+    """The 95 % interval of `auroc` by bootstrap, successes and failures drawn apart."""
+    values, truth = np.asarray(values, np.float64), np.asarray(truth, bool)
+    good, bad = values[truth], values[~truth]
+    if not len(good) or not len(bad):
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    labels = np.arange(len(values)) < len(good)
+    drawn = [
+        auroc(np.concatenate([rng.choice(good, len(good)), rng.choice(bad, len(bad))]), labels)
+        for _ in range(_RESAMPLES)
+    ]
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def reliability(chances: npt.ArrayLike, truth: npt.ArrayLike) -> list[dict[str, float]]:
+    """Episodes in BINS equal ranges of the chance they were given: mean `chance`, `share` of successes, its 95 %
+    `low` and `high`, `episodes`. Empty ranges are left out."""
+    chances, truth = np.asarray(chances, np.float64), np.asarray(truth, bool)
+    which = np.minimum((chances * BINS).astype(int), BINS - 1)
+    rows = []
+    for number in np.unique(which):
+        mine = which == number
+        low, high = wilson(int(truth[mine].sum()), int(mine.sum()))
+        rows.append(
+            {
+                "chance": float(chances[mine].mean()),
+                "share": float(truth[mine].mean()),
+                "low": low,
+                "high": high,
+                "episodes": int(mine.sum()),
+            }
+        )
+    return rows
+
+
+def calibration_error(chances: npt.ArrayLike, truth: npt.ArrayLike) -> float:
+    """Expected calibration error: the mean distance between chance and share of successes over `reliability`."""
+    rows = reliability(chances, truth)
+    total = sum(row["episodes"] for row in rows)
+    return sum(row["episodes"] * abs(row["chance"] - row["share"]) for row in rows) / total

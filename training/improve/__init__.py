@@ -1,0 +1,1 @@
+"""Self-improvement: generations of play, judged and learned from."""

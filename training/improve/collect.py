@@ -1,0 +1,216 @@
+"""Collection: a player sets itself tasks in a level, one after the other, and tries them.
+
+A job is a level. The setter proposes what is worth trying in the frame that is seen now, the curriculum chooses one of
+the proposals, the player tries it with sampled decisions, and the next proposal is made from where that ends. The world
+is reset between levels alone: a key that was picked up for one task is there for the next.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agent.capabilities import Samples, require
+from agent.loop.players import InStep
+from agent.loop.runtime import play
+from agent.policy import Context, Decision, Policy
+from envs import plugins
+from envs.world import World
+from tasks.curriculum import Curriculum
+from tasks.setter import SetterView, load_setter, propose
+from tasks.task import Task
+from training.data.durable_files import write_whole
+from training.data.episodes import Recorder
+from training.improve.chain import Chain
+from training.workers.parallel_play import ParallelPlay
+
+
+@dataclass(frozen=True)
+class Try:
+    """One task that was tried. `id`: of the task, in the run. `episode`: its folder's name. `rejected`: what the setter
+    said off contract before it. `said_done`: whether the player ended the episode."""
+
+    id: str
+    instruction: str
+    episode: str
+    ticks: int
+    said_done: bool
+    rehearsal: bool
+    rejected: int
+
+
+@dataclass(frozen=True)
+class Audited:
+    """Ground truth of a try, for the audit alone: None where no verifier knows the task."""
+
+    id: str
+    success: bool | None
+    why: str
+
+
+@dataclass(frozen=True)
+class LevelPlayed:
+    """What happened in one level."""
+
+    level: str
+    tries: tuple[Try, ...]
+    audited: tuple[Audited, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> LevelPlayed:
+        tries, audited = (Try(**one) for one in data["tries"]), (Audited(**one) for one in data["audited"])
+        return cls(data["level"], tuple(tries), tuple(audited))
+
+
+@dataclass(frozen=True)
+class CollectSettings:
+    """What all collectors of a generation know. `policy`: a checkpoint folder, or a policy's name. `curriculum`: the
+    archive as it was before the generation."""
+
+    out: Path
+    generation: int
+    env: str
+    policy: str
+    setter: str
+    curriculum: Path
+    tries: int
+    proposals: int
+    time_limit: int
+    temperature: float
+    seed: int
+
+
+class SampledPlay:
+    """A policy whose decisions are drawn from its distribution instead of being its best ones."""
+
+    def __init__(self, policy: Samples, temperature: float, seed: int) -> None:
+        self.spec = policy.spec  # type: ignore[attr-defined]
+        self._policy, self._temperature = policy, temperature
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def act(self, contexts: Sequence[Context]) -> list[Decision]:
+        return self._policy.sample(contexts, temperature=self._temperature, generator=self._generator)
+
+
+class Collector:
+    """A worker that plays levels, several at once."""
+
+    def __init__(self, settings: CollectSettings) -> None:
+        self._settings = settings
+        self._policy: Policy = load_player(settings.policy)
+        self._setter = load_setter(settings.setter)
+        self._curriculum = Curriculum.load(settings.curriculum)
+        self._worlds = ParallelPlay(partial(open_world, settings.env))
+
+    def work(self, levels: Sequence[Task]) -> list[LevelPlayed]:
+        """Play some levels; those that were played before are read from disk."""
+        found = {level.id: read_level(self._settings.out, level.id) for level in levels}
+        todo = [level for level in levels if found[level.id] is None]
+        if todo:
+            samples = require(self._policy, Samples, self._settings.policy, "agent self-improve")
+            sampled = SampledPlay(samples, self._settings.temperature, self._settings.seed + todo[0].seed)
+            for played in self._worlds.play(sampled, todo, self._level):
+                found[played.level] = played
+        return [played for played in found.values() if played is not None]
+
+    def close(self) -> None:
+        self._worlds.close()
+
+    def _name(self, level: str) -> str:
+        return f"{self._settings.generation:03d}-{level.replace('/', '-')}"
+
+    def _level(self, world: World, player: InStep, level: Task) -> LevelPlayed:
+        out = self._settings.out
+        for left in (out / "episodes").glob(f"{self._name(level.id)}-*"):  # of a level that was cut short
+            shutil.rmtree(left)
+        chain = Chain(world)
+        chain.enter(level.seed, level.options)
+        tries: list[Try] = []
+        audited: list[Audited] = []
+        rejected = 0
+        for number in range(self._settings.tries):
+            chosen, wrong = self._choose(chain, level, number)
+            rejected += wrong
+            if chosen is None:
+                continue  # nothing here is worth a try; another draw may be
+            task, rehearsal = chosen
+            chain.watch(self._settings.env, task.instruction)
+            tries.append(self._try(chain, player, task, rehearsal, rejected))
+            success = chain.truth is not None and chain.truth.success if chain.known else None
+            audited.append(Audited(task.id, success, chain.truth.why if chain.truth else "the time is up"))
+            rejected = 0
+            if chain.over:
+                break
+        played = LevelPlayed(level.id, tuple(tries), tuple(audited))
+        write_whole(level_file(out, level.id), json.dumps(played.to_json()).encode())
+        return played
+
+    def _choose(self, chain: Chain, level: Task, number: int) -> tuple[tuple[Task, bool] | None, int]:
+        """The task to try now, with whether it is a rehearsal; and how much of what the setter said was rejected."""
+        settings, seed = self._settings, level.seed * self._settings.tries + number
+        view = SetterView(
+            world=settings.env,
+            frames=(chain.observation["pixels"],),
+            tried=self._curriculum.tried,
+            skills=self._curriculum.skills(),
+            tick_hz=chain.tick_hz,
+            seed=seed % 2**31,
+        )
+        proposed = propose(self._setter, view, settings.proposals)
+        choices = self._curriculum.choose(proposed.proposals, 1, seed)
+        if not choices:
+            return None, len(proposed.rejected)
+        (choice,) = choices
+        limit = min(choice.proposal.time_limit, settings.time_limit)
+        task = Task(
+            f"{self._name(level.id)}-{number}", choice.proposal.instruction, settings.env, level.seed,
+            level.options, limit,
+        )  # fmt: skip
+        return (task, choice.rehearsal), len(proposed.rejected)
+
+    def _try(self, chain: Chain, player: InStep, task: Task, rehearsal: bool, rejected: int) -> Try:
+        folder = self._settings.out / "episodes" / task.id
+        recorder = Recorder(folder, task=task, policy=self._settings.policy, durable=False)
+        outcome = play(
+            chain, player, task.instruction, seed=task.seed, options=task.options, time_limit=task.time_limit,
+            subscribers=(recorder,), observe="decision", end_on_done=True,
+        )  # fmt: skip
+        if recorder.episode is None:
+            raise OSError(f"{folder}: {'; '.join(outcome.problems)}")
+        return Try(task.id, task.instruction, folder.name, outcome.ticks, outcome.done, rehearsal, rejected)
+
+
+def level_file(out: Path, level: str) -> Path:
+    """Where what happened in a level is noted, once it is whole."""
+    return out / "levels" / f"{level.replace('/', '-')}.json"
+
+
+def read_level(out: Path, level: str) -> LevelPlayed | None:
+    """What happened in a level, None where it was not played to its end."""
+    try:
+        return LevelPlayed.from_json(json.loads(level_file(out, level).read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def load_player(name: str) -> Policy:
+    """A policy by name, or `small` from a checkpoint folder."""
+    small = plugins.load("policy", "small")
+    policy: Policy = small(Path(name)) if Path(name).is_dir() else plugins.load("policy", name)()
+    return policy
+
+
+def open_world(name: str) -> World:
+    """A world by name."""
+    world: World = plugins.load("world", name)()
+    return world

@@ -1,0 +1,96 @@
+"""Evaluation of a player on the held-out and the old tasks, and the comparison of a candidate with its parent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from tasks import world_tasks
+from tasks.task import Task
+from training.evaluation.statistics import wilson
+from training.evaluation.success import Evaluator, Job
+from training.improve.collect import load_player, open_world
+from training.workers.hire import hire
+from training.workers.parallel_play import portions
+from training.workers.workers import Failed
+
+EVALUATION_SEED = 900_001  # of the tasks that candidates are compared on; no other part of a run uses it
+
+
+def tasks_of(suites: Sequence[str], episodes: int) -> list[Task]:
+    """The same tasks for every generation, of evaluation's half of the seeds."""
+    return [task for name in suites for task in world_tasks.suite(name).tasks(EVALUATION_SEED, episodes)]
+
+
+def play_tasks(
+    tasks: Sequence[Task],
+    policy: str,
+    workers: str | int,
+    on_progress: Callable[[int, int], None] = lambda done, of: None,
+) -> dict[str, bool]:
+    """Whether the greedy player does each task, by the task's id; judged by ground truth. Raises RuntimeError where an
+    episode could not be played."""
+    done: dict[str, bool] = {}
+    for world in sorted({task.world for task in tasks}):
+        jobs = [Job("policy", task) for task in tasks if task.world == world]
+        with hire(partial(Evaluator, partial(load_player, policy), partial(open_world, world)), workers) as crew:
+            for portion, results in crew.run(portions(jobs, crew.count)):
+                if isinstance(results, Failed):
+                    raise RuntimeError(f"{portion[0].task.id} to {portion[-1].task.id}: {results.error}")
+                done |= {job.task.id: bool(result.success) for job, result in zip(portion, results, strict=True)}
+                on_progress(len(done), len(tasks))
+    return done
+
+
+def compare(suites: Sequence[str], parent: Mapping[str, bool], candidate: Mapping[str, bool]) -> dict[str, Any]:
+    """Success of both by suite and in all, with 95 % Wilson intervals, and the paired difference in points.
+
+    `p`: of the exact sign test on the tasks that one does and the other does not. `low`, `high`: 95 % interval of the
+    difference, from the variance of the paired differences.
+    """
+    return {
+        name: _paired([task for task in parent if task.startswith(f"{name}/")], parent, candidate) for name in suites
+    }
+
+
+def _paired(tasks: Sequence[str], parent: Mapping[str, bool], candidate: Mapping[str, bool]) -> dict[str, Any]:
+    before, after = (np.array([of[task] for task in tasks], float) for of in (parent, candidate))
+    n, change = len(tasks), after - before
+    won, lost = int((change > 0).sum()), int((change < 0).sum())
+    margin = 1.96 * float(change.std(ddof=1)) / np.sqrt(n) if n > 1 else 1.0
+    mean = float(change.mean()) if n else 0.0
+    return {
+        "n": n,
+        "parent": _share(int(before.sum()), n),
+        "candidate": _share(int(after.sum()), n),
+        "points": 100.0 * mean,
+        "low": 100.0 * (mean - margin),
+        "high": 100.0 * (mean + margin),
+        "won": won,
+        "lost": lost,
+        "p": float(binomtest(won, won + lost).pvalue) if won + lost else 1.0,
+    }
+
+
+def _share(successes: int, n: int) -> dict[str, Any]:
+    return {"success": successes / n if n else None, "ci": list(wilson(successes, n))}
+
+
+def verdict(
+    held_out: Mapping[str, Mapping[str, Any]], old: Mapping[str, Mapping[str, Any]], most_loss: float
+) -> tuple[bool, str]:
+    """Whether a candidate is promoted, and why: the held-out suites improve in all, and no old suite loses more than
+    `most_loss` points."""
+    gain = sum(row["points"] * row["n"] for row in held_out.values()) / max(
+        1, sum(row["n"] for row in held_out.values())
+    )
+    for name, row in old.items():
+        if row["points"] < -most_loss:
+            return False, f"{name} loses {-row['points']:.1f} points, more than {most_loss:g}"
+    if gain <= 0.0:
+        return False, f"the held-out tasks don't improve ({gain:+.1f} points)"
+    return True, f"the held-out tasks improve by {gain:.1f} points, and no old suite loses more than {most_loss:g}"

@@ -1,0 +1,53 @@
+"""`ImproveRecipe`: the configuration of `agent self-improve`."""
+
+from __future__ import annotations
+
+import pydantic
+
+from training.recipe import Section
+
+
+class ImproveRecipe(Section):
+    """What a run of self-improvement does.
+
+    `suite`: where the levels come from; training's half of the seeds for play, the other half for evaluation.
+    `setter`, `reward`, `learner`: entry points by name. `policy`: the first player, "small" or a checkpoint folder.
+    `levels` of a generation, each with `tries` tasks one after the other, without a reset in between; `proposals`: of
+    which the curriculum chooses one; `time_limit`: ticks of a try. `temperature`: of the sampled play.
+    `held_out`: suites whose evaluation has to improve. `old`: suites that must not lose. `episodes` of each.
+    `rehearsal_suites`: what the first player plays once, so that the old is not forgotten; `rehearsal_episodes` of
+    each, `rehearsal`: their share of what is learned. `passes` over the fresh data, `rate`: of learning, `keep`: the
+    share of the parent's weights in the candidate's. `least`:
+    judged successes without which a generation learns nothing. `most_loss`: points that each of the old suites may
+    lose. `most_gap`: points by which judged and true success may part further than in the first generation.
+    """
+
+    env: str = "doom"
+    suite: str = "doom-vault"
+    policy: str = "small"
+    setter: str = "small"
+    reward: str = "judge"
+    learner: str = "bc"
+    generations: pydantic.PositiveInt = 8
+    seed: pydantic.NonNegativeInt = 0
+    levels: pydantic.PositiveInt = 120
+    tries: pydantic.PositiveInt = 8
+    proposals: pydantic.PositiveInt = 4
+    time_limit: pydantic.PositiveInt = 350
+    temperature: pydantic.PositiveFloat = 0.7
+    held_out: tuple[str, ...] = ("doom-vault-steps", "doom-vault")
+    old: tuple[str, ...] = ("doom-basic", "doom-rooms")
+    episodes: pydantic.PositiveInt = 200
+    rehearsal_suites: tuple[str, ...] = ("doom-room", "doom-rooms", "doom-compounds")
+    rehearsal_episodes: pydantic.NonNegativeInt = 120
+    rehearsal: float = pydantic.Field(default=0.5, gt=0.0, lt=1.0)
+    passes: pydantic.PositiveInt = 4
+    rate: pydantic.PositiveFloat = 1e-4
+    keep: float = pydantic.Field(default=0.3, ge=0.0, lt=1.0)
+    least: pydantic.PositiveInt = 20
+    most_loss: float = pydantic.Field(default=2.0, ge=0.0)
+    most_gap: float = pydantic.Field(default=10.0, gt=0.0)
+
+
+# A run of a few minutes on two cores; it is the whole loop, on less of everything.
+QUICK = {"generations": 2, "levels": 32, "tries": 6, "episodes": 60, "rehearsal_episodes": 24, "passes": 3}

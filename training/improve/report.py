@@ -1,0 +1,93 @@
+"""The report of a run: a page of its own with the curve of judged and true success, and JSON beside it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from training.data.durable_files import write_whole
+
+_INK, _GOOD, _SOFT = "#2f6fde", "#1b7f4d", "#8a8f96"
+
+
+def write_report(out: Path, recipe: Mapping[str, Any], summaries: Sequence[Mapping[str, Any]]) -> Path:
+    """Write `out`/report.html and `out`/report.json; the page."""
+    write_whole(
+        out / "report.json", (json.dumps({"recipe": recipe, "generations": summaries}, indent=1) + "\n").encode()
+    )
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    templates.filters |= {"percent": percent, "points": _points}
+    plot = base64.b64encode(draw(summaries)).decode() if summaries else ""
+    page = templates.get_template("report.html").render(recipe=recipe, generations=summaries, plot=plot)
+    write_whole(out / "report.html", page.encode())
+    return out / "report.html"
+
+
+def percent(rate: Mapping[str, Any] | None) -> str:
+    """A rate with its 95 % interval, such as "62.0 (51.0-71.9)"; "-" where nothing is known."""
+    value = None if rate is None else rate.get("rate", rate.get("success"))
+    if rate is None or value is None:
+        return "–"
+    low, high = rate["ci"]
+    return f"{100 * value:.1f} ({100 * low:.0f}–{100 * high:.0f})"
+
+
+def _points(row: Mapping[str, Any]) -> str:
+    return f"{row['points']:+.1f} ({row['low']:+.1f} to {row['high']:+.1f})"
+
+
+def draw(summaries: Sequence[Mapping[str, Any]]) -> bytes:
+    """The curves as a PNG: what was tried, judged and true, with the gap between; and the evaluations."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    numbers = [one["generation"] for one in summaries]
+    for name, colour, label in (("judged", _INK, "judged"), ("true", _GOOD, "true (audit)")):
+        known = [(n, one[name]) for n, one in zip(numbers, summaries, strict=True) if one[name]["rate"] is not None]
+        if known:
+            _curve(left, known, colour, label)
+    both = [one for one in summaries if one["true"]["rate"] is not None and one["judged"]["rate"] is not None]
+    left.fill_between(
+        [one["generation"] for one in both], [100 * one["judged"]["rate"] for one in both],
+        [100 * one["true"]["rate"] for one in both], color=_SOFT, alpha=0.2, label="gap",
+    )  # fmt: skip
+    left.set(
+        title="Tasks that the agent set itself", ylabel="success, %", xlabel="generation", ylim=(0, 100), xticks=numbers
+    )
+    for group, style in (("held_out", "-"), ("old", ":")):
+        for name in summaries[0][group]:
+            first = summaries[0][group][name]["parent"]
+            rates = [first, *(one[group][name]["candidate" if one["promoted"] else "parent"] for one in summaries)]
+            at = [0, *numbers]
+            right.plot(at, [100 * rate["success"] for rate in rates], style, marker="o", label=name)
+            for x, rate in zip(at, rates, strict=True):
+                right.plot([x, x], [100 * rate["ci"][0], 100 * rate["ci"][1]], color=_SOFT, linewidth=1)
+    right.set(title="The player on tasks of evaluation", ylabel="true success, %", xlabel="generation", ylim=(0, 100))
+    right.set_xticks([0, *numbers])
+    for axes in (left, right):
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    sink = io.BytesIO()
+    figure.savefig(sink, format="png", dpi=130)
+    plt.close(figure)
+    return sink.getvalue()
+
+
+def _curve(axes: Any, known: Sequence[tuple[int, Mapping[str, Any]]], colour: str, label: str) -> None:
+    """Rates by generation, with their intervals."""
+    rates = [100 * rate["rate"] for _, rate in known]
+    below = [value - 100 * rate["ci"][0] for value, (_, rate) in zip(rates, known, strict=True)]
+    above = [100 * rate["ci"][1] - value for value, (_, rate) in zip(rates, known, strict=True)]
+    at = [number for number, _ in known]
+    axes.errorbar(at, rates, yerr=[below, above], color=colour, marker="o", capsize=3, label=label)

@@ -1,0 +1,82 @@
+"""Recipes: the configuration files of training runs, and the progress that long jobs report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import pydantic
+import yaml
+
+
+class Section(pydantic.BaseModel):
+    """A recipe or a part of one. It refuses fields that it does not know."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a YAML file. Raises ValueError with the path of the field that is wrong."""
+        try:
+            return cls.of(yaml.safe_load(path.read_text()))
+        except (OSError, yaml.YAMLError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    @classmethod
+    def of(cls, fields: Any) -> Self:
+        """The recipe with these fields. Raises ValueError with the name of the field that is wrong."""
+        try:
+            return cls.model_validate(fields)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: `done` of `total` units of `stage`, and figures such as losses and speeds by name."""
+
+    stage: str
+    done: int
+    total: int
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def ignore_progress(progress: Progress) -> None:
+    """The OnProgress of a caller who does not want to know."""
+
+
+def same_recipe(recipe: Section, out: Path) -> None:
+    """Write the recipe of a run to `out`/recipe.json. Raises ValueError where `out` holds a run of another recipe."""
+    file = out / "recipe.json"
+    text = json.dumps(recipe.model_dump(mode="json"), indent=2)
+    if file.exists() and file.read_text() != text:
+        raise ValueError(f"{out} holds a run of another recipe (see {file.name}); give another --out or remove it")
+    file.write_text(text)
+
+
+def open_run(recipe: Mapping[str, Any], out: Path, *, resume: bool) -> None:
+    """Make the folder of a run and write its recipe, a JSON object, to `out`/recipe.json; or go on with a run there.
+
+    Raises ValueError where `out` holds a run and `resume` is not set, a run of another recipe, or something else.
+    """
+    wanted = json.loads(json.dumps(recipe))
+    file = out / "recipe.json"
+    if file.is_file():
+        if not resume:
+            raise ValueError(f"{out}: there is a run already; go on with --resume or name a new folder")
+        found = json.loads(file.read_text())
+        for name, value in wanted.items():
+            if found.get(name) != value:
+                raise ValueError(f"{out}: the run has {name} {found.get(name)!r}, not {value!r}; name a new folder")
+    elif out.exists() and any(out.iterdir()):
+        raise ValueError(f"{out}: it is not empty and holds no run; name a new folder")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(wanted, indent=2) + "\n")

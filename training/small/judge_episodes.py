@@ -1,0 +1,412 @@
+"""Episodes for the judge: frames of play, the instruction they are held against, and whether it was fulfilled.
+
+Truth is always a verifier's, over the states of the episode. An episode is seen as `agent.small.judge_view.view` shows
+it. Sources, which come in turn:
+
+    success       the expert, every second time disturbed
+    wrong object  the expert does the same with another thing than the instruction names
+    near miss     the expert, stopped 1 to 6 decisions before its success
+    relabelled    a success, with another instruction that it does not fulfil
+    idle          standing about, turning around, or a random walk
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agent import codec
+from agent.loop.players import DecisionRequest, Player, ScriptedPlayer
+from agent.policy import Context, Decision
+from agent.small.judge_view import JUDGE_FRAMES, view
+from agent.small.model import FRAME_SIZE
+from envs.angles import wrapped
+from envs.doom.level import Level
+from envs.doom.world import DoomState, DoomWorld
+from envs.world import World
+from tasks import world_tasks
+from tasks.expert_policy import ExpertPolicy
+from tasks.task import Task, VerifierSpec
+from tasks.verifier import Verdict
+from training.data.disturb import Disturbed, random_walk
+from training.recipe import OnProgress, Progress, ignore_progress
+from training.small.judge_goals import Goal, done, failed, goal_of, judged_suite, others, say, spec_for
+from training.workers.hire import hire
+from training.workers.workers import Failed
+
+SOURCES = ("success", "wrong object", "near miss", "relabelled", "idle")
+# What is made of every level in turn: a third of it successes.
+RECIPES = ("success", "wrong object", "near miss", "disturbed", "relabelled", "idle")
+REST = codec.decode(codec.NOOP)
+_NEXT_LEVEL = 1_000_003  # added to a task's number where a level is no good; changes its verb too
+_ATTEMPTS = 40
+_LEAST = 2  # decisions before something was done
+_LINGER = 8  # the most decisions that an episode goes on after its verdict
+_PORTION = 5 * len(RECIPES)
+
+Decide = Callable[[DoomState], Decision]
+Frame = npt.NDArray[np.uint8]
+Watched = tuple[VerifierSpec, tuple[Verdict, int] | None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """One episode to be made: its row in the arrays, the suite and number of its task, and the recipe."""
+
+    row: int
+    suite: str
+    index: int
+    recipe: str
+
+
+@dataclass(frozen=True)
+class Take:
+    """An episode as played: `frames` and `states` before every decision and after the last one, and the decisions.
+
+    `watched`: the verifiers that watched, each with its verdict and the number of decisions before it, or None. The
+    first is the instruction's.
+    """
+
+    frames: list[Frame]
+    states: list[DoomState]
+    decisions: list[Decision]
+    watched: list[Watched]
+
+
+class _UnfitError(Exception):
+    """A level of which this recipe can't be made."""
+
+
+def collect(
+    out: Path,
+    suites_and_counts: Mapping[str, int],
+    seed: int,
+    evaluation: bool = False,
+    workers: str | int = 2,
+    on_progress: OnProgress = ignore_progress,
+) -> Path:
+    """Play episodes for the judge and write them to the folder `out`, which it returns.
+
+    `suites_and_counts`: episodes of each suite, "judge-houses" or a training suite with a single step a task.
+    `evaluation`: levels that training never sees, a new one for every episode; training makes one of each recipe out
+    of every level.
+
+    Writes `frames.npy`, uint8 (N, 8, 120, 160, 3), and when that is whole `episodes.jsonl`, N lines with
+    `instruction`, `success`, `reason`, `source`, `suite`, `verb`, `seed` (of the level) and `decisions`. The same
+    arguments give the same episodes, pixel for pixel but for the sway of the weapon. Raises ValueError for a suite
+    that is held out or not fit for the judge.
+    """
+    orders = list(_orders(suites_and_counts, evaluation))
+    for name in suites_and_counts:
+        judged_suite(name)
+    if not orders:
+        raise ValueError("no episodes to collect")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "episodes.jsonl").unlink(missing_ok=True)
+    shape = (len(orders), JUDGE_FRAMES, *FRAME_SIZE, 3)
+    np.lib.format.open_memmap(out / "frames.npy", mode="w+", dtype=np.uint8, shape=shape)
+    jobs = [orders[i : i + _PORTION] for i in range(0, len(orders), _PORTION)]
+    meta: dict[int, dict[str, Any]] = {}
+    with hire(partial(Collector, out / "frames.npy", seed, evaluation), workers, most=len(jobs)) as crew:
+        for job, result in crew.run(jobs):
+            if isinstance(result, Failed):
+                raise RuntimeError(f"{job[0].suite}/{seed}/{job[0].index} and following: {result.error}")
+            meta.update(zip((order.row for order in job), result, strict=True))
+            on_progress(Progress("play", len(meta), len(orders)))
+    partly = out / "episodes.jsonl.part"
+    partly.write_text("".join(json.dumps(meta[row]) + "\n" for row in range(len(orders))))
+    partly.rename(out / "episodes.jsonl")
+    return out
+
+
+def load(folder: Path) -> tuple[npt.NDArray[np.uint8], list[dict[str, Any]]]:
+    """The frames, mapped into memory, and the lines about them. Raises ValueError where the folder is not whole."""
+    try:
+        lines = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
+        frames = np.load(folder / "frames.npy", mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise ValueError(f"{folder}: no whole set of judged episodes: {error.strerror}") from error
+    if len(frames) != len(lines):
+        raise ValueError(f"{folder}: {len(frames)} rows of frames, but {len(lines)} lines about them")
+    return frames, lines
+
+
+def _orders(suites_and_counts: Mapping[str, int], evaluation: bool) -> Iterator[Order]:
+    row, n = 0, len(RECIPES)
+    for suite, count in suites_and_counts.items():
+        for i in range(count):
+            # in evaluation every recipe has levels of its own, and goes through all verbs
+            index = i // n + (i % n) * (_NEXT_LEVEL // n if evaluation else 0)
+            yield Order(row, suite, index, RECIPES[i % n])
+            row += 1
+
+
+class Collector:
+    """A Worker that plays episodes and puts their frames into the array at `path`."""
+
+    def __init__(self, path: Path, seed: int, evaluation: bool) -> None:
+        self._frames = np.load(path, mmap_mode="r+", allow_pickle=False)
+        self._seed, self._evaluation = seed, evaluation
+        self._worlds: dict[bool, World] = {}
+        self._expert: tuple[str, Take] | None = None  # the last undisturbed take: several recipes use it
+
+    def work(self, job: Sequence[Order]) -> list[dict[str, Any]]:
+        """Make some episodes; what is to be known about each."""
+        return [self._make(order) for order in job]
+
+    def close(self) -> None:
+        for world in self._worlds.values():
+            world.close()
+
+    def _make(self, order: Order) -> dict[str, Any]:
+        recipe = RECIPES.index(order.recipe)
+        for attempt in range(_ATTEMPTS):
+            index = order.index + attempt * _NEXT_LEVEL
+            key = (self._seed, index, zlib.crc32(order.suite.encode()), recipe, int(self._evaluation))
+            try:
+                return self._try(order, index, np.random.default_rng(key))
+            except (_UnfitError, ValueError):
+                continue
+        raise RuntimeError(f"no level for the recipe {order.recipe!r} of {order.suite}")
+
+    def _try(self, order: Order, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        task = judged_suite(order.suite).task(self._seed, index, evaluation=self._evaluation)
+        level = Level.from_json(task.options["level"])
+        goal, spec = goal_of(task, level)
+        task = replace(task, verifier=spec)
+        if order.recipe == "success":
+            take = self._success(task, spec)
+            end = _end(take) + _linger(rng)
+        elif order.recipe == "disturbed":
+            take = self._play(task, Disturbed(_expert(task)), [spec], rng)
+            end = _end(take) + _linger(rng)
+        elif order.recipe == "wrong object":
+            take = self._wrong(task, level, goal, spec, rng)
+            end = len(take.decisions)
+        elif order.recipe == "near miss":
+            take = self._near_miss(task, spec, rng)
+            end = len(take.decisions)
+        elif order.recipe == "relabelled":
+            take = self._success(task, spec)
+            goal, spec = self._other_goal(level, goal, take, rng)
+            task = replace(task, instruction=say(rng, level, goal))
+            take = replace(take, watched=[_watch(spec, take.states), *take.watched])
+            end = min(verdict[1] for _, verdict in take.watched if verdict) + _linger(rng)
+        else:
+            take = self._idle(task, spec, rng)
+            end = len(take.decisions)
+        end = min(end, len(take.decisions))
+        verdict = take.watched[0][1]
+        success = verdict is not None and verdict[0].success and verdict[1] <= end
+        source = "success" if order.recipe == "disturbed" else order.recipe
+        if success != (source == "success"):
+            raise _UnfitError
+        self._frames[order.row] = view(take.frames[: end + 1])
+        return {
+            "instruction": task.instruction,
+            "success": success,
+            "reason": done(level, spec) if success else _why(level, take, end),
+            "source": source,
+            "suite": order.suite,
+            "verb": goal.verb,
+            "seed": task.seed,
+            "decisions": end,
+        }
+
+    # The recipes. What they raise, ValueError and _UnfitError, sends the order on to another level.
+
+    def _success(self, task: Task, spec: VerifierSpec) -> Take:
+        """The expert's play and some more; its random numbers are the level's own, so that recipes share the take."""
+        if self._expert is None or self._expert[0] != task.id:
+            rng = np.random.default_rng([task.seed, 3])
+            self._expert = task.id, self._play(task, _expert(task), [spec], rng, linger=_LINGER)
+        take = self._expert[1]
+        _end(take)
+        return take
+
+    def _wrong(self, task: Task, level: Level, goal: Goal, spec: VerifierSpec, rng: np.random.Generator) -> Take:
+        """The expert does something else, most often the same with another thing."""
+        for other in others(rng, level, goal, same_verb=True):
+            instead = spec_for(level, other)
+            if instead is None:
+                continue
+            script = _expert(replace(task, verifier=instead))
+            take = self._play(task, Disturbed(script) if rng.random() < 0.5 else script, [spec, instead], rng)
+            verdicts = [verdict for _, verdict in take.watched if verdict]
+            # it must do something, and not what was asked for by accident
+            if verdicts and min(n for _, n in verdicts) >= _LEAST and not _succeeded(take.watched[0]):
+                return take
+        raise _UnfitError
+
+    def _near_miss(self, task: Task, spec: VerifierSpec, rng: np.random.Generator) -> Take:
+        if spec.name == "stand_still":  # nobody sees whether it was long enough
+            raise _UnfitError
+        take = self._success(task, spec)
+        decided = _end(take)
+        for _ in range(4):
+            cut = decided - int(rng.integers(1, 7))
+            if cut < 1:
+                continue
+            if rng.random() < 0.5:
+                return Take(take.frames[: cut + 1], take.states[: cut + 1], take.decisions[:cut], [(spec, None)])
+            # it stops there, or walks away
+            script = iter(take.decisions[:cut])
+            then: Decide = _wanderer(rng) if rng.random() < 0.3 else lambda state: REST
+
+            def decide(state: DoomState, script: Iterator[Decision] = script, then: Decide = then) -> Decision:
+                return next(script, None) or then(state)
+
+            missed = self._play(task, ScriptedPlayer(decide), [spec], rng, most=cut + 1 + _linger(rng))
+            if not _succeeded(missed.watched[0]):
+                return missed
+        raise _UnfitError
+
+    def _other_goal(self, level: Level, goal: Goal, take: Take, rng: np.random.Generator) -> tuple[Goal, VerifierSpec]:
+        """Another goal of the level, which the take does not fulfil."""
+        for other in others(rng, level, goal, same_verb=bool(rng.random() < 0.5)):
+            spec = spec_for(level, other)
+            if spec is None:
+                continue
+            if not _succeeded(_watch(spec, take.states)):
+                return other, spec
+        raise _UnfitError
+
+    def _idle(self, task: Task, spec: VerifierSpec, rng: np.random.Generator) -> Take:
+        style, length = rng.random(), int(rng.integers(10, 41))
+        if style < 0.3:
+            decide: Decide = lambda state: REST  # noqa: E731 - one of three
+        elif style < 0.5:
+            turning = codec.decode(codec.tokens_of(turn=float(rng.choice([-32, -23, -16, 16, 23, 32, 32]))))
+            decide = lambda state: turning  # noqa: E731
+        else:
+            decide = _wanderer(rng)
+        return self._play(task, ScriptedPlayer(decide), [spec], rng, most=length)
+
+    # Play
+
+    def _play(
+        self,
+        task: Task,
+        player: Player,
+        watchers: Sequence[VerifierSpec],
+        rng: np.random.Generator,
+        *,
+        linger: int | None = None,
+        most: int | None = None,
+    ) -> Take:
+        """Play until one of `watchers` says its verdict and `linger` decisions more (a random number by default), or
+        for `most` decisions."""
+        after = _linger(rng) if linger is None else linger
+        rests = rng.random() < 0.5  # after the verdict: or the player plays on
+        most = task.time_limit // codec.CHUNK if most is None else most
+        verifiers = [world_tasks.of("doom").verifier(spec) for spec in watchers]
+        verdicts: list[tuple[Verdict, int] | None] = [None] * len(watchers)
+        world = self._world(task)
+        player.begin()
+        observation, info = world.reset(seed=task.seed, options=task.options)
+        frames, states, decisions = [observation["pixels"]], [info["state"]], list[Decision]()
+        ends = most
+        for n in range(most + _LINGER + 1):
+            for i, verifier in enumerate(verifiers):
+                if verdicts[i] is None and (verdict := verifier.update(states[-1])):
+                    verdicts[i] = verdict, n
+                    ends = min(ends, n + after)
+            if n >= ends:
+                break
+            decided = any(verdicts)
+            decision = REST if decided and rests else _ask(player, frames[-1], states[-1], task, n)
+            observation, _, terminated, truncated, info = world.step_chunk(decision.actions)
+            if terminated or truncated:
+                raise _UnfitError
+            frames.append(observation["pixels"])
+            states.append(info["state"])
+            decisions.append(decision)
+        return Take(frames, states, decisions, list(zip(watchers, verdicts, strict=True)))
+
+    def _world(self, task: Task) -> World:
+        """A world for rooms and one for houses, where reading the doors costs time."""
+        house = len(task.options["level"]["rooms"]) > 1
+        if house not in self._worlds:
+            self._worlds[house] = DoomWorld()
+        return self._worlds[house]
+
+
+def _expert(task: Task) -> ScriptedPlayer:
+    return ScriptedPlayer(ExpertPolicy().start(task))
+
+
+def _ask(player: Player, frame: Frame, state: DoomState, task: Task, n: int) -> Decision:
+    context = Context((frame,), task.instruction, seed=zlib.crc32(f"{task.seed}/{n}".encode()))
+    tick = n * codec.CHUNK
+    player.ask(DecisionRequest(tick, player.queue.epoch, context, state))
+    actions, answer = player.queue.take(tick, codec.CHUNK)
+    assert answer is not None
+    return replace(answer.decision, actions=tuple(actions))
+
+
+def _wanderer(rng: np.random.Generator) -> Decide:
+    """A random walk that keeps on for a while with what it does, and now and then shoots."""
+    held: list[Decision] = []
+
+    def decide(state: DoomState) -> Decision:
+        if not held:
+            shoots = rng.random() < 0.1
+            decision = codec.decode(codec.tokens_of(hand="attack")) if shoots else random_walk(rng)
+            held.extend([decision] * int(rng.integers(1, 6)))
+        return held.pop()
+
+    return decide
+
+
+def _linger(rng: np.random.Generator) -> int:
+    """Decisions that an episode goes on after its verdict: mostly 0 to 3."""
+    return int(rng.integers(4)) if rng.random() < 0.85 else int(rng.integers(4, _LINGER + 1))
+
+
+def _end(take: Take) -> int:
+    """The number of decisions before the success; raises _UnfitError where there was none."""
+    verdict = take.watched[0][1]
+    if verdict is None or not verdict[0].success:
+        raise _UnfitError
+    return verdict[1]
+
+
+def _succeeded(watched: Watched) -> bool:
+    return watched[1] is not None and watched[1][0].success
+
+
+def _watch(spec: VerifierSpec, states: Sequence[DoomState]) -> Watched:
+    """A fresh verifier's verdict over an episode."""
+    verifier = world_tasks.of("doom").verifier(spec)
+    for n, state in enumerate(states):
+        if verdict := verifier.update(state):
+            return spec, (verdict, n)
+    return spec, None
+
+
+def _why(level: Level, take: Take, end: int) -> str:
+    """What is said of a failure that ended after `end` decisions."""
+    spec, verdict = take.watched[0]
+    if verdict is not None and verdict[1] <= end:
+        return failed(level, spec, verdict[0].why)
+    if all(_same_view(take.states[0], state) for state in take.states[: end + 1]):
+        return "nothing was done"
+    for instead, other in take.watched[1:]:
+        if other is not None and other[0].success and other[1] <= end:
+            return done(level, instead)
+    return failed(level, spec, "")
+
+
+def _same_view(a: DoomState, b: DoomState) -> bool:
+    turned = abs(wrapped(a.angle - b.angle))
+    still = math.hypot(a.x - b.x, a.y - b.y) < 8.0 and turned < 3.0 and abs(a.pitch - b.pitch) < 3.0
+    return still and a.ammo == b.ammo
