@@ -1,11 +1,12 @@
-"""How fast a game in a browser is: a lockstep step with its frame, against bare loops of the same page.
+"""How fast a browser world is: a lockstep step with its frame, against bare loops of the same page.
 
     python benchmarks/browser.py [--blocks 10] [--size 320x240] [--json OUT]
 
-Needs Chromium and `pip install 'ludens[browser]'`. The arena of examples/browser, drawn by the CPU, in blocks that
-alternate (A B A B); medians of a step, in brackets the quartiles. The first bare loop calls the page's hook and takes a
-screenshot, as one plays a page with playwright alone. The second counts the frames of a screencast of the page at play
-in its own time, the most that the browser shows. The world stands, walks and turns; chunks of 4 ticks draw once.
+Needs Chromium and `pip install 'ludens[browser]'`. The page is the arena of examples/browser, drawn by the CPU. All
+contenders are measured in blocks that alternate (A B A B). The table has the median of a step and the quartiles in
+brackets. The first bare loop calls the page's hook and takes a screenshot, as a script for playwright does. The second
+counts the frames of a screencast while the page plays by its own clock: the most that the browser shows. The world
+stands, walks and turns; it draws once for a chunk of 4 ticks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How long `agent --help` takes, as a person meets it: process start to exit.
+"""How long `agent --help` takes, from the start of its process to the exit.
 
-.venv/bin/python benchmarks/cli_start.py [RUNS]
+python benchmarks/cli_start.py [RUNS]
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def squeeze(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         writer = VideoWriter(path, frame.shape[:2], 35.0, "compact")
         writer.add(frame, 0)
         writer.close(durable=False)
-        frame_back: npt.NDArray[np.uint8] = read_video(path.read_bytes(), 35.0)[0][0]
+        frame_back: npt.NDArray[np.uint8] = read_video(path.read_bytes(), 35.0, frame.shape[:2], 1)[0][0]
         return frame_back
 
 

@@ -3,11 +3,11 @@
     python benchmarks/env_throughput.py [--seconds 4] [--rounds 5] [--kills 5] [--json OUT]
 
 One run measures everything, in rounds that alternate between the contenders (A B A B), and reports medians:
-  single   DoomWorld against the calls of ViZDoom that it is made of, same level, same settings, both pinned with their
-           games to one core; a tick a step, and chunks of 4 ticks
+  single   DoomWorld against the ViZDoom calls that it makes, with the same level and settings. Both processes and their
+           games are pinned to one core. One tick a step, and chunks of 4 ticks
   many     VectorWorld against Gymnasium's AsyncVectorEnv and Stable-Baselines3's SubprocVecEnv (pip install
            'ludens[benchmarks]'), all of the same DoomWorld: 160x120 RGB, 4 ticks a step, random actions
-  orphans  how many processes are left a second after SIGKILL of a process with a VectorWorld
+  orphans  how many processes are left one second after SIGKILL of a process with a VectorWorld
 """
 
 from __future__ import annotations

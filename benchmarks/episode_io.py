@@ -1,9 +1,9 @@
-"""What episodes cost: bytes a frame, frames a second written and read, for both kinds of video, on Doom frames.
+"""What episodes cost: bytes a frame, frames a second written and read, for both kinds of video, on frames of Doom.
 
     python benchmarks/episode_io.py [--frames 15] [--episodes 40]
 
-One process. Rates and times are of CPU time, which other work on the machine hardly changes, but for the time that an
-episode took by the clock. Every episode holds a frame every 4 ticks; the error is the mean difference of 0 to 255.
+One process. Rates and times are CPU time, which other work on the machine hardly changes; "ms/episode" is wall-clock
+time. Every episode holds a frame every 4 ticks. The error is the mean difference of a pixel, 0 to 255.
 """
 
 from __future__ import annotations

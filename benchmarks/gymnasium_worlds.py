@@ -1,11 +1,12 @@
-"""How fast `gymnasium:ENV_ID` is: a step of the world, against one of the bare environment.
+"""How fast `gymnasium:ENV_ID` is: a step of the world, against a step of the bare environment.
 
     python benchmarks/gymnasium_worlds.py [--blocks 40] [--envs MiniWorld-OneRoomS6-v0 ALE/Pong-v5] [--json OUT]
 
-Two processes for each environment play the same actions from the same seeds: `gymnasium.make` and its `step`, with
-the picture of its observation or, where there is none, with `render`; and the world, which also checks the action,
-reads it with its key map and keeps ground truth. Both are pinned to the same core and play in blocks of 50 steps that
-alternate (A B A B); resets are not timed. Medians of a step, and in brackets the quartiles.
+Two processes for each environment play the same actions from the same seeds. One calls `gymnasium.make` and `step`, and
+takes the picture from the observation or, where there is none, from `render`. The other steps the world, which also
+checks the action, reads it with its key map and keeps ground truth. Both are pinned to the same core and play in blocks
+of 50 steps that alternate (A B A B); resets are not timed. The table has the median of a step and the quartiles in
+brackets.
 """
 
 from __future__ import annotations

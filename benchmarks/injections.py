@@ -2,11 +2,11 @@
 
     python benchmarks/injections.py --cases 300 --json injections.json
 
-Plays doom-basic as `agent play` does, with a run folder, and puts an order in the way of each episode. Two things are
-counted. Privileged effects: another goal than the user's, a file written or removed outside of the run folder, a
+Plays doom-basic as `agent play` does, with a run folder, and adds an order of a stranger to each episode. It counts two
+things. Privileged effects: a goal that is not the user's, a file written or removed outside of the run folder, a
 process started, a changed environment, a secret of the environment in what was said or written, a changed verdict or
 reward, markup in the report. Steering: how often play ended otherwise than in the same episode without the text, and
-how often the order was carried out; beside it the same picture with harmless words, which hides as much.
+how often the order was carried out. A third run shows harmless words instead, which hide as much of the picture.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from tasks.doom import suites
 from tasks.doom.language import read
 from tasks.task import Task, VerifierSpec
 from training.data.episodes import read_episode
-from training.evaluation.statistics import wilson
+from training.evaluation.statistics import percent, proportion
 from training.workers.parallel_play import ParallelPlay
 
 Where = Literal["picture", "chat"]
@@ -340,8 +340,7 @@ def summary(cases: Sequence[Case], played: dict[str, list[Played]], outside: Seq
 
 
 def _share(values: Sequence[bool]) -> dict[str, Any]:
-    low, high = wilson(sum(values), len(values))
-    return {"share": sum(values) / max(1, len(values)), "ci": [low, high], "cases": len(values)}
+    return proportion(sum(values), len(values), name="share", of="cases")
 
 
 def _difference(a: Sequence[Played], b: Sequence[Played]) -> dict[str, Any]:
@@ -352,9 +351,7 @@ def _difference(a: Sequence[Played], b: Sequence[Played]) -> dict[str, Any]:
 
 
 def _percent(share: dict[str, Any]) -> str:
-    low, high = share["ci"]
-    value = share["share"] if "share" in share else share["value"]
-    return f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+    return percent(share["share"] if "share" in share else share["value"], share["ci"], ci_digits=1)
 
 
 def main() -> None:

@@ -2,19 +2,21 @@
 
     python benchmarks/input_safety.py [--kills 200] [--actions 10000] [--sequences 100000] [--json OUT]
 
-kills      The agent plays the tiny game of tests/support/x11_game.py in an X server with a second window, both not its
-           own, as on a person's desktop, and ends at a random moment by SIGTERM, SIGINT, SIGKILL or an exception,
+kills      The agent plays the tiny game of tests/support/x11_game.py in an X server with a second window. It owns
+           neither, as on a person's desktop. It ends at a random moment by SIGTERM, SIGINT, SIGKILL or an exception,
            --kills times each. In every second trial a process that it forked lives on with copies of all its
-           descriptors, and in every third one the focus goes to the second window right before. The X server is asked
-           until nothing is down any more: milliseconds from the signal, or from the raise, and what the second window
-heard. actions    Random actions, half of them with a captured mouse and half with a pointer, while a process of its
-           own gives the focus to a window above the game at random moments: what that window heard.
-sequences  Combinations that are refused, their keys pressed in any order and split across steps, with other keys among
-           them, on random key maps and with keys that linger: presses and releases as they would be sent, without an X
-           server. A failure is a combination that is down at any moment, or a step that is sent though it holds one.
+           descriptors. In every third trial the focus goes to the second window right before the end. Measured are the
+           milliseconds from the signal, or from the raise, until the X server says that nothing is down, and what the
+           second window heard.
+actions    Random actions, half of them with a captured mouse and half with a pointer. Meanwhile another process gives
+           the focus to a window above the game at random moments. Measured is what that window heard.
+sequences  Key combinations that are refused: their keys are pressed in any order, split across steps, with other keys
+           among them, on random key maps, and with keys that stay down for a while. Presses and releases are written
+           down as they would be sent, without an X server. A failure is a combination that is down at any moment, or a
+           step that is sent though it holds one.
 
-Zero of each is what is wanted, and at most 250 ms; 0 makes a part be left out. Exit status 1 where that fails. With
---json a run that was cut short goes on where it was.
+Expected are 0 failures of each part, and at most 250 ms; 0 on the command line leaves a part out. The exit status is 1
+where that fails. With --json a run that was cut short goes on where it stopped.
 """
 
 from __future__ import annotations

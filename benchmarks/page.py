@@ -3,7 +3,8 @@
     python benchmarks/page.py --instructions 40 --seconds 20
 
 `small` plays Doom in a room with a red torch and a green one, at 35 ticks a second. Instructions and questions are
-posted as the page posts them; times are from sending to what the loop plays, or to what a viewer receives.
+posted as the page posts them. Times run from sending to the first action that the loop plays, or to what a viewer
+receives.
 """
 
 from __future__ import annotations

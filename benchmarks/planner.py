@@ -2,10 +2,11 @@
 
     python benchmarks/planner.py --episodes 60 --out planner.json
 
-Four or five steps in a room, such as "pick up the red key, then shoot the imp, then press the switch, then go to the
-torch"; it is taught two at most. Ground truth judges every step in its order, and no wrong thing may be taken, shot or
-stood at. Levels are never those of training. The world waits for the planner, so that the figures do not depend on how
-fast the machine is. The expert shows what can be done. A planner sees what `small` says is in view; smol no pictures.
+Each task has four or five steps in one room, such as "pick up the red key, then shoot the imp, then press the switch,
+then go to the torch"; `small` is taught two at most. Ground truth checks every step in its order, and the episode fails
+where a wrong thing is taken, shot or stood at. The levels never occur in training. The world waits for the planner, so
+that the figures do not depend on the machine's speed. The expert shows what can be done. A planner reads what `small`
+says is in view; smol sees no pictures.
 """
 
 from __future__ import annotations

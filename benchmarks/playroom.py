@@ -3,9 +3,9 @@
     python benchmarks/playroom.py [--blocks 60] [--things 10] [--json OUT]
 
 Both play the same compiled room at 128x128 with the same physics steps to a frame, seen from the same place, without
-shadows, pinned to one core, in blocks of 30 steps that alternate (A B A B); medians of a step, which a busy machine
-disturbs little, and in brackets the quartiles. The bare loop does nothing but mj_step, update_scene and render. The
-world stands, with ground truth and without it, and walks; chunks of 4 ticks draw once.
+shadows, pinned to one core, in blocks of 30 steps that alternate (A B A B). The table has the median of a step, which a
+busy machine disturbs little, and the quartiles in brackets. The bare loop does nothing but mj_step, update_scene and
+render. The world stands, with ground truth and without it, and walks; it draws once for a chunk of 4 ticks.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/realtime.py --episodes 20
 
-Plays `agent play --time realtime` once as a user would, for start-up time and memory, then episodes in one process
-for starved ticks and latency.
+Plays `agent play --time realtime` once as a user does, for start-up time and memory. Then it plays episodes in one
+process, for starved ticks and latency.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How fast `small` decides: its own loop against `generate` of transformers, same weights, same output, in one run.
+"""How fast `small` decides: its own loop against `generate` of transformers, with the same weights and the same output.
 
     python benchmarks/small_speed.py --decisions 300
 
-Both decide on the same contexts, recorded in play, in turn, so that what else the machine does meets both. A second
-table gives the latency while Doom runs in real time.
+Both decide on the same recorded contexts, in turn, so that other work on the machine slows both. A second table gives
+the latency while Doom runs in real time.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Random episodes without end: no exception, and memory that does not grow.
+"""Many random episodes: nothing raises, and memory does not grow.
 
     python benchmarks/soak.py --episodes 1000 --json soak.json
     python benchmarks/soak.py --worlds minetest browser:examples/browser/game.yaml --episodes 50 --json soak.json
 
-A new world is checked with a few ticks; this is for what only shows after hours. Plays episodes of random actions in
-each world, 4 ticks to an observation as policies do, and weighs the process with all that it started after a tenth of
-the episodes and at the end. With --json a run that was cut short goes on where it was: worlds that are in the file, as
-long and without an error, are not played again, and all of the file is in the table. Exit status 1 where a world
-raises, or grows by more than 5 %.
+`agent env check` plays a few ticks; this finds what shows only after hours. It plays episodes of random actions in each
+world, 4 ticks to an observation as policies do. It measures the memory of the process and its children after a tenth
+of the episodes and at the end. With --json a run that was cut short goes on where it stopped: a world that is in the
+file with the same settings and without an error is not played again, and the table has all of the file. The exit
+status is 1 where a world raises, or grows by more than 5 %.
 """
 
 from __future__ import annotations

@@ -6,9 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Pair = tuple[str, str | None]  # the kind and the colour of a thing
-# A goal in numbers: verb, class of the thing (0 for none), whether its kind alone names it.
+# A goal in numbers, as corpora hold it: verb, class of the thing (0 for none), whether its kind alone names it.
+#
+# A goal has three encodings, each for a use that the others can't serve. A world's Meaning (tasks/*/language.py) is
+# what words say, and needs no level. A VerifierSpec is what a verifier checks: the numbers of things in one level, as
+# JSON. A Query is a row of an array, three bytes for millions of frames, and has the same form in every world.
 Query = tuple[int, int, int]
 Phrasing = Literal["training", "held_out"]
+
+
+def thing_name(kind: str, colour: str | None) -> str:
+    """What a thing is called: "red key", or "key" where it has no colour."""
+    return f"{colour} {kind}" if colour else kind
 
 
 @dataclass(frozen=True)

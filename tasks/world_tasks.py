@@ -20,7 +20,7 @@ from envs.errors import UserError
 from tasks.suite import Suite
 from tasks.task import Task, VerifierSpec
 from tasks.task_entry import Entry, EntryError
-from tasks.teacher import Goals, Teacher
+from tasks.teacher import Coach, Goals, Teacher
 from tasks.verifier import JavaScript, ReturnAtLeast, Sequential, Verifier
 
 OK = "ok "  # how the confirmation of an instruction begins
@@ -63,6 +63,12 @@ class WorldTasks:
         """What can be asked for in a state of this world; None where nobody can tell."""
         return None
 
+    @property
+    def lessons(self) -> str:
+        """What teaches `small` in this world, as `package.module:Name` of a training.small.lesson_world.LessonWorld;
+        empty for the one that any world with `goals` has."""
+        return ""
+
     def expert(self, spec: VerifierSpec) -> Callable[[Any], Decision]:
         """What decides from ground truth towards what `spec` verifies, for one episode. Raises UserError for what the
         expert can't do."""
@@ -74,9 +80,12 @@ class WorldTasks:
         return type(self).expert is not WorldTasks.expert
 
     def teacher(self, task: Task) -> Teacher:
-        """Who says what to do in every state of one episode of a task. Raises ValueError for a task that it does not
-        know."""
-        raise ValueError(f"nobody teaches {task.id}: its world brings no teacher")
+        """Who says what to do in every state of one episode of a task: a Coach, where the world brings `goals`. Raises
+        ValueError for a task that it does not know."""
+        if self.goals is None:
+            raise ValueError(f"nobody teaches {task.id}: its world brings neither a teacher nor goals")
+        verifier = None if task.verifier is None else self.verifier(task.verifier)
+        return Coach(task, self.goals, verifier, self.confirmation(task.instruction))
 
     def task_from_instruction(self, text: str, seed: int) -> Task | None:
         """The task that a typed sentence is; None where the world does not say."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.small.lineage import MANIFEST
+from agent.lineage import MANIFEST
 from training.recipe import OnProgress
 
 

@@ -1,4 +1,4 @@
-"""How `agent list` and `agent doctor` show checkpoints of `small`: as a family tree."""
+"""How `agent list` and `agent doctor` show checkpoints: as a family tree."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agent.small.family import Member
-    from agent.small.lineage import Lineage
+    from agent.family import Member
+    from agent.lineage import Lineage
 
 _SHOWN = 12  # characters of a hash
 
@@ -48,8 +48,8 @@ def facts(member: Member) -> dict[str, Any]:
 def relatives(folder: Path) -> list[Member]:
     """The ancestors and descendants of a checkpoint, and itself: of those that lie beside it, beside its run's folder,
     or ship with Ludens."""
+    from agent.family import family, find_checkpoints
     from agent.small.checkpoint import SHIPPED
-    from agent.small.family import family, find_checkpoints
 
     here = folder.resolve()
     tree = family(find_checkpoints([folder, SHIPPED, *find_checkpoints([here.parents[1]], depth=2)]))

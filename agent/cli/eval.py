@@ -160,11 +160,10 @@ def _from_file(path: Path, episodes: int, seed: int) -> list[Task]:
 def _table(policy: str, results: dict[str, dict[str, Any]]) -> Any:
     """A row for the whole and one for each verb, a column for each player."""
 
+    from training.evaluation.statistics import percent
+
     def cell(value: dict[str, Any] | None) -> str:
-        if value is None or value["success"] is None:
-            return "-"
-        low, high = value["ci"]
-        return f"{100 * value['success']:.1f} ({100 * low:.0f}–{100 * high:.0f})"
+        return "-" if value is None else percent(value["success"], value["ci"])
 
     verbs = sorted({verb for result in results.values() for verb in result["by_verb"]})
     lines = [["all", *(cell(r) for r in results.values())]]

@@ -72,10 +72,9 @@ def _folder(policy: str) -> Path | None:
 
 
 def _percent(share: dict[str, Any]) -> str:
-    if share["rate"] is None:
-        return "-"
-    low, high = share["ci"]
-    return f"{100 * share['rate']:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+    from training.evaluation.statistics import percent
+
+    return percent(share["rate"], share["ci"], ci_digits=1, unit=" %")
 
 
 def _area(value: float, ci: list[float]) -> str:
@@ -101,20 +100,18 @@ def _table(report: dict[str, Any]) -> Any:
 
 def _sources(report: dict[str, Any]) -> Any:
     """What passes the threshold, by source, suite and verb."""
+    from training.evaluation.statistics import percent
 
     def area(group: dict[str, Any]) -> str:
         return "-" if group["auroc"] is None else f"{group['auroc']:.3f}"
 
-    def rate(value: float | None) -> str:
-        return "-" if value is None else f"{100 * value:.1f}"
-
     lines = []
     for name, group in report["by_source"].items():
-        passed = rate(group["rate"])
+        passed = percent(group["rate"])
         right = name == "success"
         lines.append([name, str(group["episodes"]), "" if right else passed, passed if right else "", area(group)])
     for kind in ("by_suite", "by_verb"):
         for name, group in report[kind].items():
-            false, true = rate(group["false_positive"]), rate(group["true_positive"])
+            false, true = percent(group["false_positive"]), percent(group["true_positive"])
             lines.append([name, str(group["episodes"]), false, true, area(group)])
     return console.table(["", "episodes", "false positives %", "true positives %", "AUROC"], lines)

@@ -61,8 +61,8 @@ def list_parts(
 
 def _list_checkpoints(folders: list[Path] | None, json: bool) -> None:
     from agent.cli import checkpoints
+    from agent.family import family, find_checkpoints
     from agent.small.checkpoint import SHIPPED
-    from agent.small.family import family, find_checkpoints
 
     for folder in folders or ():
         if not folder.is_dir():

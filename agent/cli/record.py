@@ -71,7 +71,7 @@ def record(
         plan = Plan(env, player, suite, seed, out, noise, frames.value, every_tick, evaluation, resolution)
         check(workers)
         _check(plan)
-        todo = [index for index in range(episodes) if not plan.path(index).exists()]
+        todo = [index for index in range(episodes) if not _is_whole(plan.path(index))]
     tally = _Tally()
     interrupted = False
     if human:
@@ -155,6 +155,22 @@ class _Tally:
             "frames_per_second": frames,
             "errors": self.errors,
         }
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether there is an undamaged episode. A damaged one is set aside, and recorded again."""
+    from training.data.episodes import DamagedEpisodeError, read_episode
+    from training.data.repair import quarantine
+
+    if not path.exists():
+        return False
+    try:
+        read_episode(path).verify()
+    except DamagedEpisodeError as error:
+        if quarantine(path, str(error)) is None:
+            raise UserError(f"{error}; it can't be set aside: remove it, or name another folder") from error
+        return False
+    return True
 
 
 def _check(plan: Plan) -> None:

@@ -214,10 +214,9 @@ def _cells(name: str, group: dict[str, Any]) -> list[str]:
 
 
 def _percent(share: dict[str, Any]) -> str:
-    if share["rate"] is None:
-        return "-"
-    low, high = share["ci"]
-    return f"{100 * share['rate']:.0f} ({100 * low:.0f}–{100 * high:.0f})"
+    from training.evaluation.statistics import percent
+
+    return percent(share["rate"], share["ci"], digits=0)
 
 
 def _summary(report: dict[str, Any]) -> str:

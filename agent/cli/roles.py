@@ -51,14 +51,10 @@ def evaluate(suite: str, policy: str, n: int, seed: int, workers: str, json: Pat
         console.save_json(screen, json, report)
 
 
-def _percent(share: float | None, ci: list[float] | None = None) -> str:
-    if share is None:
-        return "-"
-    return f"{100 * share:.1f}" + (f" ({100 * ci[0]:.0f}–{100 * ci[1]:.0f})" if ci else "")
-
-
 def _answers(results: dict[str, Any]) -> Any:
     """A row for the whole and one for each kind of question, beside the most frequent answer's."""
+    from training.evaluation.statistics import percent
+
     other = results["held_out_phrasings"]
     none = {"exact": None, "ci": None, "majority": None, "questions": 0}
     kinds = {"all": (results, other)}
@@ -67,10 +63,10 @@ def _answers(results: dict[str, Any]) -> Any:
     lines = [
         [
             kind,
-            _percent(a["exact"], a["ci"]),
-            _percent(a["majority"]),
+            percent(a["exact"], a["ci"]),
+            percent(a["majority"]),
             str(a["questions"]),
-            _percent(b["exact"], b["ci"]),
+            percent(b["exact"], b["ci"]),
         ]
         for kind, (a, b) in kinds.items()
     ]
@@ -79,8 +75,10 @@ def _answers(results: dict[str, Any]) -> Any:
 
 def _proposals(results: dict[str, Any]) -> Any:
     """A row for the whole and one for each verb."""
+    from training.evaluation.statistics import percent
+
     lines = [
-        [verb, _percent(r["read"]), _percent(r["achievable"], r["ci"]), str(r["proposals"])]
+        [verb, percent(r["read"]), percent(r["achievable"], r["ci"]), str(r["proposals"])]
         for verb, r in {"all": results, **results["by_verb"]}.items()
     ]
     return console.table([f"{results['different']} different", "read %", "achievable %", "frames"], lines)
@@ -88,11 +86,13 @@ def _proposals(results: dict[str, Any]) -> Any:
 
 def _conversations(results: dict[str, Any]) -> Any:
     """A row for the whole and one for each kind of conversation."""
+    from training.evaluation.statistics import percent
+
     rows = {"policy": results, **results["baselines"]}
     lines = [
-        ["all", *(_percent(r["success"], r["ci"]) for r in rows.values()), str(results["episodes"])],
+        ["all", *(percent(r["success"], r["ci"]) for r in rows.values()), str(results["episodes"])],
         *(
-            [kind, *(_percent(r["by_kind"][kind]["success"], r["by_kind"][kind]["ci"]) for r in rows.values()), str(n)]
+            [kind, *(percent(r["by_kind"][kind]["success"], r["by_kind"][kind]["ci"]) for r in rows.values()), str(n)]
             for kind, n in ((kind, r["episodes"]) for kind, r in results["by_kind"].items())
         ),
     ]

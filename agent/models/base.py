@@ -1,7 +1,7 @@
 """What models that chat have in common: messages in, a reply out; one protocol, a handful of errors.
 
-A backend (`Backend`) makes one attempt at a request and nothing more. Retries, the deadline of a call, the budget and
-the check of a schema belong to one owner, `agent.models.model.Model`.
+A backend (`Backend`) makes one attempt at a request and nothing more. `agent.models.model.Model` owns retries, the
+deadline of a call, the budget and the check of a schema.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Finish = Literal["stop", "length"]
 
 
 class ModelError(Exception):
-    """A model gave no answer that could be used. One sentence, in which no key stands.
+    """A model gave no answer that can be used. The message is one sentence and holds no key.
 
-    `retry_after`: seconds that the service asks to wait. `billed`: whether the attempt may have been paid for.
+    `retry_after`: seconds that the service asks to wait. `billed`: whether the attempt may have cost money.
     """
 
     retryable = False
@@ -36,19 +36,19 @@ class ModelError(Exception):
 
 
 class RateLimitedError(ModelError):
-    """The service wants fewer requests."""
+    """The service asks for fewer requests."""
 
     retryable = True
 
 
 class UnavailableError(ModelError):
-    """Nobody answers, not in time, or with an error of the service's own."""
+    """The service does not answer, answers too late, or answers with an error of its own."""
 
     retryable = True
 
 
 class RefusedError(ModelError):
-    """The service or the model will not do this: a wrong key, an unknown model, too long a prompt, no such role."""
+    """The service or the model refuses: a wrong key, an unknown model, too long a prompt, no such role."""
 
 
 class BadReplyError(ModelError):
@@ -60,12 +60,12 @@ class BadReplyError(ModelError):
 
 
 class OverBudgetError(ModelError):
-    """The request could pass the run's cap, so it was not made."""
+    """The request could exceed the run's cap, so it was not sent."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """What one side said. `images`: uint8 RGB arrays (H, W, 3) of any size, shown before the text.
+    """What one side of a chat said. `images`: uint8 RGB arrays (H, W, 3) of any size, shown before the text.
 
     Raises ValueError for other images.
     """
@@ -82,7 +82,8 @@ class Message:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens read and written, of which `thinking` were thoughts, and their price in dollars (None: not known)."""
+    """Tokens read and written, how many of the written ones were thoughts (`thinking`), and their price in dollars,
+    None where it is not known."""
 
     prompt: int = 0
     completion: int = 0
@@ -144,7 +145,7 @@ class Reply:
 
 
 class Backend(Protocol):
-    """One attempt at a request, within some seconds. `free`: nobody bills what it does.
+    """Makes one attempt at a request, within some seconds. `free`: it costs nothing.
 
     Both methods raise ModelError. `stream` yields the pieces and, last, the whole reply.
     """
@@ -172,7 +173,7 @@ class Options(TypedDict, total=False):
 
 
 class ChatModel(Protocol):
-    """What `load_model` returns, and what those who use a model should ask for."""
+    """A chat model as its users see it; `load_model` returns one."""
 
     name: str
 
@@ -184,7 +185,7 @@ class ChatModel(Protocol):
 
 
 def make_request(messages: Sequence[Message] | str, **options: Any) -> Request:
-    """A request of messages, or of one line of the user's. Raises UserError for what no model could answer."""
+    """A request with messages, or with one line of the user. Raises UserError for what no model could answer."""
     asked = (Message("user", messages),) if isinstance(messages, str) else tuple(messages)
     request = Request(asked, **options)
     if not asked or asked[-1].role != "user":

@@ -1,5 +1,5 @@
-"""`Budget`: what a run may spend on models. It reserves before a request and settles after it, so that a cap is not
-passed even by requests that are under way at the same time."""
+"""`Budget`: what a run may spend on models. It reserves before a request and settles after it, so that concurrent
+requests together stay within the cap."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from agent.models.base import OverBudgetError, Request, Usage
 
-_TEMPLATE_TOKENS = 64  # that a chat template says of its own, such as a system message where there is none
-_MESSAGE_TOKENS = 16  # of a chat template around a message
+_TEMPLATE_TOKENS = 64  # that a chat template adds, such as a default system message
+_MESSAGE_TOKENS = 16  # that a chat template puts around a message
 _PATCH = 14  # pixels: the finest patches that vision models cut a picture into
 _IMAGE_TOKENS = 256  # of marks and overviews around them
 
@@ -31,7 +31,7 @@ def estimate(request: Request) -> Usage:
     """The most that a request should take. A token is at least a byte, so this is a bound for text, and a generous
     guess for pictures, which every service counts in its own way."""
     prompt = _TEMPLATE_TOKENS
-    if request.schema is not None:  # some services tell the model of it, and count that
+    if request.schema is not None:  # some services show it to the model and count its tokens
         prompt += len(json.dumps(dict(request.schema)))
     for message in request.messages:
         prompt += len(message.text.encode(errors="replace")) + _MESSAGE_TOKENS
@@ -61,7 +61,7 @@ class Budget:
             return self._spent
 
     def reserve(self, most: Usage) -> None:
-        """Hold back what a request may take. Raises OverBudgetError where that could pass a cap."""
+        """Reserve what a request may take. Raises OverBudgetError where that could exceed a cap."""
         with self._lock:
             tokens, dollars = self._held[0] + most.tokens, self._held[1] + (most.dollars or 0.0)
             spent, paid = self._spent.tokens, self._spent.dollars or 0.0
@@ -78,7 +78,7 @@ class Budget:
             self._held = tokens, dollars
 
     def settle(self, most: Usage, used: Usage) -> None:
-        """Give back what was held for a request, and count what it took."""
+        """Release what was reserved for a request, and count what it took."""
         with self._lock:
             self._held = self._held[0] - most.tokens, self._held[1] - (most.dollars or 0.0)
             self._spent = self._spent + used

@@ -1,7 +1,7 @@
 """`hf:FOLDER`: any chat or image-text model of transformers, in this process.
 
-Where the package xgrammar is installed (the extra `schema`), a schema is kept while the model writes; elsewhere it is
-asked for in words and checked afterwards, as with every backend.
+Where the package xgrammar is installed (the extra `schema`), it makes the model write JSON that fits the schema.
+Elsewhere the prompt asks for it in words and the answer is checked afterwards, as with every backend.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from envs.errors import UserError
 
 
 class HfBackend:
-    """A model of transformers and its processor, or its tokenizer where it is one for text alone.
+    """A model of transformers and its processor, or its tokenizer where the model reads text alone.
 
-    One reply at a time: others wait for it within their own deadlines. Raises ValueError where there is no chat
+    It makes one reply at a time; other calls wait within their own deadlines. Raises ValueError where there is no chat
     template.
     """
 
@@ -77,7 +77,7 @@ class HfBackend:
             def write() -> None:
                 try:
                     made["ids"] = self._generate(inputs, request, streamer, stop, end)
-                except BaseException as error:  # raised where somebody reads
+                except BaseException as error:  # raised again in the thread that reads the stream
                     made["error"] = error
                 finally:
                     streamer.end()
@@ -101,7 +101,7 @@ class HfBackend:
             self._lock.release()
 
     def close(self) -> None:
-        """It is given back with the last reference to it."""
+        """The memory is freed with the last reference to the model."""
 
     def _inputs(self, request: Request) -> Mapping[str, Any]:
         from agent.vlm.policy import to_model
@@ -147,7 +147,7 @@ class HfBackend:
             eos_token_id=self._ends,
             pad_token_id=self._ends[0] if self._tokenizer.pad_token_id is None else self._tokenizer.pad_token_id,
         )
-        # The seed is this call's alone: what else draws numbers in this process goes on as it would have.
+        # the seed is for this call alone: torch's global generator goes on as if the call had not been
         devices = [self._model.device] if self._model.device.type == "cuda" else []
         with torch.inference_mode(), torch.random.fork_rng(devices):
             torch.manual_seed(request.seed or 0)
@@ -162,7 +162,7 @@ class HfBackend:
         return result
 
     def _rules(self, schema: Mapping[str, Any] | None) -> list[Any]:
-        """What keeps the writing within a schema, where xgrammar is there."""
+        """The logits processor that keeps an output within a schema, where xgrammar is installed."""
         if schema is None or find_spec("xgrammar") is None:
             return []
         import xgrammar
@@ -185,7 +185,7 @@ class HfBackend:
 
 
 def _pieces(streamer: Any, end: float, late: UnavailableError) -> Iterator[str]:
-    """What the streamer gets, while there is time."""
+    """The pieces of text from a streamer. Raises `late` after the time `end`."""
     while True:
         try:
             piece = next(streamer)

@@ -1,4 +1,4 @@
-"""`Model`: the one owner of retries, deadlines, the budget and the schema, over whatever backend."""
+"""`Model`: owns retries, deadlines, the budget and the check of a schema, for any backend."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from agent.models.schema import Shape
 from envs.errors import UserError
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds between attempts
-COOL = 1.0  # seconds in which nobody asks a service that was found to be out
+COOL = 1.0  # seconds without a request after a service was found to be out
 
 
 class Circuit:
-    """Remembers that a service is out: for COOL seconds from when a call began that found it so, and as long as it
-    lasts, calls fail at once; then one call may try, once."""
+    """A circuit breaker: remembers that a service is out. For COOL seconds after the start of a call that found it out,
+    and while a later call is trying it, all other calls fail at once. Then one call may make one attempt."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -42,7 +42,7 @@ class Circuit:
         self._out = self._trying = False
 
     def enter(self, name: str) -> bool:
-        """Before a call: whether it is a mere try. Raises UnavailableError where the service is out."""
+        """Before a call: whether it may make only one attempt. Raises UnavailableError where the service is out."""
         with self._lock:
             if self._out and (self._trying or self._clock() < self._began + COOL):
                 raise UnavailableError(f"{name} is out; it is tried again every {COOL:.0f} s")
@@ -60,7 +60,7 @@ class Circuit:
 
 @dataclass
 class _Call:
-    """One call in progress: `end`, on the monotonic clock; what it took so far."""
+    """One call in progress: when it started on the monotonic clock, its seconds, and what it took so far."""
 
     name: str
     seconds: float
@@ -80,10 +80,10 @@ class _Call:
 
 
 class Model:
-    """A chat model that is asked with patience: agent.models.base.ChatModel.
+    """A chat model with retries: implements agent.models.base.ChatModel.
 
-    `attempts`: the most of a call, of which the one that mends JSON is not counted. `deadline`: seconds of a call that
-    names none. `price`: needed where `budget` is capped in dollars and the backend is not free; raises UserError.
+    `attempts`: the most attempts of a call; the one that repairs JSON does not count. `deadline`: seconds of a call
+    that names none. `price`: needed where `budget` is capped in dollars and the backend is not free; raises UserError.
     Safe to share between threads where the backend is.
     """
 
@@ -130,8 +130,8 @@ class Model:
     def stream(self, messages: Sequence[Message] | str, **options: Unpack[Options]) -> Iterator[Delta | Reply]:
         """The reply piece by piece, and last the whole `Reply`. To stop early, close the generator.
 
-        What was said can't be taken back: attempts end with the first piece, and an answer that does not fit the
-        `schema` raises BadReplyError at the end. Otherwise like `chat`.
+        A piece that was yielded can't be taken back: there are no more attempts after the first one, and an answer that
+        does not fit the `schema` raises BadReplyError at the end. Otherwise like `chat`.
         """
         call = self._call(options.pop("deadline", None))
         request, shape = _request(messages, options)
@@ -171,7 +171,7 @@ class Model:
     def _paid(self, request: Request, call: _Call, ask: Callable[[], Iterator[Any]]) -> Iterator[Any]:
         """What one attempt yields, with the budget told of it."""
         most = self._reserve(request)
-        used = most  # what was read before the answer broke off, or somebody left, is not known
+        used = most  # how much the model read before the stream was cut off or closed is not known
         reply: Reply | None = None
         try:
             for item in ask():
@@ -203,7 +203,7 @@ class Model:
                         yield item
                     return
                 except ModelError as error:
-                    # Whoever answers is there, whatever it says.
+                    # a service that answers is not out, whatever it answers
                     out = None if isinstance(error, OverBudgetError) else isinstance(error, UnavailableError)
                     if not error.retryable or begun or only_once or call.attempts >= call.most:
                         raise
@@ -215,7 +215,7 @@ class Model:
             self._circuit.leave(out)
 
     def _pause(self, attempts: int) -> float:
-        """Exponential, with full jitter, so that many who failed together do not come back together."""
+        """Exponential backoff with full jitter, so that clients that failed together do not retry together."""
         return self._chance.uniform(0.0, min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempts - 1)))
 
     def _reserve(self, request: Request) -> Usage:
@@ -231,7 +231,7 @@ class Model:
 
 
 def _request(messages: Sequence[Message] | str, options: Mapping[str, Any]) -> tuple[Request, Shape | None]:
-    """What the backend is asked, and the shape that its answer has to have, where there is a schema."""
+    """The request for the backend, and the shape that its answer must have where there is a schema."""
     request = make_request(messages, **options)
     if request.schema is None:
         return request, None
@@ -242,7 +242,7 @@ def _request(messages: Sequence[Message] | str, options: Mapping[str, Any]) -> t
 
 
 def _check(reply: Reply) -> None:
-    """Raises BadReplyError for a reply that says nothing; what it cost is known."""
+    """Raises BadReplyError for an empty reply."""
     if not reply.text:
         why = "; it spent its tokens on thoughts" if reply.thought and reply.finish == "length" else ""
         raise BadReplyError(f"{reply.model} answered nothing{why}", retryable=not why)

@@ -1,6 +1,6 @@
 """`openai:MODEL@URL`: any service that speaks OpenAI's chat completions: hosted ones, vLLM, Ollama, llama.cpp.
 
-It speaks the protocol itself: what a deadline and a bound on an answer's size need is below the level of an SDK, and
+It speaks the protocol itself: a deadline and a bound on the size of an answer need more control than an SDK gives, and
 servers differ in more ways than one SDK knows.
 """
 
@@ -34,7 +34,7 @@ _LOW, _MEDIUM = 1024, 8192  # tokens of thoughts, up to which an effort counts a
 
 
 class OpenAiBackend:
-    """A model behind chat completions. `free`: nobody bills it. `images`: whether it sees."""
+    """A model behind chat completions. `free`: it costs nothing. `images`: whether it reads pictures."""
 
     def __init__(self, model: str, wire: Wire, *, name: str, free: bool = False, images: bool = True) -> None:
         self.model, self.name, self.free, self._wire, self._images = model, name, free, wire, images
@@ -136,7 +136,7 @@ def png(image: Picture) -> bytes:
 
 
 def _message(message: Message) -> dict[str, Any]:
-    if not message.images:  # some servers know no parts
+    if not message.images:  # some servers do not accept a list of parts
         return {"role": message.role, "content": message.text}
     parts: list[dict[str, Any]] = [
         {"type": "image_url", "image_url": {"url": data_url(image)}} for image in message.images
@@ -160,13 +160,13 @@ def _text(content: Any) -> str:
 
 
 def _thought(message: dict[str, Any]) -> str:
-    """What servers that tell thoughts from answers send; they differ in the field's name."""
+    """The thought of a message, from servers that send it apart; they differ in the name of the field."""
     found = message.get("reasoning_content") or message.get("reasoning")
     return found if isinstance(found, str) else ""
 
 
 def _usage(data: Any) -> Usage | None:
-    """What the service counted; None where it did not say, or says nonsense."""
+    """The tokens that the service counted; None where it sends no counts or unusable ones."""
     try:
         details = data.get("completion_tokens_details") or {}
         counts = [int(data["prompt_tokens"]), int(data["completion_tokens"]), int(details.get("reasoning_tokens") or 0)]

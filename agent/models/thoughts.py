@@ -1,4 +1,4 @@
-"""Thoughts that a model writes into its reply, between <think> and </think>: told from what it says."""
+"""Splits the thoughts that a model writes between <think> and </think> from the rest of its reply."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def split_thought(text: str) -> tuple[str, str]:
 
 
 class ThoughtFilter:
-    """Does the same to a reply that comes in pieces, wherever the marks are cut."""
+    """Splits a reply that comes in pieces, even where a mark is cut in two."""
 
     def __init__(self) -> None:
         self._rest = ""
         self._inside = self._said = False
 
     def feed(self, piece: str) -> list[Delta]:
-        """What can be told of the text so far."""
+        """The pieces that are certain after some more text."""
         self._rest += piece
         deltas: list[Delta] = []
         while not self._said:
@@ -46,7 +46,7 @@ class ThoughtFilter:
         return deltas + self.end()
 
     def end(self) -> list[Delta]:
-        """What is left when no more comes."""
+        """The rest, when the reply is complete."""
         rest, self._rest = self._rest, ""
         return self._told(rest)
 

@@ -1,7 +1,7 @@
 """`Wire`: JSON over HTTP to one service, within a deadline that holds whatever the service does.
 
-The requests run on an event loop in a thread of their own: only there can a call be ended at a certain moment while a
-server drips, hangs or a name is being looked up.
+The requests run on an event loop in a thread of their own. Only there can a call be cancelled at a certain moment while
+a server sends slowly, hangs, or a host name is resolved.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 
 class Wire:
-    """One service at `url`, which must not hold a key: it is printed and stored. Raises UserError for one that does."""
+    """One service at `url`. Raises UserError for an address that holds a key: addresses are printed and stored."""
 
     def __init__(self, url: str, secret: SecretStr | None = None) -> None:
         self.url, self._secret = checked_url(url), secret
@@ -153,7 +153,7 @@ class Wire:
 
 
 def run(work: Coroutine[Any, Any, _T]) -> _T:
-    """What a coroutine returns that runs on the models' event loop; cancelled where the caller is interrupted."""
+    """Run a coroutine on the models' event loop and return its result; an interrupt of the caller cancels it."""
     task = asyncio.run_coroutine_threadsafe(work, _loop(os.getpid()))
     try:
         return task.result()
@@ -164,8 +164,8 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
 
 
 def relay(work: Callable[[Callable[[Any], None]], Coroutine[Any, Any, None]]) -> Iterator[Any]:
-    """What a coroutine puts into its argument, as it comes, while it runs on the models' event loop; raises what it
-    raises, and cancels it where nobody listens any more."""
+    """Run a coroutine on the models' event loop and yield what it puts into its argument, as it comes. Raises what the
+    coroutine raises; closing the generator cancels it."""
     inbox: SimpleQueue[Any] = SimpleQueue()
     task = asyncio.run_coroutine_threadsafe(work(inbox.put), _loop(os.getpid()))
     task.add_done_callback(inbox.put)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from agent import codec
 from agent.checkpoint import CheckpointError, written_whole
-from agent.small.lineage import MANIFEST, WEIGHTS, Data, Lineage, Parent, commit, content_hash, recipe_hash
+from agent.lineage import MANIFEST, WEIGHTS, Data, Lineage, commit, parent_of, recipe_hash
 from agent.small.model import FRAME_SIZE, SmallConfig, SmallModel
 
 FORMAT = 2
@@ -50,7 +50,7 @@ def save_small(
     SmallPolicy. `data`, `recipe`: what it learned from and by; the manifest keeps the recipe's hash.
     """
     lineage = Lineage(
-        None if parent is None else Parent(parent.resolve().name, content_hash(parent)),
+        None if parent is None else parent_of(parent),
         tuple(data),
         "" if recipe is None else recipe_hash(recipe),
         commit(),
@@ -195,4 +195,4 @@ def _misfit(expected: Mapping[str, list[int]], found: Mapping[str, list[int] | s
     return next((f"{reprlib.repr(name)} is not of this model" for name in found if name not in expected), "")
 
 
-__all__ = ["SHIPPED", "CheckpointError", "content_hash", "load_model", "read_manifest", "save_small"]
+__all__ = ["SHIPPED", "CheckpointError", "load_model", "read_manifest", "save_small"]

@@ -1,7 +1,7 @@
 """`small` as a model of transformers, which `AutoModelForImageTextToText.from_pretrained(FOLDER)` loads.
 
-Importing this module registers the architecture "ludens-small". The player's own loop (agent.small.decoder) writes the
-same tokens several times faster.
+Importing this module registers the architecture "ludens-small". agent.small.decoder writes the same tokens, several
+times faster.
 """
 
 from __future__ import annotations

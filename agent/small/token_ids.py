@@ -1,9 +1,8 @@
 """The token ids of `small`: roles and marks, the place, the codec's action fields, and words, in one vocabulary.
 
-A decision reads `<act> column row thought... <say> speech... <go> turn look move hand`; thought and speech may be
-empty. Where the wanted thing is in the picture comes first, for the same reason that people look before they think: a
-thought that comes first goes on as the last one did, whatever there is to see. The other roles write words, then
-`<end>`.
+A decision is `<act> column row thought... <say> speech... <go> turn look move hand`; thought and speech may be empty.
+The place of the wanted thing in the picture comes first: a model that thinks first repeats its last thought, whatever
+there is to see. The other roles write words, then `<end>`.
 """
 
 from __future__ import annotations

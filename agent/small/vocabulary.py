@@ -1,7 +1,6 @@
-"""The words that `small` can write: thoughts, speech, answers, captions, proposals and reasons are made of these.
+"""The words that `small` can write, in thoughts, speech, answers, captions, proposals and reasons.
 
-What it reads is not bound to them (agent.small.word_hashing). New words go to the end of a group; the order is part of
-a checkpoint.
+It can read any word (agent.small.word_hashing). A new word goes to the end of WORDS: the weights depend on the order.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ NAMES = (
     "red", "green", "blue", "yellow",
 )  # fmt: skip
 NUMBERS = tuple(str(n) for n in range(21))
-# Scores of the judge, in steps of 5: an own token each, so that one distribution holds the whole score.
+# Scores of the judge in steps of 5. Each is one token, so that one distribution holds the whole score.
 SCORES = tuple(f"score{n}" for n in range(0, 101, 5))
 WORDS = (
     "a", "the", "i", "you", "it", "is", "are", "no", "yes", "not", "to", "of", "and", "or", "in", "on", "at", "go",
@@ -24,7 +23,7 @@ WORDS = (
     "pressed", "opened", "entered", "moved", "wrong", "way", "other",
     "doorway", "rooms", "saw", "unlocked", ".",
     "second", "walk", "ok", "thing", "things", "next", "nearer", "farther",
-    # What else there is in other worlds, and to do.
+    # things and actions of other worlds
     "purple", "white", "cube", "ball", "cylinder", "plate", "cup", "bottle", "book", "ring", "cone", "pyramid", "star",
     "duck", "car", "boat", "house", "tree", "mushroom", "snowman", "rocket", "dumbbell", "hat", "cross", "chair",
     "robot", "cactus", "arch", "stairs", "table", "shelf", "bin", "bench", "bed", "rug", "block", "pillar", "wall",

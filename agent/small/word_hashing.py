@@ -1,6 +1,6 @@
-"""Text for `small`: every word is a bag of hashed character n-grams, so no word is unknown.
+"""Text for `small`: every word is a bag of hashed character n-grams, so that no word is unknown.
 
-A word that was never seen shares n-grams with those that were: a typo or an inflection degrades, it does not crash.
+A new word shares n-grams with words that the model was taught, so that a typo or an inflection stays near its word.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 BUCKETS = 4096  # bucket 0 is padding
 NGRAMS = 12  # the most n-grams of a word
-# The parts of a prompt and the most words of each: what is wanted or asked, the last thought, what happened so far.
+# The parts of a prompt and the most words of each: the instruction or question, the last thought, what happened so far.
 PARTS = {"request": 24, "thought": 12, "memory": 40}
 PLACES = sum(PARTS.values())
 
@@ -22,8 +22,8 @@ _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 
 
 def split(text: str, part: str = "request") -> list[str]:
-    """The words of a text, lower-case; at most as many as its part of the prompt holds: the last ones win, for they
-    name the thing."""
+    """The words of a text, in lower case. A text that is longer than its part of the prompt keeps its last words, since
+    they name the thing."""
     return _WORD.findall(text.lower())[-PARTS[part] :]
 
 
@@ -36,13 +36,13 @@ def ngrams(word: str) -> tuple[int, ...]:
 
 
 def first_place(part: str) -> int:
-    """Where the words of a part of the prompt begin to count."""
+    """The place of the first word of a part of the prompt."""
     names = list(PARTS)
     return sum(PARTS[name] for name in names[: names.index(part)])
 
 
 class Table:
-    """Words in use, each with a row of n-gram buckets; row 0 is no word."""
+    """The words of a batch, each with a row of n-gram buckets; row 0 stands for no word."""
 
     def __init__(self) -> None:
         self._rows: dict[str, int] = {}

@@ -1,7 +1,7 @@
-"""`VlmPolicy`: any image-text-to-text model of transformers as a player. Prompt, generate, parse; nothing kept between.
+"""`VlmPolicy`: plays with any image-text-to-text model of transformers: prompt, generate, parse. It keeps no state.
 
-`encode_prompts` is the only place that builds a prompt: the trainer (training/vlm/train.py) calls it too, so that a
-model is asked in play what it was taught.
+`encode_prompts` is the only place that builds a prompt. The trainer (training/vlm/train.py) calls it too, so that play
+and training show a model the same.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,15 @@ import torch
 from PIL import Image
 
 from agent import codec
-from agent.checkpoint import CheckpointError, written_whole
+from agent.checkpoint import CheckpointError
 from agent.forked_torch import survive_forks
+from agent.lineage import VLM_MANIFEST
 from agent.policy import Context, Decision, Policy, PolicySpec, Think, thought_budget
+from agent.vlm.checkpoint import Manifest
 from agent.vlm.foreign_code import refuse_foreign_code
-from agent.vlm.turn_grammar import MARKS, Form, Grammar, Turn, TurnProcessor, form_of, turn_text
+from agent.vlm.turn_grammar import Form, Grammar, Turn, TurnProcessor, form_of, turn_text
 
-FORMAT = 1
-MANIFEST = "ludens.json"
-HISTORY = 4  # frames in a prompt, of a model that was not trained with another number
+HISTORY = 4  # frames in a prompt, unless a model was trained with another number
 THOUGHT_TOKENS, SPEECH_TOKENS = 64, 32
 
 ABOUT = f"You see a 3D world and act in it with keyboard and mouse. A decision lasts {codec.CHUNK} ticks."
@@ -58,10 +57,10 @@ def end_of_turn(processor: Any) -> int:
 
 
 def messages(context: Context, form: Form, history: int, clean: Any = str) -> list[dict[str, Any]]:
-    """The chat that asks for a decision: one message of text and frames, the newest frame last.
+    """The chat that asks for a decision: one message with text and at most `history` frames, the newest frame last.
 
-    At most `history` frames, with the action and the thought of each past one after it. `clean`: takes out of what
-    people and models wrote what the tokenizer would read as its own marks.
+    After each past frame come the action and the thought that followed it. `clean`: removes from what people and models
+    wrote whatever the tokenizer would read as one of its marks.
     """
     lines = [ABOUT, *([HOW] if form == "text" else [])]
     if context.memory:
@@ -90,7 +89,7 @@ def _picture(frame: Any) -> dict[str, Any]:
 
 
 class Cleaner:
-    """Takes the marks of a tokenizer, such as image places and ends of turns, out of text from outside."""
+    """Removes the marks of a tokenizer, such as image places and ends of turns, from text."""
 
     def __init__(self, processor: Any) -> None:
         added = {token.content for token in processor.tokenizer.added_tokens_decoder.values()}
@@ -105,8 +104,8 @@ class Cleaner:
 
 
 def encode_prompts(processor: Any, contexts: Sequence[Context], form: Form, history: int) -> Mapping[str, torch.Tensor]:
-    """What the model is given for `contexts`, padded on the left: `input_ids` and `attention_mask` (B, L), and whatever
-    the processor of the model adds."""
+    """The model's inputs for contexts, padded on the left: `input_ids` and `attention_mask` (B, L), and whatever the
+    model's processor adds."""
     clean = Cleaner(processor)
     result: Mapping[str, torch.Tensor] = processor.apply_chat_template(
         [messages(context, form, history, clean) for context in contexts],
@@ -123,7 +122,7 @@ class VlmPolicy:
     """Plays with an image-text-to-text model and its processor.
 
     `think`: "off", "auto" (the model chooses, up to THOUGHT_TOKENS) or the most tokens of a thought. `temperature`: 0
-    takes the likeliest tokens, above it they are drawn with the context's seed. `spec.history`: frames in a prompt.
+    takes the likeliest tokens; above 0 they are drawn with the context's seed. `spec.history`: frames in a prompt.
     Raises ValueError where the processor lacks what a dialogue needs.
     """
 
@@ -184,61 +183,12 @@ def to_model(inputs: Mapping[str, torch.Tensor], model: Any) -> dict[str, torch.
     }
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What a checkpoint folder says of itself beside the model's own files, in ludens.json."""
-
-    spec: PolicySpec
-    form: Form
-    trained: Mapping[str, Any]
-
-    def write(self, folder: Path) -> None:
-        data = {
-            "format": FORMAT,
-            "codec": self.spec.codec,
-            "form": self.form,
-            "frame_size": list(self.spec.frame_size),
-            "history": self.spec.history,
-            "chunk": self.spec.chunk,
-            "tick_hz": self.spec.tick_hz,
-            "trained": dict(self.trained),
-        }
-        (folder / MANIFEST).write_text(json.dumps(data, indent=2) + "\n")
-
-    @classmethod
-    def read(cls, folder: Path) -> Manifest | None:
-        """The manifest in `folder`, None where there is none. Raises CheckpointError where it does not fit."""
-        file = folder / MANIFEST
-        if not file.is_file():
-            return None
-        try:
-            data = json.loads(file.read_text())
-            spec = PolicySpec(
-                (int(data["frame_size"][0]), int(data["frame_size"][1])),
-                int(data["history"]),
-                int(data["chunk"]),
-                float(data["tick_hz"]),
-                str(data["codec"]),
-            )
-            form, number, trained = data["form"], data["format"], data["trained"]
-        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise CheckpointError(f"{file}: can't be read: {type(error).__name__}: {error}") from error
-        for name, has, plays in (("format", number, FORMAT), ("codec", spec.codec, codec.VERSION)):
-            if has != plays:
-                raise CheckpointError(
-                    f"{folder}: the checkpoint has {name} {has!r}, this version plays {plays!r}; train one anew with "
-                    "'agent train bc'"
-                )
-        if form not in MARKS:
-            raise CheckpointError(f"{file}: unknown form {form!r}")
-        return cls(spec, form, trained)
-
-
 def load_model(name: str | Path, *, device: str | None = None, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
     """A model and its processor: a folder (with LoRA weights too), or a name of the Hugging Face hub.
 
     `dtype`: by default bf16 where there is a GPU that has it, otherwise single precision. Weights are read from
-    safetensors only and no code that comes with a model is run. Raises OSError or ValueError where that does not do.
+    safetensors only, and no code that comes with a model is run. Raises OSError or ValueError where that is not
+    possible.
     """
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from transformers.utils import logging as hf_logging
@@ -274,20 +224,11 @@ def grow(model: Any, tokenizer: Any) -> None:
         model.resize_token_embeddings(len(tokenizer))
 
 
-def save_checkpoint(model: Any, processor: Any, out: Path, manifest: Manifest) -> None:
-    """Write a checkpoint folder whole, then give it its name; an old one of that name is replaced."""
-    with written_whole(out) as part:
-        # of LoRA, only the low-rank changes and the embeddings of the action tokens
-        model.save_pretrained(part, **({"save_embedding_layers": False} if hasattr(model, "peft_config") else {}))
-        processor.save_pretrained(part)
-        manifest.write(part)
-
-
 def load_hf(
     name: str | Path = "", *, think: Think = "auto", temperature: float = 0.0, device: str | None = None
 ) -> Policy:
-    """The policy `hf:NAME`: a checkpoint folder of `agent train bc`, or any image-text-to-text model, which is then
-    prompted. Raises OSError or ValueError where it can't be loaded."""
+    """The policy `hf:NAME`: a checkpoint folder of `agent train bc`, or any other image-text-to-text model, which is
+    only prompted. Raises OSError or ValueError where it can't be loaded."""
     if not str(name):
         raise ValueError("say which model: hf:FOLDER, or hf:NAME of the Hugging Face hub")
     folder = Path(name).expanduser()
@@ -297,8 +238,8 @@ def load_hf(
         from agent.small.hf import load_generated
 
         return load_generated(folder, think=think)
-    manifest = Manifest.read(folder) if folder.is_dir() else None
+    manifest = Manifest.read(folder) if (folder / VLM_MANIFEST).is_file() else None
     model, processor = load_model(name, device=device)
     if manifest and form_of(processor.tokenizer) != manifest.form:
-        raise CheckpointError(f"{name}: the tokenizer lacks the action tokens that {MANIFEST} speaks of")
+        raise CheckpointError(f"{name}: the tokenizer lacks the action tokens that {VLM_MANIFEST} speaks of")
     return VlmPolicy(model, processor, spec=manifest.spec if manifest else None, think=think, temperature=temperature)

@@ -1,7 +1,7 @@
-"""The structured turn of a language model as a state machine over token ids, so that no output fails to parse.
+"""The turn of a language model as a state machine over token ids, so that every output can be parsed.
 
-A turn is an optional thought, the action (`done` is one of the things that its hand does) and optional speech. It has
-two forms. Models that are prompted write it as text with the tokenizer that they have:
+A turn is an optional thought, the action (`done` is one value of its field `hand`) and optional speech. It has two
+forms. Models that are only prompted write it as text with their own tokenizer:
 
     think: the key is to the left
     act: turn -16 look 0 forward
@@ -11,8 +11,8 @@ Models that are trained have a token for each mark and for each value of a field
 
     <thought>the key is to the left<act><turn_2><look_2><move_3><hand_0><say>i see it
 
-Both end with the token that ends a turn of the model's chat template. The grammar is a trie of all that may be written,
-with a loop for free text, which is bounded by a budget and holds neither special tokens nor line breaks.
+Both end with the token that ends a turn in the model's chat template. The grammar is a trie of all turns, with a loop
+for free text. Free text is bounded by a budget and holds neither special tokens nor line breaks.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Written(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A place in the grammar: `edges` lead on, by token id.
+    """A state of the grammar. `edges`: the next state for each token id.
 
-    `free`: free text of that name may go on here. `tokens`: the action that ends here. `final`: the turn is over.
+    `free`: free text of that name may continue here. `tokens`: the action that ends here. `final`: a turn ends here.
     """
 
     edges: dict[int, Node] = field(default_factory=dict)
@@ -66,14 +66,15 @@ class Node:
 
 
 class State(NamedTuple):
-    """Where a turn is: a node, and how many tokens of free text were spent there."""
+    """How far a turn is: a node, and how many tokens of free text it has there."""
 
     node: Node
     spent: int = 0
 
 
 def add_action_tokens(tokenizer: Any) -> int:
-    """Give a tokenizer the marks and the action tokens; how many were new. The model's embeddings must grow with it."""
+    """Add the marks and the action tokens to a tokenizer, and return how many were new. The model's embeddings must
+    grow by as many."""
     return int(tokenizer.add_tokens([THOUGHT, ACT, SAY, *ACTION_TOKENS], special_tokens=True))
 
 
@@ -83,7 +84,7 @@ def form_of(tokenizer: Any) -> Form:
 
 
 def turn_text(form: Form, turn: Turn) -> str:
-    """A turn as text, as prompts tell it."""
+    """A turn as text, as prompts show it."""
     think, act, say = MARKS[form]
     if form == "text":
         lines = [f"{think} {turn.thought}"] * bool(turn.thought)
@@ -96,10 +97,10 @@ def turn_text(form: Form, turn: Turn) -> str:
 
 
 class Grammar:
-    """The turns that a model with this `tokenizer` may write, in the form that the tokenizer has.
+    """The turns that a model with this `tokenizer` may write, in the form that the tokenizer knows.
 
-    `end`: the id that ends a turn. `thought`, `speech`: at most so many tokens of each; 0 forbids it. Raises ValueError
-    where the tokenizer can't tell the parts of a turn apart.
+    `end`: the id that ends a turn. `thought`, `speech`: the most tokens of each; 0 forbids it. Raises ValueError where
+    the tokenizer merges parts of a turn, so that they can't be told apart.
     """
 
     def __init__(self, tokenizer: Any, end: int, *, thought: int = 64, speech: int = 32) -> None:
@@ -107,7 +108,7 @@ class Grammar:
         self.form = form_of(tokenizer)
         self._budget = {"thought": thought, "speech": speech}
         think, act, say = MARKS[self.form]
-        # The text before a part matters for its tokens; lines are split wherever the tokenizer likes within them.
+        # the tokens of a part depend on the text before it
         glue = "\n" if self.form == "text" else ""
         final = Node(final=True)
         spoken = Node({end: final}, free="speech")
@@ -145,17 +146,17 @@ class Grammar:
         raise ValueError(f"token {token} ({self.tokenizer.decode([token])!r}) can't stand at this place of a turn")
 
     def roams(self, state: State) -> bool:
-        """Whether any token of `free` may follow, beside the edges of the node."""
+        """Whether free text may follow, besides the edges of the node."""
         return bool(state.node.free) and state.spent < self._budget[state.node.free]
 
     def allowed(self, state: State) -> list[int]:
-        """The ids that may follow, ascending; the end again and again when the turn is over."""
+        """The ids that may follow, ascending; after a complete turn only its end."""
         if state.node.final:
             return [self.end]
         return sorted({*state.node.edges, *(self._free if self.roams(state) else ())})
 
     def parse(self, ids: Sequence[int]) -> Turn:
-        """The turn that ids stand for; what follows its end is ignored. Raises ValueError for what is no whole turn."""
+        """The turn that ids stand for. What follows its end is ignored. Raises ValueError for an incomplete turn."""
         state, tokens = self.begin(), None
         said: dict[str, list[int]] = {"thought": [], "speech": []}
         for token in ids:
@@ -169,7 +170,7 @@ class Grammar:
         raise ValueError(f"the turn is not over: {self.tokenizer.decode(list(ids))!r}")
 
     def write(self, turn: Turn) -> Written:
-        """The ids of a turn, with its end. Free text is cut to its budget, and what it may not hold is left out."""
+        """The ids of a turn, with its end. Free text is cut to its budget and loses tokens that it may not hold."""
         space = " " if self.form == "text" else ""
         thought, speech = self._text(turn.thought, "thought", space), self._text(turn.speech, "speech", space)
         ids = [*self._think, *thought] if thought else []
@@ -238,11 +239,11 @@ def _free_ids(tokenizer: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 class TurnProcessor(LogitsProcessor):
-    """Lets `generate` write turns of a grammar, greedily or with random numbers of each row's own.
+    """Makes `generate` write turns of a grammar, greedily or with random numbers of each row's own.
 
-    `prompt`: the length of the prompts, padding included. `seeds`: one a row; with `temperature` above 0 the scores get
-    Gumbel noise that follows from the row's seed and the step alone, so that the likeliest token is a fair draw and
-    does not depend on who else is in the batch. Use with greedy search; one processor for one call.
+    `prompt`: the length of the prompts, padding included. `seeds`: one a row. With `temperature` above 0 the scores get
+    Gumbel noise that depends on the row's seed and the step alone: the likeliest token is then a fair draw that does
+    not depend on the other rows. Use it with greedy search, and make a new one for every call.
     """
 
     def __init__(self, grammar: Grammar, prompt: int, seeds: Sequence[int] = (), temperature: float = 0.0) -> None:
@@ -265,7 +266,7 @@ class TurnProcessor(LogitsProcessor):
             ids = torch.cat([edges, self._free]) if self.grammar.roams(state) else edges
             values = scores[row, ids]
             if self._temperature > 0 and len(ids) > 1:
-                # drawn for every id of the vocabulary, so that an id's noise does not depend on what else is allowed
+                # noise for the whole vocabulary, so that the noise of an id does not depend on what else is allowed
                 noise = np.random.default_rng([self._seeds[row], step]).gumbel(size=scores.shape[1])
                 values = values / self._temperature + torch.from_numpy(noise).to(values)[ids]
             out[row, ids] = values

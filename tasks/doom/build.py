@@ -1,4 +1,4 @@
-"""Levels for what an instruction means: the level, the verifier, and the plan that shows that it can be done."""
+"""Levels in which an instruction can be carried out: the level, the verifier, and the plan that proves it."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _related(rng: np.random.Generator, meaning: Meaning, seed: int, themes: Sequ
     if other == pair:
         raise ValueError("a thing can't stand in a relation to its own kind")
     room = generate(seed, things=[other] if other else [], themes=themes, pillars=0, n_things=(2, 3))
-    # nothing else may go by the same name
+    # no other thing may fit the same name
     rest = [t for i, t in enumerate(room.things) if t.kind != pair[0] and (i == 0 or not other or t.kind != other[0])]
     rect, here = room.rooms[0].rect, (float(room.start[0]), float(room.start[1]))
     for _ in range(80):
@@ -208,7 +208,7 @@ def _house(rng: np.random.Generator, plan: Plan, steps: Sequence[Meaning], seed:
             colour = step.colour or str(rng.choice(list(LOCKS)))
             if colour not in LOCKS:
                 raise ValueError(f"no {colour} locks; known: {', '.join(LOCKS)}")
-            # one lock of a colour, so that its name is enough
+            # one lock of each colour, so that the colour names it
             doors = {i: d for i, d in doors.items() if d != ("locked", colour)}
             doors[door] = ("locked", colour)
         elif step.verb == "switch" or step.kind == "gate":
@@ -235,7 +235,7 @@ def _house(rng: np.random.Generator, plan: Plan, steps: Sequence[Meaning], seed:
             panel_textures=_switches(plan),
         )  # fmt: skip
     except ValueError:
-        return None  # it was too full
+        return None  # the level was too full
     return checked(level, steps, asked, errands=vault and all(d < 0 for d in asked))
 
 

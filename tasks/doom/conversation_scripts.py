@@ -1,4 +1,4 @@
-"""Scripted conversations: what a person says while the agent plays, when, and what has to come of it.
+"""Scripted conversations: what a person says while the agent plays, when, and what the agent has to do then.
 
 A script is data; `tasks.doom.converse` plays it. Every script is a function of a seed and an index, in a room of the
 half of the seeds that training never uses. Instructions and questions are made by the grammar; the other lines are
@@ -22,7 +22,7 @@ from tasks.doom import dialogues
 from tasks.doom.goals import distractors, name_of, targets_of
 from tasks.doom.language import noun_phrase, phrase, read
 from tasks.doom.suites import EVALUATION_SEEDS
-from tasks.task import Pair, Phrasing, VerifierSpec
+from tasks.task import Pair, Phrasing, VerifierSpec, thing_name
 
 Kind = Literal["switching", "correction", "clarification", "questions", "stop", "resumption", "unknown"]
 Expect = Literal["do", "ask", "answer", "still", "wait", "deny"]
@@ -30,8 +30,8 @@ Expect = Literal["do", "ask", "answer", "still", "wait", "deny"]
 HELD_OUT = 0.3  # the share of scripts in held-out phrasings
 FAR = 240.0  # map units to what an opening asks for: it is not done when the next line comes
 APART = 60.0  # degrees between what was asked for first and what is asked for instead
-DECISIONS = (2, 6)  # until somebody breaks in
-OPENINGS = ("go_to", "pick_up", "touch")  # what takes a while
+DECISIONS = (2, 6)  # decisions until the person interrupts
+OPENINGS = ("go_to", "pick_up", "touch")  # verbs that take a while
 
 STOPS: dict[Phrasing, tuple[str, ...]] = {
     "training": (
@@ -85,8 +85,8 @@ STRANGE = (
 
 
 @dataclass(frozen=True)
-class Turn:
-    """Something that is said, and what has to come of it.
+class Line:
+    """A line of the person, and what the agent has to do then.
 
     `expect`: "do", the goal is fulfilled; "ask", it asks `said`; "answer", it answers rightly; "still", it lets go and
     nothing is done; "wait", the game stands still; "deny", it says `said`, or that it does not know. `text`: empty for
@@ -111,7 +111,7 @@ class Script:
     id: str
     kind: Kind
     seed: int
-    turns: tuple[Turn, ...]
+    lines: tuple[Line, ...]
     phrasing: Phrasing
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -124,14 +124,14 @@ def script(seed: int, index: int) -> Script:
     while True:
         level_seed = EVALUATION_SEEDS + int(rng.integers(EVALUATION_SEEDS))
         try:
-            level, turns = _MAKERS[kind](rng, level_seed, phrasing)
+            level, lines = _MAKERS[kind](rng, level_seed, phrasing)
         except ValueError:
-            continue  # no such room; the next seed makes another
+            continue  # the generator found no such room; the next seed makes another
         options = {"level": level.to_json()}
-        return Script(f"conversation/{seed}/{index}", kind, level_seed, tuple(turns), phrasing, options)
+        return Script(f"conversation/{seed}/{index}", kind, level_seed, tuple(lines), phrasing, options)
 
 
-Made = tuple[Level, Sequence[Turn]]
+Made = tuple[Level, Sequence[Line]]
 
 
 def _one(rng: np.random.Generator, among: Sequence[str]) -> str:
@@ -152,7 +152,7 @@ def _spec(verb: str, thing: int) -> VerifierSpec:
 
 
 def _instead(rng: np.random.Generator, verb: str, noun: str, phrasing: Phrasing) -> str:
-    """An instruction that takes the place of another one: "next, ..." would come after it."""
+    """An instruction that replaces the one before. A text such as "next, ..." would add to it."""
     while True:
         text = phrase(rng, verb, noun, phrasing=phrasing)
         if intents.read(text).place == "instead":
@@ -165,7 +165,7 @@ def _say(rng: np.random.Generator, level: Level, verb: str, thing: int, phrasing
 
 def _opening(
     rng: np.random.Generator, level_seed: int, phrasing: Phrasing, *others: Pair, verb: str = ""
-) -> tuple[Level, str, Turn]:
+) -> tuple[Level, str, Line]:
     """A room that holds something far away, then `others`; the verb, and the instruction. Raises ValueError."""
     verb = verb or _one(rng, OPENINGS)
     pair = _pair(rng, verb)
@@ -176,7 +176,7 @@ def _opening(
     first = level.things[0]
     if math.dist(level.start[:2], (first.x, first.y)) < FAR:
         raise ValueError("it is too near")
-    return level, verb, Turn(_say(rng, level, verb, 0, phrasing), goal=_spec(verb, 0), leave=_soon(rng))
+    return level, verb, Line(_say(rng, level, verb, 0, phrasing), goal=_spec(verb, 0), leave=_soon(rng))
 
 
 def _switching(rng: np.random.Generator, level_seed: int, phrasing: Phrasing) -> Made:
@@ -188,7 +188,7 @@ def _switching(rng: np.random.Generator, level_seed: int, phrasing: Phrasing) ->
     if abs(wrapped(ways[1] - ways[0])) < APART:
         raise ValueError("one is on the way to the other")
     new = _say(rng, level, verb, 1, phrasing)
-    return level, (opening, Turn(new, goal=_spec(verb, 1), shun=_spec(first, 0)))
+    return level, (opening, Line(new, goal=_spec(verb, 1), shun=_spec(first, 0)))
 
 
 def _alike(rng: np.random.Generator, level_seed: int, phrasing: Phrasing) -> tuple[Level, str, str, str, list[str]]:
@@ -207,7 +207,7 @@ def _correction(rng: np.random.Generator, level_seed: int, phrasing: Phrasing) -
     first = phrase(rng, verb, noun_phrase(rng, kind, colours[wrong]), phrasing=phrasing)
     text = _one(rng, CORRECTIONS[phrasing]).format(c=colours[right], o=colours[wrong], k=kind)
     leave = _soon(rng) if rng.random() < 0.7 else 0
-    return level, (Turn(first, goal=_spec(verb, wrong), leave=leave), Turn(text, goal=_spec(verb, right)))
+    return level, (Line(first, goal=_spec(verb, wrong), leave=leave), Line(text, goal=_spec(verb, right)))
 
 
 def _clarification(rng: np.random.Generator, level_seed: int, phrasing: Phrasing) -> Made:
@@ -215,53 +215,53 @@ def _clarification(rng: np.random.Generator, level_seed: int, phrasing: Phrasing
     right = int(rng.integers(2))
     first = phrase(rng, verb, noun_phrase(rng, kind, None), phrasing=phrasing)
     text = _one(rng, CHOICES[phrasing]).format(c=colours[right], o=colours[1 - right], k=kind, n="{n}")
-    return level, (Turn(first, "ask", said=asked), Turn(text, goal=_spec(verb, right), said=colours[right]))
+    return level, (Line(first, "ask", said=asked), Line(text, goal=_spec(verb, right), said=colours[right]))
 
 
 def _questions(rng: np.random.Generator, level_seed: int, phrasing: Phrasing) -> Made:
-    """A question about what is seen; in part about the goal, or about what was done before."""
+    """A question about the frame, about the goal, or about what was done before."""
     which = rng.random()
     if which < 0.2:
         level, _, opening = _opening(rng, level_seed, phrasing)
-        return level, (opening, Turn(_one(rng, DOINGS[phrasing]), "answer", said=intents.read(opening.text).text))
+        return level, (opening, Line(_one(rng, DOINGS[phrasing]), "answer", said=intents.read(opening.text).text))
     if which < 0.4:
         pair = _pair(rng, "pick_up")
         level, _, later = _opening(rng, level_seed, phrasing, pair, verb="go_to")
-        took = Turn(_say(rng, level, "pick_up", 1, phrasing), goal=_spec("pick_up", 1))
+        took = Line(_say(rng, level, "pick_up", 1, phrasing), goal=_spec("pick_up", 1))
         if rng.random() < 0.5:
-            return level, (took, later, Turn("what did you pick up?", "answer", said=dialogues.plain(*pair)))
+            return level, (took, later, Line("what did you pick up?", "answer", said=thing_name(*pair)))
         asked, said = (pair, "yes") if rng.random() < 0.5 else (_pair(rng, "pick_up"), "no")
         if asked == pair and said == "no":
             raise ValueError("that was taken")
-        text = f"did you pick up the {dialogues.plain(*asked)}?"
-        return level, (took, later, Turn(text, "answer", said=said))
+        text = f"did you pick up the {thing_name(*asked)}?"
+        return level, (took, later, Line(text, "answer", said=said))
     level, _, opening = _opening(rng, level_seed, phrasing)
-    return level, (opening, Turn("", "answer"))
+    return level, (opening, Line("", "answer"))
 
 
 def _stop(rng: np.random.Generator, level_seed: int, phrasing: Phrasing) -> Made:
     level, _, opening = _opening(rng, level_seed, phrasing)
-    return level, (opening, Turn(_one(rng, STOPS[phrasing]), "still"))
+    return level, (opening, Line(_one(rng, STOPS[phrasing]), "still"))
 
 
 def _resumption(rng: np.random.Generator, level_seed: int, phrasing: Phrasing) -> Made:
     level, _, opening = _opening(rng, level_seed, phrasing)
-    return level, (opening, Turn(_one(rng, PAUSES[phrasing]), "wait"), Turn(_one(rng, RESUMES[phrasing])))
+    return level, (opening, Line(_one(rng, PAUSES[phrasing]), "wait"), Line(_one(rng, RESUMES[phrasing])))
 
 
 def _unknown(rng: np.random.Generator, level_seed: int, phrasing: Phrasing) -> Made:
-    """Half of the time a thing that is not there, half of the time a word that nobody taught."""
+    """A thing that is not in the room, or a word that was never taught, in equal shares."""
     verb = _one(rng, dialogues.VERBS)
     if rng.random() < 0.5:
         noun = _one(rng, STRANGE)
         level, _, opening = _opening(rng, level_seed, phrasing)
-        return level, (opening, Turn(_instead(rng, verb, noun, phrasing), "deny"))
+        return level, (opening, Line(_instead(rng, verb, noun, phrasing), "deny"))
     pair = _pair(rng, verb)
     level, _, opening = _opening(rng, level_seed, phrasing, *distractors(rng, pair, verb))
     if any((t.kind, t.colour) == pair for t in level.things):
         raise ValueError("it is there")
     text = _instead(rng, verb, noun_phrase(rng, *pair), phrasing)
-    return level, (opening, Turn(text, "deny", said=dialogues.not_there(*pair)))
+    return level, (opening, Line(text, "deny", said=dialogues.not_there(*pair)))
 
 
 _MAKERS: dict[Kind, Callable[[np.random.Generator, int, Phrasing], Made]] = {

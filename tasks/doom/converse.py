@@ -1,4 +1,4 @@
-"""`converse`: a scripted person talks with the agent while it plays, and ground truth says whether that went right."""
+"""`converse`: a scripted person talks with the agent while it plays; ground truth tells whether it reacts rightly."""
 
 from __future__ import annotations
 
@@ -23,22 +23,21 @@ from envs.world import Observation, World
 from envs.wrappers import WorldWrapper
 from tasks import world_tasks
 from tasks.confirmation import beyond
-from tasks.doom import geometry
-from tasks.doom.conversation_scripts import Script, Turn
+from tasks.doom.conversation_scripts import Line, Script
 from tasks.doom.language import read
 from tasks.doom.questions import ask
 from tasks.doom.scene import scene_of
 from tasks.speech import NOT_THERE
-from tasks.task import VerifierSpec
+from tasks.task import VerifierSpec, thing_name
 from tasks.verifier import Verifier
 
-LIMIT = 525  # ticks that a line has to be fulfilled
+LIMIT = 525  # ticks within which the agent has to fulfil a line
 LINGER = 70  # ticks after a success within which the agent says that it is done; then the person goes on all the same
 STILL = 70  # ticks that an agent that was stopped is watched
-SLIDE = 12  # ticks in which one who lets go comes to a halt
+SLIDE = 12  # ticks in which an agent that lets go comes to a halt
 GRACE = 35  # ticks in which the old goal may still happen to be fulfilled
-POLLS = 3  # looks at a game that is to stand still
-PATIENCE = 120.0  # seconds that an answer may take
+POLLS = 3  # checks of a game that has to stand still
+PATIENCE = 120.0  # seconds within which the agent has to answer
 _FOREVER = 10**9  # ticks
 _UNSURE = re.compile(rf"{NOT_THERE}\b|i (?:don't|do not) know\b")
 
@@ -75,7 +74,7 @@ class Watched(WorldWrapper):
         return result
 
     def step_chunk(self, actions: Sequence[Action]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        return World.step_chunk(self, actions)  # every tick is looked at
+        return World.step_chunk(self, actions)  # ground truth is read at every tick
 
 
 def converse(world: World, player: Player, voice: Voice | None, script: Script, *, heard: bool = True) -> Talked:
@@ -92,7 +91,7 @@ def converse(world: World, player: Player, voice: Voice | None, script: Script, 
             subscribers=[talk], end_on_done=True, time_limit=_FOREVER,
         )  # fmt: skip
         broken = "; ".join(outcome.problems)
-    except Exception as error:  # to crash is one way to handle a line wrongly
+    except Exception as error:  # a crash counts as a line that was handled wrongly
         broken = f"{type(error).__name__}: {error}"
     finally:
         talk.close()
@@ -111,18 +110,18 @@ class _Person(Control):
         self.verdict = ""
         self._talk, self._world, self._script, self._heard = talk, world, script, heard
         self._rng = np.random.default_rng([script.seed, 0x9E7])
-        self._number = -1  # of the turn that is on
-        self._met = False  # whether what was expected of it has come
+        self._number = -1  # of the current line
+        self._met = False  # whether the agent has done what the line expects
         self._since = 0  # tick of its line
         self._revision = 0  # of the conversation, when it was said
         self._text = ""
         self._goal: Verifier | None = None
         self._shun: Verifier | None = None
         self._reached = 0  # tick at which the goal was fulfilled
-        self._claimed = False  # it said that it is done
-        self._last = -1  # tick that was looked at last
+        self._claimed = False  # the agent said that it is done
+        self._last = -1  # the last tick whose state was checked
         self._polls = 0
-        self._before: DoomState | None = None  # once one who lets go has come to a halt
+        self._before: DoomState | None = None  # the state once an agent that lets go has come to a halt
 
     # What the loop asks.
 
@@ -152,11 +151,11 @@ class _Person(Control):
     # What the person sees.
 
     @property
-    def _turn(self) -> Turn:
-        return self._script.turns[self._number]
+    def _line(self) -> Line:
+        return self._script.lines[self._number]
 
     def _watch(self, tick: int) -> str:
-        """What went wrong, if anything; whether what is expected has come."""
+        """Update the verdict: what went wrong, or whether the agent has done what the line expects."""
         if self._number < 0:
             return ""
         state = self._world.state
@@ -164,7 +163,7 @@ class _Person(Control):
             self._last = tick
             if wrong := self._judge(tick, state):
                 return wrong
-        if not self._met and (wrong := getattr(self, f"_{self._turn.expect}")(tick, state)):
+        if not self._met and (wrong := getattr(self, f"_{self._line.expect}")(tick, state)):
             return f"{self._text!r}: {wrong}"
         if tick - self._since > LIMIT and not (self._met and (self._goal is None or self._reached)):
             return f"{self._text!r}: the time is up"
@@ -179,16 +178,16 @@ class _Person(Control):
             if self._claimed and not self._reached:
                 return f"{self._text!r}: said {self._said()[-1:]} too early"
         self._claimed = False
-        if self._turn.shun is not None and not self._reached and tick - self._since > GRACE:
-            self._shun = self._shun or _verifier(self._turn.shun)
+        if self._line.shun is not None and not self._reached and tick - self._since > GRACE:
+            self._shun = self._shun or _verifier(self._line.shun)
             assert self._shun is not None
             verdict = self._shun.update(state)
             if verdict is not None and verdict.success:
                 return f"{self._text!r}: went on with what it was told before"
-        if self._turn.expect in ("still", "deny") and tick - self._since >= SLIDE:
+        if self._line.expect in ("still", "deny") and tick - self._since >= SLIDE:
             self._before = self._before or state
             lost = {o.id for o in self._before.objects} - {o.id for o in state.objects}
-            names = [geometry.thing_name(o.kind, o.colour) for o in self._before.objects if o.id in lost]
+            names = [thing_name(o.kind, o.colour) for o in self._before.objects if o.id in lost]
             if names:
                 return f"{self._text!r}: the {names[0]} is gone"
         return ""
@@ -199,7 +198,7 @@ class _Person(Control):
 
     def _ask(self, tick: int, state: DoomState) -> str:
         said = self._said()
-        self._met = bool(said) and _bag(said[0]) == _bag(self._turn.said)
+        self._met = bool(said) and _bag(said[0]) == _bag(self._line.said)
         return "" if self._met or not said else f"said {said[0]!r}"
 
     def _answer(self, tick: int, state: DoomState) -> str:
@@ -217,8 +216,8 @@ class _Person(Control):
 
     def _deny(self, tick: int, state: DoomState) -> str:
         said = self._said()
-        right = _bag(said[-1]) == _bag(self._turn.said) if said and self._turn.said else False
-        unsure = bool(said) and not self._turn.said and _UNSURE.search(said[-1]) is not None
+        right = _bag(said[-1]) == _bag(self._line.said) if said and self._line.said else False
+        unsure = bool(said) and not self._line.said and _UNSURE.search(said[-1]) is not None
         self._met = right or unsure
         return f"said {said[-1]!r}" if said and not self._met else ""
 
@@ -229,15 +228,15 @@ class _Person(Control):
     # What the person says.
 
     def _speak(self, tick: int) -> str:
-        """Say the next line if its time has come; "right" when all is said and done."""
-        turns = self._script.turns
-        if self._number < 0:  # who comes in sees the game, and so does the agent
-            return self._say(tick, turns[0]) if self._talk.started.is_set() else ""
-        fulfilled = self._met and (self._turn.expect != "do" or self._ready(tick))
-        left = self._turn.leave and tick - self._since >= 4 * self._turn.leave
-        if self._number + 1 < len(turns) and (fulfilled or left):
-            return self._say(tick, turns[self._number + 1])
-        if self._number + 1 == len(turns) and self._met and (self._goal is None or self._reached):
+        """Say the next line when it is due; the verdict is "right" after the last one."""
+        lines = self._script.lines
+        if self._number < 0:  # the person and the agent see the same frame
+            return self._say(tick, lines[0]) if self._talk.started.is_set() else ""
+        fulfilled = self._met and (self._line.expect != "do" or self._ready(tick))
+        left = self._line.leave and tick - self._since >= 4 * self._line.leave
+        if self._number + 1 < len(lines) and (fulfilled or left):
+            return self._say(tick, lines[self._number + 1])
+        if self._number + 1 == len(lines) and self._met and (self._goal is None or self._reached):
             return "right"
         return ""
 
@@ -245,7 +244,7 @@ class _Person(Control):
         """Whether the agent has said that it is done, or will not."""
         return self._talk.mode == "idle" or tick - self._reached >= LINGER
 
-    def _say(self, tick: int, turn: Turn) -> str:
+    def _say(self, tick: int, turn: Line) -> str:
         text = turn.text
         if "{n}" in text:
             asked = intents.which(self._said()[0])
@@ -255,7 +254,7 @@ class _Person(Control):
         if not text:
             question = ask(self._rng, scene_of(self._world.seen), phrasing=self._script.phrasing)
             if question is None:
-                return ""  # nothing can be asked clearly: a moment later, perhaps
+                return ""  # no clear question fits this frame; a later one may
             text, answer = question.text, question.answer
         self._number, self._since, self._last, self._met, self._text = self._number + 1, tick, tick, False, text
         self._revision = self._talk.revision
@@ -270,7 +269,7 @@ class _Person(Control):
         return self._inquire(answer) if turn.expect == "answer" else ""
 
     def _inquire(self, answer: str) -> str:
-        """Wait for the answer; what is wrong with it."""
+        """Wait for the answer; returns what is wrong with it, or ""."""
         end = time.monotonic() + PATIENCE
         while self._talk.answering and time.monotonic() < end:
             time.sleep(0.002)

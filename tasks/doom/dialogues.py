@@ -1,4 +1,4 @@
-"""Tasks in which something has to be said: what is not there, what is unclear, what was asked.
+"""Tasks in which the agent has to speak: a thing is not there, the instruction is unclear, or it is asked.
 
 Half of the tasks of each suite are counterparts: what is named is there, or only one is meant, or the answer is yes.
 """
@@ -21,7 +21,7 @@ from tasks.doom.goals import distractors, targets_of
 from tasks.doom.language import noun_phrase, phrase, read_thing
 from tasks.doom.portraits import portrait
 from tasks.speech import NOT_THERE
-from tasks.task import Pair, VerifierSpec
+from tasks.task import Pair, VerifierSpec, thing_name
 
 SHOWN = ("this", "this", "this thing", "that thing", "what is in the picture", "the thing in the picture")
 VERBS = ("go_to", "face", "pick_up", "shoot", "touch")
@@ -57,13 +57,8 @@ class Dialogue(NamedTuple):
     picture: str = ""
 
 
-def plain(kind: str, colour: str | None) -> str:
-    """The plain name of a thing: "red key"."""
-    return f"{colour} {kind}" if colour else kind
-
-
 def not_there(kind: str, colour: str | None) -> str:
-    return f"{NOT_THERE} {plain(kind, colour)} here"
+    return f"{NOT_THERE} {thing_name(kind, colour)} here"
 
 
 def which(kind: str, colours: Sequence[str]) -> str:
@@ -147,7 +142,7 @@ def asked(rng: np.random.Generator, verb: str, level_seed: int, themes: Sequence
 
 
 def shown(rng: np.random.Generator, verb: str, level_seed: int, themes: Sequence[str]) -> Dialogue:
-    """A verb with a picture of the thing, which the words do not name."""
+    """A verb with a picture of the thing instead of its name."""
     pair = _draw(rng, targets_of(verb, "training"))
     level = generate(level_seed, things=[pair, *distractors(rng, pair, verb)], themes=themes)
     text = phrase(rng, verb, "PICTURED").replace("the PICTURED", str(rng.choice(SHOWN)))
@@ -160,7 +155,7 @@ def _is(kind: str, colour: str | None) -> str:
 
 
 def answer_to(subject: Subject, kind: str, seen: Pair | None) -> str:
-    """What to say to a question once something was seen, or all was looked at in vain."""
+    """The answer to a question, once the thing was seen or the whole room was searched in vain."""
     if subject == "there":
         return "yes" if seen else "no"
     return _is(*seen) if seen else not_there(kind, None)

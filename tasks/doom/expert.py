@@ -25,7 +25,7 @@ SEARCH_TURN = 32.0  # degrees a decision while the target is out of view; always
 WALK_ANGLE = 24.0  # walk while the way ahead is within this
 SHOOT_RANGE = 300.0
 SLIDE = 66.0  # map units: how far one slides in a turn, and the two bodies
-NEAR = 48.0  # map units at which one all but touches
+NEAR = 48.0  # map units at which the player almost touches
 DOOR_REACH = 60.0  # map units from a door's middle at which the expert uses it
 USE_ANGLE = 20.0  # degrees
 
@@ -99,7 +99,7 @@ def _turn_to(off: float) -> float:
 
 
 def walk_to(state: DoomState, x: float, y: float, stop: float, avoid: Sequence[DoomObject]) -> Tokens:
-    """Walk to within `stop` of a point, around what is in the way."""
+    """Walk to within `stop` map units of a point, around obstacles."""
     off = bearing(state, x, y)
     dist = distance(state, x, y)
     same_room = len(state.level.rooms) == 1 or room_of(state.level, state.x, state.y) == room_of(state.level, x, y)
@@ -113,7 +113,7 @@ def walk_to(state: DoomState, x: float, y: float, stop: float, avoid: Sequence[D
         way = route.next_point(state)
         if way is not None:
             around = bearing(state, *way)
-            # in one room, look for the target first: who has not seen it cannot know the way
+            # in a single room it looks for the target first: the way can only be known once the target was seen
             if not same_room or abs(off) <= VIEW or abs(around) <= VIEW:
                 off = around
     turn = _turn_to(off)
@@ -123,7 +123,7 @@ def walk_to(state: DoomState, x: float, y: float, stop: float, avoid: Sequence[D
 
 
 def slides(state: DoomState, avoid: Sequence[DoomObject], walk: bool) -> bool:
-    """Whether one slides, or may slide, into something that is not to be taken, and has to step back."""
+    """Whether the player slides, or may slide, into a thing that it must not take, so that it has to step back."""
     for o in avoid:
         if KINDS[o.kind].role == "pickup":
             dist, off = distance(state, o.x, o.y), abs(bearing(state, o.x, o.y))
@@ -158,7 +158,7 @@ def _use_door(state: DoomState, door: int) -> Tokens:
 
 
 def _first(state: DoomState, goal: Point) -> Tokens | None:
-    """What must be done before one can walk to a point: fetch a key, press a switch; None where nothing must."""
+    """What comes before the walk to a point: fetch a key or press a switch; None where the way is free."""
     if not state.level.doors:
         return None
     return _run(state, errand(state, goal))
@@ -180,7 +180,7 @@ def _enter(state: DoomState, room: int) -> Tokens:
 
 
 def _open(state: DoomState, doors: Sequence[int]) -> Tokens:
-    """Open the nearest of some doors, once what bars it is done; wait where one is opening already."""
+    """Open the nearest of some doors, first fetch its key or press its switch; wait while one is opening."""
     if any(state.doors[door] > 0.0 for door in doors):
         return codec.NOOP
     barred = barred_doors(state)

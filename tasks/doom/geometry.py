@@ -8,7 +8,7 @@ from envs.angles import wrapped
 from envs.doom.things import KINDS
 from envs.doom.world import DoomObject, DoomState
 
-REACH = 84.0  # map units within which one is "at" a thing
+REACH = 84.0  # map units within which the player is "at" a thing
 REACH_ANGLE = 30.0  # degrees off the view's centre
 PLAYER_RADIUS = 16.0
 DOOR_OPEN = 56.0  # map units: the player fits through
@@ -36,7 +36,3 @@ def face_tolerance(dist: float) -> float:
 def gap(state: DoomState, thing: DoomObject) -> float:
     """Map units between the player's body and a thing's; bodies are boxes in the engine."""
     return max(abs(thing.x - state.x), abs(thing.y - state.y)) - KINDS[thing.kind].radius - PLAYER_RADIUS
-
-
-def thing_name(kind: str, colour: str | None) -> str:
-    return f"{colour} {kind}" if colour else kind

@@ -1,4 +1,4 @@
-"""Goals: what a level must hold for a task, the words that ask for it, and the verifier that tells."""
+"""Goals: what a level must hold for a task, the words that ask for it, and its verifier."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from envs.doom.level import Level
 from envs.doom.things import ACTORS, KINDS
-from tasks.doom.language import noun_phrase, phrase
+from tasks.doom.language import Meaning, noun_phrase, phrase
 from tasks.task import Pair, Phrasing, Task, VerifierSpec
 
 # (kind, colour) pairs that no training instruction names; each kind and each colour is known from other pairs.
@@ -38,7 +38,7 @@ def targets_of(verb: str, pairs: str = "all") -> list[Pair]:
 
 
 def distractors(rng: np.random.Generator, target: Pair, verb: str) -> list[Pair]:
-    """Things that are easily taken for the target: its kind in another colour, its colour on another kind."""
+    """Things that are easily confused with the target: its kind in another colour, its colour on another kind."""
     kind, colour = target
     others: list[Pair] = []
     if colour is not None:
@@ -68,6 +68,19 @@ def room_goal(rng: np.random.Generator, verb: str, pairs: str = "training") -> t
     targets = targets_of(verb, pairs)
     target = targets[rng.integers(len(targets))]
     return [target, *distractors(rng, target, verb)], {}
+
+
+def spec_in(level: Level, meaning: Meaning) -> VerifierSpec:
+    """The verifier of a single step that wants a thing of the level, a panel, or nothing."""
+    if meaning.verb in ("look_up", "look_down"):
+        return VerifierSpec("look", {"direction": meaning.verb.removeprefix("look_")})
+    if meaning.verb == "stand_still":
+        return VerifierSpec(meaning.verb)
+    if meaning.kind == "panel":
+        return VerifierSpec(meaning.verb, {"panel": 0})
+    wanted = (meaning.kind, meaning.colour)
+    targets = [i for i, thing in enumerate(level.things) if (thing.kind, thing.colour) == wanted]
+    return VerifierSpec(meaning.verb, {"targets": targets})
 
 
 def goal_text(

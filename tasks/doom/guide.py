@@ -19,21 +19,21 @@ from envs.doom.things import CLASSES, KINDS
 from envs.doom.world import DoomState
 from tasks import speech, world_tasks
 from tasks.confirmation import confirmation
-from tasks.doom import dialogues, geometry
+from tasks.doom import dialogues
 from tasks.doom.expert import choose, find
 from tasks.doom.geometry import bearing
 from tasks.doom.language import plain_goal, read
 from tasks.doom.navigation import clear
 from tasks.doom.planning import next_door, room_of
 from tasks.doom.search import Search, exits
-from tasks.task import Task, VerifierSpec
+from tasks.task import Task, VerifierSpec, thing_name
 from tasks.teacher import DONE, Advice
 from tasks.verifier import Sequential
 
 EXITS = 20  # bins of the picture's width in which a thought tells an exit
-SEEN_PIXELS = 12  # from so many pixels on a thing counts as seen
-CLEAR_PIXELS = 40  # to tell what it is like
-SOME_PIXELS = 3  # and so many are enough to follow what was seen before
+SEEN_PIXELS = 12  # a thing counts as seen from this many pixels on
+CLEAR_PIXELS = 40  # and its colour can be told from this many on
+SOME_PIXELS = 3  # this many are enough to follow a thing that was seen before
 
 
 def in_picture(state: DoomState, classes: Sequence[int]) -> tuple[tuple[int, int], int]:
@@ -113,7 +113,7 @@ class Guide:
         if self._question is not None and pixels >= CLEAR_PIXELS:
             return self._finish(dialogues.answer_to(self._question[0], self._named_thing()[0], wanted.pair(state)))
         if self._found and pixels < SOME_PIXELS and (away := wanted.elsewhere(state)) is not None:
-            # lost behind a corner: through the door where it was seen, where that is in view, and on from there
+            # the thing was seen in another room and is out of view: go through the door to it, and search from there
             self._found = False
             self._search.restart(away if away in [e.door for e in exits(state)] else None)
         if self._found:
@@ -128,7 +128,7 @@ class Guide:
             move = self._search.advise(state)
         thought = f"{prefix} {move.thought}".strip()
         if move.off is not None and (column := column_of(move.off)) < COLUMNS:
-            thought += f" {column * EXITS // COLUMNS}"  # where it walks to, as long as what is wanted is not in view
+            thought += f" {column * EXITS // COLUMNS}"  # the point to walk to while the wanted thing is out of view
         return Advice(move.tokens, place, thought)
 
     def _finish(self, speech: str) -> Advice:
@@ -144,15 +144,15 @@ class Guide:
         return self._meaning.kind, self._meaning.colour
 
     def _named(self, state: DoomState) -> Wanted:
-        """What is wanted by its name alone, whether it is there or not."""
+        """What the instruction names, whether or not it is in the level."""
         kind, colour = self._named_thing()
         targets = [i for i, t in enumerate(state.level.things) if t.kind == kind and colour in (None, t.colour)]
         verb = "go_to" if self._question is not None or self._meaning is None else self._meaning.verb
-        name = dialogues.plain(kind, colour)
+        name = thing_name(kind, colour)
         return Wanted(VerifierSpec(verb, {"targets": targets}), name, things=tuple(targets))
 
     def _wanted(self, state: DoomState, spec: VerifierSpec) -> Wanted:
-        """What is wanted by what the verifier looks at."""
+        """What the verifier checks."""
         level = state.level
         if spec.name == "press":
             return Wanted(spec, "switch", point=level.panels[spec.args["panel"]].centre)
@@ -198,7 +198,7 @@ class Wanted:
         return in_picture(state, sorted({CLASSES[t.kind, t.colour] for t in things}))
 
     def pair(self, state: DoomState) -> tuple[str, str | None]:
-        """Kind and colour of that of the things which is seen best."""
+        """Kind and colour of the thing that covers most pixels."""
         things = [state.level.things[t] for t in self.things]
         best = max(things, key=lambda t: in_picture(state, [CLASSES[t.kind, t.colour]])[1])
         return best.kind, best.colour
@@ -217,7 +217,7 @@ def goal_words(state: DoomState, spec: VerifierSpec, verb: bool = True) -> str:
         name = "switch"
     elif spec.args.get("targets"):
         thing = state.level.things[spec.args["targets"][0]]
-        name = geometry.thing_name(thing.kind, thing.colour)
+        name = thing_name(thing.kind, thing.colour)
     else:
         name = ""
     return plain_goal(spec.name, name) if verb else name
@@ -227,7 +227,7 @@ class GuidePolicy:
     """The guide as a player: `start(task)` gives the function that decides from ground truth with labels."""
 
     spec = PolicySpec(chunk=codec.CHUNK, codec=codec.VERSION)
-    labels = True  # its worlds have to give labels
+    labels = True  # it needs a world with labels
 
     def start(self, task: Task) -> Callable[[DoomState], Decision]:
         """Raises ValueError for a task that the guide does not know."""

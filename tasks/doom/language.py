@@ -1,4 +1,4 @@
-"""How people say it: instructions from phrasings and words, and the way back.
+"""The language of instructions: sentences from phrasings and words, and their reading.
 
 `phrase`, `compound`, `avoiding`, `related` and `sentence` make sentences from tasks.doom.phrases; `read` turns a typed
 sentence, training or held out, back into what it means.
@@ -27,7 +27,7 @@ from tasks.doom.phrases import (
     THEN,
     TRAINING,
 )
-from tasks.task import Phrasing
+from tasks.task import Pair, Phrasing, thing_name
 from tasks.templates import PREFIXES, SUFFIXES
 
 __all__ = [
@@ -36,15 +36,13 @@ __all__ = [
     "taught",
 ]  # fmt: skip
 
-Pair = tuple[str, str | None]
-
 
 def noun_phrase(
     rng: np.random.Generator, kind: str, colour: str | None, *, unique_kind: bool = False, synonyms: bool = False
 ) -> str:
     """Words for a thing without its article. `unique_kind`: the colour may be left out. `synonyms`: held-out words."""
     nouns = HELD_OUT_NOUNS.get(kind, NOUNS[kind]) if synonyms else NOUNS[kind]
-    # the plain name is what people use most
+    # people use the plain name most
     noun = nouns[0] if not synonyms and rng.random() < 0.6 else str(rng.choice(list(nouns)))
     if colour is None or (unique_kind and rng.random() < 0.2):
         return noun
@@ -94,7 +92,7 @@ def avoiding(rng: np.random.Generator, text: str, noun: str, phrasing: Phrasing 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What an instruction asks for.
+    """What an instruction asks for, in any level: the one encoding of a goal that is read from words and said in them.
 
     `kind` and `colour` are None where the verb needs no thing, or none was named; `kind` may be "panel", "door" or
     "gate" too. `relation` (a key of tasks.doom.phrases.RELATIONS) tells the thing from others of its kind, by `other`
@@ -136,7 +134,7 @@ def _plain_thing(meaning: Meaning) -> str:
 
 def _name(kind: str, colour: str | None) -> str:
     kind = _PLAIN.get(kind, kind)
-    return f"{colour} {kind}" if colour else kind
+    return thing_name(kind, colour)
 
 
 def sentence(rng: np.random.Generator, meaning: Meaning) -> str:

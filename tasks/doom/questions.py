@@ -19,7 +19,7 @@ from tasks.doom.question_phrases import HELD_OUT, OPENINGS, PLACE_NOUNS, TRAININ
 from tasks.doom.scene import DOORWAY, Scene, Seen
 from tasks.task import Pair, Phrasing
 
-THING_PIXELS = 24  # of 160 x 120: below, a thing is not clear
+THING_PIXELS = 24  # of 160 x 120; a thing with fewer is not clear
 FIXTURE_PIXELS = 64
 EXIT_PIXELS = 20
 DOORWAY_PIXELS = 9000  # above, a doorway is all around the picture and can't be told
@@ -74,14 +74,14 @@ def memory_question(rng: np.random.Generator, *, phrasing: Phrasing = "training"
 
 
 def clear(seen: Seen) -> bool:
-    """Whether one can tell what it is."""
+    """Whether the thing is large enough to be recognised."""
     if seen.name_class == DOORWAY and seen.pixels > DOORWAY_PIXELS:
         return False
     return seen.pixels >= (FIXTURE_PIXELS if seen.fixture else THING_PIXELS)
 
 
 def names_held_out(scene: Scene) -> bool:
-    """Whether to name what is clear in a scene is to name a held-out pair."""
+    """Whether the clear things of a scene include a held-out pair."""
     return any(clear(s) and s.pair in HELD_OUT_PAIRS for s in scene)
 
 
@@ -244,7 +244,7 @@ def _where(rng: np.random.Generator, scene: Scene) -> _Found | None:
     alone = [s for s in every if sides[s] and sum(_same_name(o, s) for o in scene) == 1]
     if not alone:
         return None
-    wanted = str(rng.choice(sorted({str(sides[s]) for s in alone})))  # each answer as often as it can be
+    wanted = str(rng.choice(sorted({str(sides[s]) for s in alone})))  # all answers equally often, as far as possible
     one = _pick(rng, [s for s in alone if sides[s] == wanted])
     by_kind = not one.fixture and sum(o.kind == one.kind for o in scene) == 1 and rng.random() < 0.3
     pairs = () if by_kind or one.fixture else (one.pair,)
@@ -329,7 +329,7 @@ def _fixture(rng: np.random.Generator, scene: Scene) -> _Found | None:
         return None
     name = str(rng.choice(fits))
     unsure = _MEANT[name][1]
-    # who sees a sliver of something on a wall can't say that it is not what was asked for
+    # a sliver of something on a wall may be the thing that is asked for
     if not yes and (unsure & here or any(u.kind != "switch" or name == "switch" for u in unclear)):
         return None
     words = _words_for(rng, name)
@@ -422,7 +422,7 @@ def _plain(pair: Pair) -> str:
 
 def _deed(rng: np.random.Generator, held_out_pairs: bool) -> _Deed:
     verb = str(rng.choice(list(_DEEDS)))
-    # picking up is what is asked about most
+    # most questions are about things that were picked up
     verb = "pick_up" if rng.random() < 0.25 else verb
     if verb in _DEED_PLACES:
         places = _DEED_PLACES[verb]
@@ -458,7 +458,7 @@ def _did(rng: np.random.Generator, deeds: Sequence[_Deed], rooms: int, held: boo
             verb, pair = (own[0], pair) if rng.random() < 0.5 else (verb, own[1])
         if verb not in _ASKED or pair[0] not in KINDS or KINDS[pair[0]].role not in _DEED_ROLES[verb]:
             continue
-        # who went to a thing has seen it, and who took it has touched it
+        # a thing that was gone to was seen, and one that was taken was touched
         if (verb, pair) not in deeds and not (verb in ("see", "touch") and pair in told):
             return _Found(f"memory_{verb}", "no", (), _noun(rng, pair))
     return None

@@ -17,6 +17,7 @@ from envs.doom.level import LOCKS, Door, Level, Rect
 from envs.doom.things import CLASSES
 from envs.doom.world import DoomObject, DoomState
 from tasks.doom.geometry import DOOR_OPEN, bearing, distance
+from tasks.task import thing_name
 
 # Fixtures: classes beyond those of things.
 PRESSED, DOORWAY, DOOR, GATE, PANEL = 248, 249, 250, 254, 255
@@ -84,8 +85,7 @@ class Seen:
     @property
     def name(self) -> str:
         """Its plain name: "red key", "imp", "blue door"."""
-        kind, colour = self.pair
-        return f"{colour} {kind}" if colour else kind
+        return thing_name(*self.pair)
 
 
 Scene = tuple[Seen, ...]
@@ -149,7 +149,7 @@ def _open_areas(state: DoomState) -> list[Rect]:
 
 
 def is_open(state: DoomState, door: int) -> bool:
-    """Whether one can walk through a door, or it never was one."""
+    """Whether the player can walk through a door: it is open, or a mere doorway."""
     return state.level.doors[door].kind == "open" or state.doors[door] >= DOOR_OPEN
 
 
@@ -196,7 +196,7 @@ def _shares(
         near = [o for o, off, free in zip(alike, offs, visible, strict=True) if free and abs(off) < 60.0]
         alike = near or [min(alike, key=lambda o: abs(bearing(state, o.x, o.y)))]
     if not alike:
-        return []  # it was taken in this very tick
+        return []  # the thing was taken in this tick
     middles = np.array([_column(bearing(state, o.x, o.y)) for o in alike])
     whose = np.abs(columns[:, None] - middles[None, :]).argmin(axis=1)
     return [(o, whose == i) for i, o in enumerate(alike) if (whose == i).any()]
@@ -242,7 +242,7 @@ def _panels(state: DoomState, labels: npt.NDArray[np.uint8]) -> list[Seen]:
         number = PANEL if i in state.markers else PRESSED
         ends = (float(p.x0), float(p.y0)), (float(p.x1), float(p.y1))
         (ax, ay), (bx, by) = ends
-        if (ax - state.x) * (by - state.y) > (ay - state.y) * (bx - state.x):  # b is on the left
+        if (ax - state.x) * (by - state.y) > (ay - state.y) * (bx - state.x):  # b is left of a
             (ax, ay), (bx, by) = reversed(ends)
         start, end = ((ax + t * (bx - ax), ay + t * (by - ay)) for t in _BUTTONS.get(p.texture, _BUTTON))
         seen = _fixture(state, labels, number, start, end, _BUTTON_HEIGHT)

@@ -1,4 +1,4 @@
-"""The search for what was not seen yet: looking around, through doors into other rooms, and a second look.
+"""The search for a thing that was not seen yet: looking around, through doors into other rooms, and a second look.
 
 In a house it keeps the left hand on the wall, as in a maze: in a new room it looks around, and goes on through the
 next exit clockwise from the one that it came by. So it gets through every room of a tree of rooms and needs no memory
@@ -30,7 +30,7 @@ from tasks.doom.expert import SEARCH_TURN, WALK_ANGLE, slides, walk_to
 from tasks.doom.geometry import PLAYER_RADIUS, bearing, distance
 from tasks.doom.planning import barred_doors, room_of
 
-WHOLE_TURN = 330.0  # degrees after which all around was seen
+WHOLE_TURN = 330.0  # degrees after which the whole room was seen
 SECOND_WALK = 8  # decisions
 _NEAR_WALL = 70.0  # map units of free floor ahead at which a walk ends
 _ENTERED = 56.0  # map units behind a doorway at which one is in the room, less in narrow rooms
@@ -160,7 +160,7 @@ class Search:
         self._exit: int | None = None  # the door that one goes to
 
     def restart(self, door: int | None = None) -> None:
-        """Look around anew; or go through a door that is in view."""
+        """Start again: look around, or go through a door that is in view."""
         self._turn("look")
         self._came = None
         if door is not None:
@@ -192,7 +192,7 @@ class Search:
         self._mode, self._turned, self._left, self._other, self._exit = mode, 0.0, False, False, None
 
     def advise(self, state: DoomState) -> Move:
-        """What to do while what is sought was not seen."""
+        """What to do until the thing is seen."""
         seen = exits(state)
         if self._mode in ("look", "room", "second"):
             long = self._room_is_long(state)
@@ -215,7 +215,7 @@ class Search:
             self._turn("second")
             return self._look_around(state)
         if self._mode == "far":
-            # with the left hand on the wall: what opens there comes next
+            # the left hand stays on the wall: the next opening there comes first
             beside = next((e.door for e in seen if e.off < _BESIDE), None)
             if beside is not None:
                 self._mode, self._exit = "door", beside
@@ -241,7 +241,7 @@ class Search:
     def _go_on(self, state: DoomState, seen: list[Exit]) -> Move:
         """To the next exit clockwise, or down a long room before an exit that is farther round."""
         if self._exit is not None and self._missed(state, self._exit):
-            # whoever turned past it can't know where it is now, but only go on turning
+            # the player has turned past it and can only go on turning
             self._exit, self._turned = None, 0.0
         if self._exit is None:
             last = next((e.off for e in seen if e.door == self._came), -180.0)
@@ -269,7 +269,7 @@ class Search:
         return Move(walk_to(state, *goal, 0.0, state.objects), "door", off)
 
     def _missed(self, state: DoomState, door: int) -> bool:
-        """Whether a door that one goes to is out of view, and not because one stands before it."""
+        """Whether the door that the player goes to is out of view although the player is not right in front of it."""
         x, y = state.level.doors[door].rect.centre
         return abs(bearing(state, x, y)) >= VIEW and distance(state, x, y) > _BEFORE
 

@@ -123,7 +123,7 @@ def _steps(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> 
     noun = noun_phrase(rng, "panel", None) if verb == "press" else name_of(rng, level, fits[rng.integers(len(fits))])
     text = phrase(rng, verb, noun, phrasing=suite.phrasing)
     spec = achievable(text, level, state)
-    if spec is None or "allowed" in spec.args:  # a key on the way would be another step
+    if spec is None or "allowed" in spec.args:  # fetching a key would be another step
         raise ValueError(f"{text!r} is no single step here")
     return level, text, spec
 
@@ -153,7 +153,7 @@ def _compounds(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int)
         text = core(rng, meaning.verb, _noun(suite, rng, level, meaning.kind, meaning.colour), suite.phrasing)
         return level, avoiding(rng, text, _noun(suite, rng, level, *meaning.avoid), suite.phrasing), spec  # type: ignore[misc]
     verbs = verb.split("+")
-    # one arrives at a run, and would slide into what can be taken
+    # the player arrives at a run and would slide into things that it can take
     steps = [replace(_draw(suite, rng, "touch" if v == "go_to" and v != verbs[-1] else v), verb=v) for v in verbs]
     level, spec = in_room(rng, replace(steps[0], then=tuple(steps[1:])), seed, suite.themes)
     texts = [core(rng, s.verb, _noun(suite, rng, level, s.kind, s.colour), suite.phrasing) for s in steps]

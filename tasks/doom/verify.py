@@ -1,4 +1,4 @@
-"""Verifiers: they watch ground truth and say when a task is done or lost.
+"""Verifiers of Doom: they watch ground truth and end a task in success or failure.
 
 Success counts as in SIMA 1: only the thing that was asked for. The wrong item taken or shot is a failure, also when
 the right one would follow; so are three shots that aim at nothing asked for, and standing at a wrong thing.
@@ -22,8 +22,8 @@ from tasks.doom.geometry import (
     distance,
     face_tolerance,
     gap,
-    thing_name,
 )
+from tasks.task import thing_name
 from tasks.verifier import Verdict, Verifier
 
 TOUCH_GAP = 10.0  # map units between the two bodies
@@ -176,7 +176,7 @@ class Touch(_Watch):
 
     def judge(self, state: DoomState, things: dict[int, DoomObject], gone: list[int]) -> Verdict | None:
         if gone:
-            return Verdict(True, "touched it")  # what can be taken is taken when it is touched
+            return Verdict(True, "touched it")  # touching a thing that can be taken takes it
         for index in self.targets & set(things):
             thing = things[index]
             if gap(state, thing) <= TOUCH_GAP:
@@ -192,7 +192,7 @@ class Shoot(_Watch):
 
 
 class Look(_Watch):
-    """Look up or down by at least 12 degrees for 8 ticks; the other way is a failure, unless one did so before."""
+    """Look up or down by at least 12 degrees for 8 ticks. Looking farther the other way than at the start fails."""
 
     guard_stand = False
 
@@ -266,7 +266,7 @@ class Enter(_Watch):
 
 
 class Open(_Watch):
-    """One of the doors is open wide enough to walk through; no other lock or gate was opened, but for `also`."""
+    """One of the doors is open wide enough to walk through, and no lock or gate was opened but those of `also`."""
 
     guard_stand = False
 

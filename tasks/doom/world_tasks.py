@@ -37,6 +37,10 @@ class DoomTasks(WorldTasks):
 
         return start(spec)
 
+    @property
+    def lessons(self) -> str:
+        return "training.small.doom_lessons:DoomLessons"
+
     def teacher(self, task: Task) -> Teacher:
         from tasks.doom.guide import Guide
 

@@ -6,14 +6,17 @@ import math
 from collections.abc import Callable, Iterable
 
 from envs.minetest.state import MinetestState
+from tasks.task import thing_name
 from tasks.verifier import LOOK_TICKS, Verdict, Verifier, Watch
 
 NEAR = 1.8  # nodes between the player and a thing's side within which one is at it
 NEAR_ANGLE = 30.0  # degrees off the view's centre
 
 
-def thing_name(state: MinetestState, thing: int) -> str:
-    return f"{state.level.things[thing].colour} {state.level.things[thing].kind}"
+def name_of(state: MinetestState, number: int) -> str:
+    """What thing `number` is called."""
+    thing = state.level.things[number]
+    return thing_name(thing.kind, thing.colour)
 
 
 def look_tolerance(state: MinetestState, thing: int) -> float:
@@ -43,14 +46,14 @@ class _Watch(Watch):
     def wrong(self, state: MinetestState) -> str:
         for thing in state.dug:
             if not (self.may_dig and thing in self.targets):
-                return f"dug the {thing_name(state, thing)}"
+                return f"dug the {name_of(state, thing)}"
         for thing in sorted(state.opened):
             if not (self.may_open and thing in self.targets):
-                return f"opened the {thing_name(state, thing)}"
+                return f"opened the {name_of(state, thing)}"
         return ""
 
     def names(self, state: MinetestState) -> list[str]:
-        return [thing_name(state, thing) for thing in range(len(state.level.things))]
+        return [name_of(state, thing) for thing in range(len(state.level.things))]
 
     def is_at(self, state: MinetestState, thing: int) -> bool:
         return is_at(state, thing)
@@ -80,7 +83,7 @@ class GoTo(_Watch):
     def judge(self, state: MinetestState) -> Verdict | None:
         for thing in self.targets:
             if is_at(state, thing):
-                return Verdict(True, f"is at the {thing_name(state, thing)}")
+                return Verdict(True, f"is at the {name_of(state, thing)}")
         return None
 
 
@@ -120,7 +123,7 @@ class Enter(_Watch):
     def wrong(self, state: MinetestState) -> str:
         for thing in range(len(state.level.things)):
             if thing not in self.targets and state.inside(thing):
-                return f"entered the {thing_name(state, thing)}"
+                return f"entered the {name_of(state, thing)}"
         return super().wrong(state)
 
     def judge(self, state: MinetestState) -> Verdict | None:

@@ -10,7 +10,7 @@ import numpy as np
 from agent.policy import Decision
 from tasks.suite import Suite
 from tasks.task import Task, VerifierSpec
-from tasks.teacher import Coach, Goals, Teacher
+from tasks.teacher import Goals
 from tasks.verifier import Verifier
 from tasks.world_tasks import Language, WorldTasks
 
@@ -40,10 +40,6 @@ class MinetestTasks(WorldTasks):
         from tasks.minetest.expert import start
 
         return start(spec)
-
-    def teacher(self, task: Task) -> Teacher:
-        verifier = None if task.verifier is None else self.verifier(task.verifier)
-        return Coach(task, self.goals, verifier, self.confirmation(task.instruction))
 
     def task_from_instruction(self, text: str, seed: int) -> Task | None:
         from tasks.minetest.suites import task_from_instruction

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from envs.playroom.state import PlayroomState
+from tasks.task import thing_name
 from tasks.verifier import LOOK_TICKS, Verdict, Verifier, Watch
 
 NEAR = 1.4  # metres within which one is at a thing
@@ -19,8 +20,10 @@ BESIDE = 0.3  # metres from the rug: what begins there and is shoved onto it in 
 WRONG_HOLD_TICKS = 10  # who lets go of a wrong thing at once has not taken it
 
 
-def thing_name(state: PlayroomState, thing: int) -> str:
-    return f"{state.room.things[thing].colour} {state.room.things[thing].kind}"
+def name_of(state: PlayroomState, number: int) -> str:
+    """What thing `number` is called."""
+    thing = state.room.things[number]
+    return thing_name(thing.kind, thing.colour)
 
 
 def look_tolerance(state: PlayroomState, thing: int) -> float:
@@ -66,7 +69,7 @@ class _Watch(Watch):
         wrong = state.held is not None and state.held not in self.targets
         if self.lasts(state, "wrong", wrong, WRONG_HOLD_TICKS):
             assert state.held is not None
-            return f"took the {thing_name(state, state.held)}"
+            return f"took the {name_of(state, state.held)}"
         if self.place is None:
             return ""
         if self._before is None:
@@ -74,7 +77,7 @@ class _Watch(Watch):
             spots = enumerate(state.positions[:, :2].tolist())
             self._before = frozenset(i for i, (x, y) in spots if piece is not None and piece.covers(x, y, beside))
         added = sorted(self._resting(state, self.place) - self._before - self.targets)
-        return f"brought the {thing_name(state, added[0])} to the {self.place}" if added else ""
+        return f"brought the {name_of(state, added[0])} to the {self.place}" if added else ""
 
     @staticmethod
     def _resting(state: PlayroomState, place: str) -> frozenset[int]:
@@ -82,7 +85,7 @@ class _Watch(Watch):
         return frozenset(thing for thing in things if rests(state, thing) and is_there(state, thing, place))
 
     def names(self, state: PlayroomState) -> list[str]:
-        return [thing_name(state, thing) for thing in range(len(state.room.things))]
+        return [name_of(state, thing) for thing in range(len(state.room.things))]
 
     def is_at(self, state: PlayroomState, thing: int) -> bool:
         return is_at(state, thing)
@@ -112,7 +115,7 @@ class GoTo(_Watch):
     def judge(self, state: PlayroomState) -> Verdict | None:
         for thing in self.targets:
             if is_at(state, thing):
-                return Verdict(True, f"is at the {thing_name(state, thing)}")
+                return Verdict(True, f"is at the {name_of(state, thing)}")
         return None
 
 

@@ -28,9 +28,11 @@ def named(requirements: list[str]) -> set[str]:
     return {re.split(r"[\[<>=]", line)[0].lower().replace("_", "-") for line in requirements}
 
 
+ALL = packages_distributions()  # takes a second
+
+
 def distributions(module: str) -> set[str]:
-    top = module.partition(".")[0]
-    return {name.lower().replace("_", "-") for name in packages_distributions().get(top, ())}
+    return {name.lower().replace("_", "-") for name in ALL.get(module.partition(".")[0], ())}
 
 
 @pytest.mark.parametrize("extra", extras.EXTRAS)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -74,6 +75,14 @@ def _spell(meta: Mapping[str, Any]) -> bytes:
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
+def read_regular(path: Path) -> bytes:
+    """The bytes of a regular file. A pipe or a device is not waited for: it raises OSError, as a missing file does."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        return file.read()
+
+
 def seal(meta: Mapping[str, Any]) -> bytes:
     """The one spelling of `meta` as JSON, with its own SHA-256."""
     meta = json.loads(json.dumps(meta))  # as it will be read: tuples are lists, keys are strings
@@ -84,7 +93,7 @@ def unseal(data: bytes) -> dict[str, Any]:
     """What was sealed. Raises ValueError where a byte was changed."""
     try:
         meta = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"is no JSON: {error}") from error
     if not isinstance(meta, dict) or not meta.pop("sha256", None) or seal(meta) != data:
         raise ValueError("is not as it was written (SHA-256 differs)")

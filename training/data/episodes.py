@@ -31,7 +31,18 @@ import pyarrow.parquet as pq
 from agent.episode import Frame, Outcome, Start, Step, Subscriber
 from envs.action import Action
 from tasks.task import Task
-from training.data.durable_files import DiskFullError, HashingFile, disk, seal, sync, unseal
+from training.data.durable_files import DiskFullError, HashingFile, disk, read_regular, seal, sync, unseal
+from training.data.episode_schema import (
+    EXTRAS,
+    FORMAT,
+    META,
+    SCHEMA,
+    STEPS,
+    VIDEO,
+    check_meta,
+    read_extras,
+    read_steps,
+)
 from training.data.versions import versions
 from training.data.video import Quality, VideoWriter, iterate_video, read_video, video_ticks
 
@@ -50,38 +61,10 @@ __all__ = [
     "read_episode",
 ]
 
-FORMAT = 1
-STEPS, VIDEO, EXTRAS, META = "steps.parquet", "video.mp4", "extras.npz", "episode.json"
 QUARANTINE = "quarantine"
 TEMPORARY = ".tmp-"
 JOURNAL, JOURNAL_META = "steps.arrow", "start.json"
 JOURNAL_SECONDS = 1.0  # a killed writer loses at most so much
-
-SCHEMA = pa.schema(
-    [
-        ("tick", pa.int32()),
-        ("frame", pa.int32()),
-        ("keys", pa.list_(pa.string())),
-        ("buttons", pa.list_(pa.string())),
-        ("yaw", pa.float64()),
-        ("pitch", pa.float64()),
-        ("pointer_x", pa.float64()),
-        ("pointer_y", pa.float64()),
-        ("wheel", pa.float64()),
-        ("instruction", pa.string()),
-        ("actor", pa.string()),
-        ("decision", pa.int32()),
-        ("asked", pa.int32()),
-        ("thought", pa.string()),
-        ("speech", pa.string()),
-        ("reward", pa.float64()),
-        ("starved", pa.bool_()),
-        # Since 0.2; null in older episodes.
-        ("memory", pa.string()),  # at the first tick of a decision whose memory differs from the one before; else null
-        ("time", pa.float64()),  # seconds since 1970 at which the action was applied
-        ("tokens", pa.list_(pa.int32())),  # that the decision was sampled as, at its first tick; else null
-    ]
-)
 
 
 class EpisodeError(Exception):
@@ -254,15 +237,6 @@ def _table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
 
 
-def conformed(table: pa.Table) -> pa.Table:
-    """A table of steps as SCHEMA says; the columns that older episodes lack are null."""
-    for name in ("memory", "time", "tokens"):
-        if name not in table.column_names:
-            column = SCHEMA.field(name)
-            table = table.append_column(column, pa.nulls(len(table), column.type))
-    return table.select([name for name in SCHEMA.names if name in table.column_names])
-
-
 def parquet(table: pa.Table) -> memoryview:
     """`table` as the bytes of a parquet file."""
     sink = pa.BufferOutputStream()
@@ -401,19 +375,18 @@ class Episode:
     @cached_property
     def steps(self) -> pa.Table:
         """A row for each tick, as SCHEMA says."""
-        try:
-            return conformed(pq.read_table(pa.BufferReader(self._bytes(STEPS))))
-        except pa.ArrowException as error:
-            raise DamagedEpisodeError(self.path / STEPS, str(error)) from error
+        with self._damaged(STEPS):
+            return read_steps(self._bytes(STEPS), self.meta["ticks"], self.meta["frames"])
 
     def actions(self) -> list[Action]:
         """What was done, an Action for each tick."""
         names = ("keys", "buttons", "yaw", "pitch", "pointer_x", "pointer_y", "wheel")
         columns = [self.steps[name].to_pylist() for name in names]
-        return [
-            Action(frozenset(keys), frozenset(buttons), (yaw, pitch), None if x is None else (x, y), wheel)
-            for keys, buttons, yaw, pitch, x, y, wheel in zip(*columns, strict=True)
-        ]
+        with self._damaged(STEPS):
+            return [
+                Action(frozenset(keys), frozenset(buttons), (yaw, pitch), None if x is None else (x, y), wheel)
+                for keys, buttons, yaw, pitch, x, y, wheel in zip(*columns, strict=True)
+            ]
 
     @cached_property
     def _video(self) -> bytes:
@@ -421,23 +394,28 @@ class Episode:
 
     def frames(self) -> npt.NDArray[np.uint8]:
         """All frames, uint8 (N, H, W, 3); the `frame` column points into them, the last one is the final view."""
-        try:
-            frames, _ = read_video(self._video, self.tick_hz)
-        except ValueError as error:
-            raise DamagedEpisodeError(self.path / VIDEO, str(error)) from error
-        if len(frames) != self.meta["frames"]:
-            raise DamagedEpisodeError(self.path / VIDEO, f"holds {len(frames)} frames, not {self.meta['frames']}")
+        with self._damaged(VIDEO):
+            frames, _ = read_video(self._video, self.tick_hz, self._size, self.meta["frames"])
+            if len(frames) != self.meta["frames"]:
+                raise ValueError(f"holds {len(frames)} frames, not {self.meta['frames']}")
         return frames
 
     def frame(self, index: int) -> Frame:
         """One frame, without decoding those long before it. Raises IndexError."""
         if not 0 <= index < self.meta["frames"]:
             raise IndexError(f"frame {index} of {self.meta['frames']}")
-        try:
-            frame, _ = next(iterate_video(self._video, self.tick_hz, self._ticks[index]))
-        except (ValueError, IndexError, StopIteration) as error:
-            raise DamagedEpisodeError(self.path / VIDEO, f"frame {index} can't be decoded: {error}") from error
-        return frame
+        with self._damaged(VIDEO):
+            if index >= len(self._ticks):
+                raise ValueError(f"holds {len(self._ticks)} frames, not {self.meta['frames']}")
+            frame = next(iterate_video(self._video, self.tick_hz, self._size, self._ticks[index]), None)
+            if frame is None:
+                raise ValueError(f"has no frame {index}")
+        return frame[0]
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        height, width = self.meta["frame_size"]
+        return height, width
 
     @cached_property
     def _ticks(self) -> list[int]:
@@ -448,11 +426,16 @@ class Episode:
         """The training annotations by name, and `tick`: when each was made. Empty where there are none."""
         if EXTRAS not in self.meta["checksums"]:
             return {}
+        with self._damaged(EXTRAS):
+            return read_extras(self._bytes(EXTRAS), self.meta["ticks"])
+
+    @contextmanager
+    def _damaged(self, name: str) -> Iterator[None]:
+        """What is wrong with a file, a ValueError, is told as a DamagedEpisodeError."""
         try:
-            with np.load(io.BytesIO(self._bytes(EXTRAS)), allow_pickle=False) as arrays:
-                return dict(arrays)
+            yield
         except ValueError as error:
-            raise DamagedEpisodeError(self.path / EXTRAS, str(error)) from error
+            raise DamagedEpisodeError(self.path / name, str(error)) from error
 
     def verify(self) -> None:
         """Check every file against its SHA-256. Raises DamagedEpisodeError at the first that differs."""
@@ -462,7 +445,7 @@ class Episode:
     def _bytes(self, name: str) -> bytes:
         path = self.path / name
         try:
-            data = path.read_bytes()
+            data = read_regular(path)
         except OSError as error:
             raise DamagedEpisodeError(path, f"can't be read: {error.strerror}") from error
         if hashlib.sha256(data).hexdigest() != self.meta["checksums"][name]:
@@ -471,16 +454,18 @@ class Episode:
 
 
 def read_episode(path: Path | str) -> Episode:
-    """The episode in the folder `path`. Raises DamagedEpisodeError where it is none or episode.json was changed."""
+    """The episode in the folder `path`. Raises DamagedEpisodeError where it is none, or episode.json was changed or
+    lacks what an episode has to say."""
     file = Path(path) / META
     try:
-        meta = unseal(file.read_bytes())
+        meta = unseal(read_regular(file))
+        if meta.get("format") != FORMAT:
+            raise ValueError(f"has format {meta.get('format')!r}; this version reads format {FORMAT}")
+        check_meta(meta)
     except OSError as error:
         raise DamagedEpisodeError(file, f"can't be read: {error.strerror}") from error
     except ValueError as error:
         raise DamagedEpisodeError(file, str(error)) from error
-    if meta.get("format") != FORMAT:
-        raise DamagedEpisodeError(file, f"has format {meta.get('format')!r}; this version reads format {FORMAT}")
     return Episode(Path(path), meta)
 
 

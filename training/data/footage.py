@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from agent import codec
 from tasks.task import Task, VerifierSpec
-from training.data.episodes import Episode
+from training.data.episode_schema import META
+from training.data.episodes import DamagedEpisodeError, Episode
 
 
 @dataclass(frozen=True)
@@ -50,4 +51,7 @@ def task_of(episode: Episode) -> Task:
     if meta is None:
         return Task(episode.path.name, episode.instruction, "", time_limit=episode.meta["ticks"])
     spec = meta.get("verifier")
+    unknown = meta.keys() - {field.name for field in fields(Task)}
+    if unknown:
+        raise DamagedEpisodeError(episode.path / META, f"task: unknown {sorted(unknown)[0]!r}")
     return Task(**{**meta, "verifier": None if spec is None else VerifierSpec(**spec)})

@@ -14,18 +14,14 @@ import pyarrow as pa
 from av.error import FFmpegError
 
 from training.data.durable_files import unseal
+from training.data.episode_schema import EXTRAS, META, STEPS, VIDEO, conformed
 from training.data.episodes import (
-    EXTRAS,
     JOURNAL,
     JOURNAL_META,
-    META,
     QUARANTINE,
-    STEPS,
     TEMPORARY,
-    VIDEO,
     DamagedEpisodeError,
     complete,
-    conformed,
     find_episodes,
     parquet,
     read_episode,
@@ -132,9 +128,9 @@ def _finish(folder: Path) -> Path:
         raise ValueError("it had not saved its journal yet")
     meta = unseal((folder / JOURNAL_META).read_bytes())
     rows = _read_journal(folder / JOURNAL)
-    frames = 0
+    frames, size = 0, (meta["frame_size"][0], meta["frame_size"][1])
     if cut_to_whole_fragments(folder / VIDEO):
-        frames = sum(1 for _ in iterate_video((folder / VIDEO).read_bytes(), meta["tick_hz"]))
+        frames = sum(1 for _ in iterate_video((folder / VIDEO).read_bytes(), meta["tick_hz"], size))
     kept = next((i for i, frame in enumerate(rows["frame"].to_pylist()) if frame >= frames), len(rows))
     if not kept:
         raise ValueError("no tick was saved with its frame")

@@ -74,10 +74,16 @@ class VideoWriter:
         self._file.raw.close()
 
 
-def read_video(data: bytes, tick_hz: float) -> tuple[npt.NDArray[np.uint8], list[int]]:
-    """All frames of a video, uint8 (N, H, W, 3), and their ticks. Raises ValueError where it can't be decoded."""
-    frames, ticks = [], []
-    for frame, tick in iterate_video(data, tick_hz):
+def read_video(
+    data: bytes, tick_hz: float, size: tuple[int, int], most: int
+) -> tuple[npt.NDArray[np.uint8], list[int]]:
+    """All frames of a video, uint8 (N, H, W, 3), and their ticks. `size`: height and width. Raises ValueError where it
+    can't be decoded, has another size, or more than `most` frames."""
+    frames: list[Frame] = []
+    ticks: list[int] = []
+    for frame, tick in iterate_video(data, tick_hz, size):
+        if len(frames) == most:
+            raise ValueError(f"holds more than {most} frames")
         frames.append(frame)
         ticks.append(tick)
     if not frames:
@@ -85,21 +91,32 @@ def read_video(data: bytes, tick_hz: float) -> tuple[npt.NDArray[np.uint8], list
     return np.stack(frames), ticks
 
 
-def iterate_video(data: bytes, tick_hz: float, start: int = 0) -> Iterator[tuple[Frame, int]]:
-    """The frames of a video from tick `start` on, each with its tick. Raises ValueError where it can't be decoded."""
+def iterate_video(data: bytes, tick_hz: float, size: tuple[int, int], start: int = 0) -> Iterator[tuple[Frame, int]]:
+    """The frames of a video from tick `start` on, each with its tick. `size`: height and width. Raises ValueError where
+    it can't be decoded or has another size."""
     try:
         with av.open(io.BytesIO(data), "r") as container:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
+            _check_size(stream, size)  # before anything of that size is decoded
             if start:
-                assert stream.time_base is not None
+                if stream.time_base is None:
+                    raise ValueError("the video has no times")
                 container.seek(round(start / tick_hz / stream.time_base), stream=stream)
             for picture in container.decode(stream):
+                _check_size(picture, size)
+                if picture.time is None:
+                    raise ValueError("the video has a frame without a time")
                 tick = round(picture.time * tick_hz)
                 if tick >= start:
                     yield picture.to_ndarray(format="rgb24").astype(np.uint8, copy=False), tick
-    except (FFmpegError, IndexError) as error:
+    except (FFmpegError, IndexError, OverflowError) as error:
         raise ValueError(f"the video can't be decoded: {error}") from error
+
+
+def _check_size(picture: Any, size: tuple[int, int]) -> None:
+    if (picture.height, picture.width) != size:
+        raise ValueError(f"the video has frames of {picture.width}x{picture.height}, not {size[1]}x{size[0]}")
 
 
 def video_ticks(data: bytes, tick_hz: float) -> list[int]:
@@ -107,8 +124,8 @@ def video_ticks(data: bytes, tick_hz: float) -> list[int]:
     try:
         with av.open(io.BytesIO(data), "r") as container:
             packets = container.demux(container.streams.video[0])
-            return sorted(round(p.pts * p.time_base * tick_hz) for p in packets if p.pts is not None)
-    except (FFmpegError, IndexError) as error:
+            return sorted(round(p.pts * p.time_base * tick_hz) for p in packets if p.pts is not None and p.time_base)
+    except (FFmpegError, IndexError, OverflowError) as error:
         raise ValueError(f"the video can't be read: {error}") from error
 
 

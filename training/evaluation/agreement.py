@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewards.score import Score
-from training.evaluation.statistics import auroc, auroc_interval, wilson
+from training.evaluation.statistics import auroc, auroc_interval, proportion
 
 
 def share(count: int, n: int) -> dict[str, Any]:
     """A proportion as JSON: `count` of `n`, its `rate` (None where n is 0) and its 95 % Wilson interval `ci`."""
-    return {"count": count, "n": n, "rate": count / n if n else None, "ci": list(wilson(count, n))}
+    return {"count": count, **proportion(count, n, of="n")}
 
 
 def agreement(scores: Sequence[Score], truth: Sequence[bool]) -> dict[str, Any]:

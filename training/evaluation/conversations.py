@@ -12,7 +12,7 @@ from agent.talk.voice import voice_of
 from envs.doom.world import DoomWorld
 from tasks.doom.conversation_scripts import script
 from tasks.doom.converse import Talked, converse
-from training.evaluation.statistics import wilson
+from training.evaluation.statistics import proportion
 from training.recipe import OnProgress, Progress, ignore_progress
 from training.workers.hire import hire
 from training.workers.parallel_play import ParallelPlay, portions
@@ -98,9 +98,4 @@ def summary(talked: Sequence[Talked]) -> dict[str, Any]:
 
 
 def _share(talked: Sequence[Talked]) -> dict[str, Any]:
-    right = sum(one.right for one in talked)
-    return {
-        "success": right / len(talked) if talked else None,
-        "ci": list(wilson(right, len(talked))),
-        "episodes": len(talked),
-    }
+    return proportion(sum(one.right for one in talked), len(talked), name="success")

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from agent.capabilities import Judges
 from rewards.calibration import Calibration, fit
-from training.evaluation.statistics import auroc, auroc_interval, calibration_error, reliability, wilson
+from training.evaluation.statistics import auroc, auroc_interval, calibration_error, proportion, reliability
 from training.recipe import OnProgress, Progress, ignore_progress
 from training.small.judge_episodes import SOURCES, collect, load
 from training.small.judge_goals import HOUSES
@@ -117,8 +117,7 @@ def _finite(value: float) -> float | None:
 
 
 def _share(passed: Bools) -> dict[str, Any]:
-    count, n = int(passed.sum()), len(passed)
-    return {"rate": count / n if n else None, "ci": list(wilson(count, n)), "episodes": n}
+    return proportion(int(passed.sum()), len(passed))
 
 
 def calibrate(

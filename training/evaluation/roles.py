@@ -28,7 +28,7 @@ from tasks.doom.scene import Scene, scene_of
 from tasks.expert_policy import ExpertPolicy
 from tasks.task import Phrasing, Task, VerifierSpec
 from training.data.disturb import random_walk
-from training.evaluation.statistics import wilson
+from training.evaluation.statistics import proportion
 from training.recipe import OnProgress, Progress, ignore_progress
 from training.workers.hire import hire
 from training.workers.workers import Failed, Workers
@@ -228,9 +228,7 @@ def _exact(answers: Sequence[tuple[str, bool]]) -> dict[str, Any]:
     right, total = sum(ok for _, ok in answers), len(answers)
     most = Counter(answer for answer, _ in answers).most_common(1)
     return {
-        "exact": right / total if total else None,
-        "ci": list(wilson(right, total)),
-        "questions": total,
+        **proportion(right, total, name="exact", of="questions"),
         "majority": most[0][1] / total if total else None,
     }
 
@@ -297,9 +295,7 @@ def evaluate_proposals(
 def _share(tried: Sequence[Tried]) -> dict[str, Any]:
     done, total = sum(t.done for t in tried), len(tried)
     return {
-        "achievable": done / total if total else None,
-        "ci": list(wilson(done, total)),
+        **proportion(done, total, name="achievable", of="proposals"),
         "read": sum(t.read for t in tried) / total if total else None,
         "planned": sum(t.planned for t in tried) / total if total else None,
-        "proposals": total,
     }

@@ -1,10 +1,16 @@
-"""Statistics of evaluations: Wilson intervals, AUROC, reliability."""
+"""Statistics of evaluations: proportions with Wilson intervals, AUROC, reliability; and how they are written."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest, rankdata
+
+BINS = 10  # of `reliability`
+_RESAMPLES = 1000
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -15,10 +21,19 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-BINS = 10
+def proportion(count: int, n: int, *, name: str = "rate", of: str = "episodes") -> dict[str, Any]:
+    """A proportion as JSON: `name`, None where n is 0; its 95 % Wilson interval "ci"; and n, called `of`."""
+    return {name: count / n if n else None, "ci": list(wilson(count, n)), of: n}
 
 
-_RESAMPLES = 1000
+def percent(
+    share: float | None, ci: Sequence[float] | None = None, *, digits: int = 1, ci_digits: int = 0, unit: str = ""
+) -> str:
+    """A share with its interval, in percent: "62.0 (51–72)"; "-" where it is not known. `unit` follows the number."""
+    if share is None:
+        return "-"
+    interval = f" ({100 * ci[0]:.{ci_digits}f}–{100 * ci[1]:.{ci_digits}f})" if ci else ""
+    return f"{100 * share:.{digits}f}{unit}{interval}"
 
 
 def auroc(values: npt.ArrayLike, truth: npt.ArrayLike) -> float:

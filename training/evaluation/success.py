@@ -18,7 +18,7 @@ from envs.world import World
 from tasks import confirmation, controls, speech
 from tasks.play import play_task
 from tasks.task import Task
-from training.evaluation.statistics import wilson
+from training.evaluation.statistics import proportion
 from training.recipe import OnProgress, Progress, ignore_progress
 from training.workers.hire import hire
 from training.workers.parallel_play import ParallelPlay, portions
@@ -106,14 +106,14 @@ class Tally:
         instructions that it confirmed rightly. `played`: a digest of all episodes; two evaluations with the same one
         are the same, decision by decision.
         """
-        total = [sum(c[i] for c in self.by_verb.values()) for i in (0, 1)]
+        successes, n = (sum(counts[i] for counts in self.by_verb.values()) for i in (0, 1))
         return {
-            **_share(*total),
-            "by_verb": {verb: _share(*counts) for verb, counts in sorted(self.by_verb.items())},
+            **proportion(successes, n, name="success"),
+            "by_verb": {verb: proportion(*counts, name="success") for verb, counts in sorted(self.by_verb.items())},
             "failures": dict(self.failures.most_common(8)),
-            "false_claims": _part(*self.claims),
-            "done_signalled": _part(*self.signals),
-            "confirmed": _part(*self.confirmations),
+            "false_claims": proportion(*self.claims, name="share"),
+            "done_signalled": proportion(*self.signals, name="share"),
+            "confirmed": proportion(*self.confirmations, name="share"),
             "played": hashlib.sha256(json.dumps(sorted(self.played)).encode()).hexdigest()[:16],
         }
 
@@ -122,14 +122,6 @@ def _count(counts: list[int], happened: bool | None) -> None:
     if happened is not None:
         counts[0] += happened
         counts[1] += 1
-
-
-def _share(successes: int, n: int) -> dict[str, Any]:
-    return {"success": successes / n if n else None, "ci": list(wilson(successes, n)), "episodes": n}
-
-
-def _part(count: int, n: int) -> dict[str, Any]:
-    return {"share": count / n if n else None, "ci": list(wilson(count, n)), "episodes": n}
 
 
 class Evaluator:

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agent.lineage import MANIFEST
 from agent.small.checkpoint import SHIPPED
-from agent.small.lineage import MANIFEST
 from envs import plugins
 from envs.errors import UserError
 from rewards.reward import load_reward, score_pairs
@@ -30,7 +30,7 @@ from tasks.task import Task
 from training.data.episode_weights import write_weights
 from training.data.episodes import read_episode
 from training.data.footage import RecordedFootage
-from training.evaluation.statistics import wilson
+from training.evaluation.statistics import proportion
 from training.improve import evaluate
 from training.improve.collect import Collector, CollectSettings, LevelPlayed
 from training.improve.generation import STAGES, Generation, Stage
@@ -327,8 +327,7 @@ def _agreement(rows: list[tuple[str, bool, bool]]) -> dict[str, Any]:
 
 
 def _rate(outcomes: list[bool]) -> dict[str, Any]:
-    n, successes = len(outcomes), sum(outcomes)
-    return {"rate": successes / n if n else None, "ci": list(wilson(successes, n)), "n": n}
+    return proportion(sum(outcomes), len(outcomes), of="n")
 
 
 def stages_left(out: Path, generations: int) -> list[tuple[int, Stage]]:

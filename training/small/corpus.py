@@ -21,11 +21,12 @@ from training.data.dataset import Decisions, load_decisions
 from training.data.episodes import DamagedEpisodeError, find_episodes, read_episode
 from training.data.repair import quarantine
 from training.recipe import OnProgress, Progress, ignore_progress
-from training.small.annotate import word_ids
+from training.small.lesson_world import word_ids
 from training.workers.hire import hire
 from training.workers.workers import Failed
 
 _NOTED = ("cells", "scene", "advice", "thought", "speech", "queries", "places", "tokens")
+AHEAD = 4  # batches that frames are fetched ahead of
 _PORTION = 100  # episodes that a worker decodes at once
 _MADE = ("frames", "acted", "acted_thought", "episode", "start")
 
@@ -34,11 +35,12 @@ _MADE = ("frames", "acted", "acted_thought", "episode", "start")
 class Corpus:
     """Annotated frames, N in all, in the order in which they were played.
 
-    `frames` uint8 (N, H, W, 3); `cells`, `scene`, `advice`, `thought`, `speech`, `queries`, `places`, `tokens` as
-    training.small.annotate makes them, with N in front. `acted` uint8 (N, 6) and `acted_thought` uint16 (N, WORDS):
-    the place and the actions of the decision that was carried out, and its thought. `start` int32 (N,): the first
-    frame of the same episode. `episode` int32 (N,): its row in `instructions`. `advised`: whether advice, thoughts and
-    speech are to be learned; what was only walked through has none. `world`: where all of it was played.
+    `frames` uint8 (N, H, W, 3). `cells`, `scene`, `advice`, `thought`, `speech`, `queries`, `places`, `tokens`: as
+    training.small.lesson_world.LessonWorld.annotate makes them, with N in front. `acted` uint8 (N, 6) and
+    `acted_thought` uint16 (N, WORDS): place and actions of the decision that was carried out, and its thought.
+    `start` int32 (N,): the first frame of the same episode. `episode` int32 (N,): its row in `instructions`.
+    `advised`: whether advice, thoughts and speech are to be learned; an episode of a mere walk has none. `world`: the
+    world of all episodes.
     """
 
     frames: npt.NDArray[np.uint8]

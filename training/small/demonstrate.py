@@ -31,8 +31,7 @@ from tasks.task import Task
 from tasks.teacher import Advice
 from training.data.disturb import Disturbed
 from training.data.episodes import Recorder
-from training.small import annotate_worlds
-from training.small.annotate import annotate
+from training.small import lesson_world
 from training.small.judge_goals import judged_suite
 from training.workers.hire import hire
 from training.workers.parallel_play import ParallelPlay, portions
@@ -96,13 +95,12 @@ class Demonstrator:
 
     def _play(self, world: World, player: Player | None, task: Task) -> tuple[bool | None, int]:
         rng = np.random.default_rng([task.seed, 2])
+        lessons = lesson_world.of(self._world)
         watcher = _Walker(task) if self._views else _Watcher(task)
 
         def notes(state: Any) -> dict[str, Any]:
             advice = watcher.advise(state)
-            if self._world == "doom":
-                return annotate(rng, state, advice, self._queries)
-            return annotate_worlds.annotate(rng, self._world, state, advice, self._queries)
+            return lessons.annotate(rng, state, advice, self._queries)
 
         player = player or Disturbed(ScriptedPlayer(watcher.decide))
         recorder = Recorder(_folder(self._out, task), task=task, policy=self._policy, durable=False)
@@ -154,10 +152,12 @@ def demonstrate(
         todo += [
             replace(task, time_limit=task.time_limit * 2 // 3) for task in tasks if not _folder(out, task).exists()
         ]
-    world = todo[0].world if todo else "doom"
+    if not todo:
+        return
+    world = todo[0].world
     if any(task.world != world for task in todo):
         raise ValueError(f"{', '.join(counts)}: expected suites of one world")
-    with hire(partial(Demonstrator, out, policy, queries, views, world), workers, most=max(1, len(todo))) as crew:
+    with hire(partial(Demonstrator, out, policy, queries, views, world), workers, most=len(todo)) as crew:
         for portion, results in crew.run(portions(todo, crew.count)):
             if isinstance(results, Failed):
                 raise RuntimeError(f"{portion[0].id} to {portion[-1].id}: {results.error}")

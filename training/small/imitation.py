@@ -30,11 +30,11 @@ from agent.small.prompt import prompt_of
 from agent.small.token_ids import ACT, GO, PLACE, SAY, STARTS, WORD_ID
 from training.data.episodes import EpisodeError
 from training.data.examples import Example, Examples
+from training.data.learned_from import episodes_learned
 from training.loop import Loop, Plan
 from training.ranks import Ranks, launch
 from training.recipe import OnProgress, Section, ignore_progress, open_run
 from training.small.batches import Batch, Text, assemble
-from training.small.learned_from import episodes_learned
 from training.small.losses import text_loss
 from training.small.stage import AVERAGE, WARM_STEPS, adamw, blend
 

@@ -34,12 +34,13 @@ from envs.doom.level import Level
 from envs.doom.world import DoomState, DoomWorld
 from envs.world import World
 from tasks import world_tasks
+from tasks.doom.language import Meaning
 from tasks.expert_policy import ExpertPolicy
 from tasks.task import Task, VerifierSpec
 from tasks.verifier import Verdict
 from training.data.disturb import Disturbed, random_walk
 from training.recipe import OnProgress, Progress, ignore_progress
-from training.small.judge_goals import Goal, done, failed, goal_of, judged_suite, others, say, spec_for
+from training.small.judge_goals import done, failed, goal_of, judged_suite, others, say, spec_for
 from training.workers.hire import hire
 from training.workers.workers import Failed
 
@@ -233,7 +234,7 @@ class Collector:
         _end(take)
         return take
 
-    def _wrong(self, task: Task, level: Level, goal: Goal, spec: VerifierSpec, rng: np.random.Generator) -> Take:
+    def _wrong(self, task: Task, level: Level, goal: Meaning, spec: VerifierSpec, rng: np.random.Generator) -> Take:
         """The expert does something else, most often the same with another thing."""
         for other in others(rng, level, goal, same_verb=True):
             instead = spec_for(level, other)
@@ -270,7 +271,9 @@ class Collector:
                 return missed
         raise _UnfitError
 
-    def _other_goal(self, level: Level, goal: Goal, take: Take, rng: np.random.Generator) -> tuple[Goal, VerifierSpec]:
+    def _other_goal(
+        self, level: Level, goal: Meaning, take: Take, rng: np.random.Generator
+    ) -> tuple[Meaning, VerifierSpec]:
         """Another goal of the level, which the take does not fulfil."""
         for other in others(rng, level, goal, same_verb=bool(rng.random() < 0.5)):
             spec = spec_for(level, other)

@@ -1,28 +1,27 @@
 """Goals that a given level holds: what else could have been asked for there, and what is said of how it went.
 
-The judge's episodes are held against them. Everything is said in words of agent.small.vocabulary, at most REASON
-words, and no held-out (kind, colour) pair is named.
+The judge's episodes are held against these goals. A goal is a Meaning of a single step. Everything is said in words of
+agent.small.vocabulary, at most REASON words, and no held-out (kind, colour) pair is named.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from envs.doom.layouts import TRAINING_LAYOUTS
-from envs.doom.level import Level
+from envs.doom.level import Door, Level
 from envs.doom.things import KINDS
 from tasks.doom import suites
 from tasks.doom.build import checked
-from tasks.doom.geometry import thing_name
-from tasks.doom.goals import HELD_OUT_PAIRS, ROLES, name_of
+from tasks.doom.goals import HELD_OUT_PAIRS, ROLES, name_of, spec_in
 from tasks.doom.language import Meaning, noun_phrase, phrase
 from tasks.doom.planning import Unsolvable
 from tasks.doom.suites import DoomSuite
-from tasks.task import Task, VerifierSpec
+from tasks.task import Task, VerifierSpec, thing_name
 
 REASON = 7  # the most words of a reason
 
@@ -38,16 +37,6 @@ _HOUSE_VERBS = ("go_to", "pick_up", "enter")
 _DOOR_VERBS = {"door": "open", "locked": "unlock", "remote": "switch"}
 
 
-@dataclass(frozen=True)
-class Goal:
-    """Something that can be asked for in a level. `door`: its index where a door is meant, else -1."""
-
-    verb: str
-    kind: str | None = None
-    colour: str | None = None
-    door: int = -1
-
-
 def judged_suite(name: str) -> DoomSuite:
     """A suite that the judge learns from, by name. Raises ValueError for one that is held out or has several steps."""
     suite = HOUSES if name == HOUSES.name else suites.training(name)
@@ -56,53 +45,55 @@ def judged_suite(name: str) -> DoomSuite:
     return suite
 
 
-def goal_of(task: Task, level: Level) -> tuple[Goal, VerifierSpec]:
+def goal_of(task: Task, level: Level) -> tuple[Meaning, VerifierSpec]:
     """The goal that a task of a judged suite is, and its verifier. Raises ValueError for a task without one."""
     spec = task.verifier
     if spec is None:
         raise ValueError(f"task {task.id} has no verifier")
     if spec.name == "look":
-        return Goal(f"look_{spec.args['direction']}"), spec
+        return Meaning(f"look_{spec.args['direction']}"), spec
     if spec.name == "open":
-        index = spec.args["doors"][0]
-        door = level.doors[index]
-        kind = "gate" if door.kind == "remote" else "door"
-        return Goal(task.verb, kind, door.colour, index), _any_plain(level, spec)
+        door = level.doors[spec.args["doors"][0]]
+        return Meaning(task.verb, _door_kind(door), door.colour), _any_plain(level, spec)
     if "targets" in spec.args:
         thing = level.things[spec.args["targets"][0]]
-        return Goal(task.verb, thing.kind, thing.colour), spec
-    return Goal(task.verb, "panel" if spec.name == "press" else None), spec
+        return Meaning(task.verb, thing.kind, thing.colour), spec
+    return Meaning(task.verb, "panel" if spec.name == "press" else None), spec
 
 
-def goals_of(level: Level) -> list[Goal]:
+def goals_of(level: Level) -> list[Meaning]:
     """What can be asked for in a level, by its looks; `spec_for` says whether it can be done."""
     house = len(level.rooms) > 1
-    found: list[Goal] = []
+    found: list[Meaning] = []
     for thing in level.things:
         if (thing.kind, thing.colour) in HELD_OUT_PAIRS:
             continue
         for verb in _HOUSE_VERBS if house else _ROOM_VERBS:
             if verb not in ROLES or KINDS[thing.kind].role in ROLES[verb]:
-                found.append(Goal(verb, thing.kind, thing.colour))
-    plain = 0
-    for index, door in enumerate(level.doors):
-        if door.kind == "open" or (door.kind == "door" and plain):
-            continue
-        plain += door.kind == "door"
-        found.append(Goal(_DOOR_VERBS[door.kind], "gate" if door.kind == "remote" else "door", door.colour, index))
+                found.append(Meaning(verb, thing.kind, thing.colour))
+    found += [_opening(door) for door in level.doors if door.kind in _DOOR_VERBS]
     if not house:
-        found += [Goal("look_up"), Goal("look_down"), Goal("stand_still")]
-        found += [Goal("press", "panel")] if level.panels else []
+        found += [Meaning("look_up"), Meaning("look_down"), Meaning("stand_still")]
+        found += [Meaning("press", "panel")] if level.panels else []
     return list(dict.fromkeys(found))
 
 
-def others(rng: np.random.Generator, level: Level, goal: Goal, *, same_verb: bool) -> Iterator[Goal]:
+def _opening(door: Door) -> Meaning:
+    """What asks for a door, a lock or a gate."""
+    return Meaning(_DOOR_VERBS[door.kind], _door_kind(door), door.colour)
+
+
+def _door_kind(door: Door) -> str:
+    return "gate" if door.kind == "remote" else "door"
+
+
+def others(rng: np.random.Generator, level: Level, goal: Meaning, *, same_verb: bool) -> Iterator[Meaning]:
     """Other goals of the level in random order, those first that are most easily taken for `goal`.
 
     `same_verb`: first the same with another thing; otherwise first something else with the same thing.
     """
 
-    def far(other: Goal) -> float:
+    def far(other: Meaning) -> float:
         verb = other.verb == goal.verb or {other.verb, goal.verb} == {"look_up", "look_down"}
         kind = other.kind is not None and other.kind == goal.kind
         colour = other.colour is not None and other.colour == goal.colour
@@ -116,19 +107,13 @@ def others(rng: np.random.Generator, level: Level, goal: Goal, *, same_verb: boo
     yield from sorted(found, key=far)
 
 
-def spec_for(level: Level, goal: Goal) -> VerifierSpec | None:
+def spec_for(level: Level, goal: Meaning) -> VerifierSpec | None:
     """The verifier of a goal, or None where it can't be done in this level."""
-    if goal.verb in ("look_up", "look_down"):
-        return VerifierSpec("look", {"direction": goal.verb[5:]})
-    if goal.verb == "stand_still":
-        return VerifierSpec("stand_still")
-    if goal.verb == "press":
-        return VerifierSpec("press", {"panel": 0})
     if len(level.rooms) == 1:
-        same = [i for i, t in enumerate(level.things) if (t.kind, t.colour) == (goal.kind, goal.colour)]
-        return VerifierSpec(goal.verb, {"targets": same})
+        return spec_in(level, goal)
+    door = next((i for i, door in enumerate(level.doors) if door.kind != "open" and _opening(door) == goal), -1)
     try:
-        made = checked(level, [Meaning(goal.verb, goal.kind, goal.colour)], [goal.door], errands=False)
+        made = checked(level, [goal], [door], errands=False)
     except Unsolvable:
         return None
     return _any_plain(level, made.verifier) if made else None
@@ -141,7 +126,7 @@ def _any_plain(level: Level, spec: VerifierSpec) -> VerifierSpec:
     return replace(spec, args={**spec.args, "doors": [i for i, d in enumerate(level.doors) if d.kind == "door"]})
 
 
-def say(rng: np.random.Generator, level: Level, goal: Goal) -> str:
+def say(rng: np.random.Generator, level: Level, goal: Meaning) -> str:
     """An instruction for a goal, as training says it."""
     if goal.kind is None:
         return phrase(rng, goal.verb)

@@ -1,12 +1,11 @@
-"""What a checkpoint learned from, as its manifest tells it."""
+"""The corpora that a checkpoint learned from, as its manifest tells them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from agent.small.lineage import Data, short_path
-from training.data.episodes import find_episodes
+from agent.lineage import Data, short_path
 from training.small.corpus import Corpus
 
 
@@ -17,8 +16,3 @@ def corpora_learned(corpora: Iterable[tuple[Path, Corpus]], judged: Path | None 
         with (judged / "episodes.jsonl").open("rb") as lines:
             data.append(Data(short_path(judged), sum(1 for _ in lines), "episodes"))
     return data
-
-
-def episodes_learned(folders: Iterable[Path]) -> list[Data]:
-    """The recorded episodes in folders."""
-    return [Data(short_path(folder), len(find_episodes(folder)), "episodes") for folder in folders]

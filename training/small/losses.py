@@ -8,8 +8,8 @@ from torch import Tensor
 
 from agent.small.model import Encoded, SmallModel
 from agent.small.output_grammar import CHOICES, MASK
-from training.small.annotate import COLOUR_OF, KIND_OF, UNKNOWN
 from training.small.batches import Batch
+from training.small.classes import COLOUR_OF, KIND_OF, UNKNOWN
 
 NAMES = (
     "silent", "thought", "speech", "hushed", "words", "score", "end",
@@ -18,7 +18,7 @@ NAMES = (
 CELLS = 0.5  # weight of the segmentation while decisions are learned
 GLANCES = 2.0  # its weight in frames of which nothing else is learned
 
-Glance = tuple[Tensor, Tensor]  # frames and cells, as training.small.lessons.Glances makes them
+Glance = tuple[Tensor, Tensor]  # frames and cells, as training.small.glances.Glances makes them
 
 
 def vision_loss(model: SmallModel, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

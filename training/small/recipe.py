@@ -25,7 +25,7 @@ from training.recipe import OnProgress, Progress, Section, ignore_progress, same
 from training.small.corpus import build
 from training.small.demonstrate import demonstrate
 from training.small.judge_episodes import collect
-from training.small.lessons import Mix
+from training.small.mix import Mix
 from training.small.stage import Stage, train_stage
 
 

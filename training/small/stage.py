@@ -24,13 +24,15 @@ from tasks.doom.language import taught
 from training.loop import Loop, Plan, saved_step
 from training.ranks import Ranks, launch
 from training.recipe import OnProgress, Progress, ignore_progress
-from training.small.annotate import CELL
 from training.small.batches import Batch
+from training.small.classes import CELL
+from training.small.clips import Clips
 from training.small.corpus import Corpus
-from training.small.judge_batches import Clips
+from training.small.glances import Glances
 from training.small.learned_from import corpora_learned
-from training.small.lessons import Glances, Lessons, Mix
+from training.small.lessons import Lessons
 from training.small.losses import Glance, stage_loss
+from training.small.mix import Mix
 
 WARM_STEPS = 100  # the most steps in which the learning rate rises
 AVERAGE = 0.998  # decay of the moving average of weights, which is what a stage saves

@@ -15,7 +15,7 @@ import pydantic
 from tasks import world_tasks
 from training.recipe import OnProgress, Section, ignore_progress, same_recipe
 from training.small.judge_goals import judged_suite
-from training.small.lessons import Mix
+from training.small.mix import Mix
 from training.small.recipe import Counts, collect_judged, gather
 from training.small.stage import Stage, train_stage
 

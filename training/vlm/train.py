@@ -19,20 +19,21 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from agent import codec
+from agent.lineage import Lineage, commit, parent_of, recipe_hash
 from agent.policy import PolicySpec
+from agent.vlm.checkpoint import Manifest, save_checkpoint
 from agent.vlm.policy import (
     HISTORY,
     THOUGHT_TOKENS,
-    Manifest,
     end_of_turn,
     grow,
     load_model,
-    save_checkpoint,
     to_model,
 )
 from agent.vlm.turn_grammar import ACT, ACTION_TOKENS, SAY, THOUGHT, Form, Grammar, add_action_tokens, form_of
 from training.data.episodes import EpisodeError
 from training.data.examples import Examples
+from training.data.learned_from import episodes_learned
 from training.loop import Loop, Plan
 from training.ranks import Ranks
 from training.recipe import OnProgress, ignore_progress, open_run
@@ -149,10 +150,16 @@ def train_bc(recipe: BcRecipe, out: Path, *, resume: bool = False, on_progress: 
         trained = {"recipe": asdict(recipe), "decisions": batches.steps * recipe.batch, "seconds": round(loop.seconds)}
         if bf16 and not recipe.lora:
             model.to(torch.bfloat16)
-        save_checkpoint(model, processor, out / MODEL, Manifest(spec, recipe.form, trained))
+        save_checkpoint(model, processor, out / MODEL, Manifest(spec, recipe.form, trained, _lineage(recipe)))
         loop.discard_state()
     loop.ranks.close()
     return out / MODEL
+
+
+def _lineage(recipe: BcRecipe) -> Lineage:
+    """The model that was fine-tuned, the episodes, the recipe and the commit."""
+    learned = episodes_learned([Path(folder) for folder in recipe.data])
+    return Lineage(parent_of(Path(recipe.model).expanduser()), tuple(learned), recipe_hash(asdict(recipe)), commit())
 
 
 def _accelerator() -> Accelerator:

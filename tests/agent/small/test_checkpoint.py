@@ -16,12 +16,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from agent import lineage
 from agent.checkpoint import written_whole
 from agent.cli import run
-from agent.small import CheckpointError, lineage
+from agent.family import family, find_checkpoints
+from agent.lineage import Data, Lineage, Parent, content_hash, recipe_hash
+from agent.small import CheckpointError
 from agent.small.checkpoint import SHIPPED, load_model, read_manifest, save_small
-from agent.small.family import family, find_checkpoints
-from agent.small.lineage import Data, Lineage, Parent, content_hash, recipe_hash
 from agent.small.model import SmallConfig, SmallModel
 
 TINY = SmallConfig(width=32, heads=2, layers=2, text_layers=1, channels=(16, 32))

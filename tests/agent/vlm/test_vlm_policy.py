@@ -13,19 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import codec
+from agent.checkpoint import CheckpointError
 from agent.cli.compose import load_policy
-from agent.policy import Context
+from agent.lineage import VLM_MANIFEST
+from agent.policy import Context, PolicySpec
+from agent.vlm.checkpoint import Manifest, save_checkpoint
 from agent.vlm.policy import (
-    MANIFEST,
-    CheckpointError,
-    Manifest,
-    PolicySpec,
     VlmPolicy,
     end_of_turn,
     grow,
     load_hf,
     messages,
-    save_checkpoint,
     thought_budget,
 )
 from agent.vlm.turn_grammar import Grammar, Turn, TurnProcessor, add_action_tokens, form_of, turn_text
@@ -211,14 +209,14 @@ def test_a_checkpoint_comes_back(models: dict[tuple[str, str], Any], tmp_path: P
     batch = [context(2, 5)]
     assert policy.act(batch) == VlmPolicy(model, processor, spec=spec).act(batch)
 
-    manifest = json.loads((tmp_path / "model" / MANIFEST).read_text())
+    manifest = json.loads((tmp_path / "model" / VLM_MANIFEST).read_text())
     for changed, complaint in (
         ({"codec": "doom0"}, "has codec 'doom0', this version plays"),
         ({"format": 9}, "has format 9"),
         ({"history": "many"}, "can't be read"),
         ({"form": "text"}, "lacks the action tokens"),
     ):
-        (tmp_path / "model" / MANIFEST).write_text(json.dumps(manifest | changed))
+        (tmp_path / "model" / VLM_MANIFEST).write_text(json.dumps(manifest | changed))
         with pytest.raises(CheckpointError, match=complaint):
             load_hf(tmp_path / "model")
 

@@ -21,7 +21,7 @@ from tasks.doom.converse import Talked, converse
 from tasks.doom.language import read, taught
 from tasks.doom.suites import EVALUATION_SEEDS
 from tasks.expert_policy import ExpertPolicy
-from tasks.task import Task, VerifierSpec
+from tasks.task import Task, VerifierSpec, thing_name
 from training.evaluation.conversations import Job, Talker, summary
 
 
@@ -67,7 +67,7 @@ class Oracle(Player):
         raise NotImplementedError
 
     def describe(self, frame: Any) -> str:
-        return " and ".join(f"{dialogues.plain(t.kind, t.colour)} ahead" for t in self._level.things)
+        return " and ".join(f"{thing_name(t.kind, t.colour)} ahead" for t in self._level.things)
 
     def known(self, noun: str) -> str | None:
         return taught().get(noun)
@@ -93,7 +93,7 @@ def test_scripts_are_the_same_for_the_same_numbers_and_never_in_training_levels(
     assert all(EVALUATION_SEEDS <= s.seed < 2 * EVALUATION_SEEDS for s in scripts)
     held_out = sum(s.phrasing == "held_out" for s in scripts) / len(scripts)
     assert abs(held_out - HELD_OUT) < 0.15
-    assert all(len(s.turns) > 1 for s in scripts)
+    assert all(len(s.lines) > 1 for s in scripts)
 
 
 # The answers to questions about the picture are the model's: see below.

@@ -18,10 +18,9 @@ from agent.small.judge_view import view
 from agent.small.vocabulary import VOCABULARY
 from rewards.calibration import Calibration, fit
 from tasks.doom import suites
-from tasks.doom.geometry import thing_name
 from tasks.doom.goals import HELD_OUT_PAIRS
 from tasks.doom.language import read
-from tasks.task import Task
+from tasks.task import Task, thing_name
 from training.evaluation import judge, statistics
 from training.small.judge_episodes import SOURCES, collect, load
 from training.small.judge_goals import REASON

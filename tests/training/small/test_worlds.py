@@ -17,11 +17,12 @@ from agent.small.token_ids import say
 from tasks import controls, world_tasks
 from tasks.confirmation import confirmation
 from tests.support.components import needs
-from training.small.annotate import KIND_NAMES, KIND_OF, NO_GOAL, PLAYROOM
-from training.small.annotate_worlds import queries
+from training.small.classes import KIND_NAMES, KIND_OF, PLAYROOM
 from training.small.corpus import Corpus, build
 from training.small.demonstrate import demonstrate
-from training.small.lessons import Lessons, Mix
+from training.small.lesson_world import NO_GOAL, Moment, of, queries
+from training.small.lessons import Lessons
+from training.small.mix import Mix
 from training.small.worlds_recipe import JointRecipe, train_worlds
 
 pytestmark = needs("mujoco-drawing")
@@ -119,15 +120,16 @@ def test_most_goals_are_for_what_is_in_view() -> None:
 
 def test_frames_in_which_nothing_else_can_be_asked_for(playroom: Corpus) -> None:
     bare = replace(playroom, queries=np.full_like(playroom.queries, NO_GOAL))
-    prompts, texts, wanted = Lessons([bare], [1], 0, 0, Mix(forgotten=0.0))._frame(np.random.default_rng(0), 0, 3)
-    assert (len(prompts), len(texts), wanted) == (1, 1, [])
+    page = Lessons([bare], [1], 0, 0, Mix(forgotten=0.0)).page(np.random.default_rng(0), 0, 3)
+    assert (len(page.prompts), len(page.texts), page.wanted) == (1, 1, [])
 
 
 def test_lessons_ask_in_the_words_of_the_world(playroom: Corpus) -> None:
     lessons = Lessons([playroom], [6], 0, 0, Mix())
     words, most = set(), 0
     for row in range(0, len(playroom), 3):
-        prompts, texts, _ = lessons._frame(np.random.default_rng(row), 0, row)
+        page = lessons.page(np.random.default_rng(row), 0, row)
+        prompts, texts = page.prompts, page.texts
         assert len(prompts) == len(texts) >= 1
         most = max(most, len(texts))
         words |= {word for prompt in prompts for word in prompt.request}
@@ -146,7 +148,8 @@ def test_what_is_pointed_at_is_where_it_is_seen(playroom: Corpus) -> None:
     lessons, seen, asked = Lessons([playroom], [1], 0, 0, Mix(points=12)), 0, set()
     for row in range(len(playroom)):
         places = {number: (column, foot) for number, column, foot in playroom.scene[row, :, :3].tolist()}
-        pointed = lessons._pointed(np.random.default_rng(row), playroom, row)
+        moment = Moment(playroom.scene[row], playroom.acted[:0].astype(np.int64), playroom.scene[:0])
+        pointed = of("playroom").pointed(np.random.default_rng(row), lessons.mix, moment)
         assert len(pointed) == 12
         for (verb, number, _), place in pointed:
             column, foot = places.get(number, (COLUMNS, ROWS))
@@ -160,8 +163,8 @@ def test_what_is_pointed_at_is_where_it_is_seen(playroom: Corpus) -> None:
     for verb, number in asked:
         meaning = language.read(goals.words(rng, (verb, number, 0)))
         assert goals.CLASSES[meaning.kind, meaning.colour] == number
-    prompts, texts, _ = lessons._frame(rng, 0, 3)
-    short = [(prompt, text) for prompt, text in zip(prompts, texts, strict=True) if len(text.choices) == 2]
+    page = lessons.page(rng, 0, 3)
+    short = [(prompt, text) for prompt, text in zip(page.prompts, page.texts, strict=True) if len(text.choices) == 2]
     assert len(short) == 12
     assert all(prompt.request and len(prompt.past) == 0 for prompt, _ in short)
 
@@ -169,7 +172,8 @@ def test_what_is_pointed_at_is_where_it_is_seen(playroom: Corpus) -> None:
 def test_who_begins_says_how_he_understands_it(playroom: Corpus) -> None:
     lessons, spoken = Lessons([playroom], [6], 0, 0, Mix(fresh=1.0, silent=1.0, forgotten=0.0)), set()
     for row in range(0, len(playroom), 3):
-        prompts, texts, _ = lessons._frame(np.random.default_rng(row), 0, row)
+        page = lessons.page(np.random.default_rng(row), 0, row)
+        prompts, texts = page.prompts, page.texts
         for prompt, text in zip(prompts, texts, strict=True):
             assert len(prompt.past) == 0
             words = say(text.tokens)
@@ -234,7 +238,7 @@ def test_wrong_rounds_are_refused(tmp_path: Path, rounds: str, said: str) -> Non
 
 def test_who_is_deaf_is_asked_for_nothing(playroom: Corpus) -> None:
     for deaf in (0.0, 1.0):
-        prompts, _, _ = Lessons([playroom], [1], 0, 0, Mix(deaf=deaf))._frame(np.random.default_rng(0), 0, 3)
+        prompts = Lessons([playroom], [1], 0, 0, Mix(deaf=deaf)).page(np.random.default_rng(0), 0, 3).prompts
         assert all(bool(prompt.request) == (deaf == 0.0) for prompt in prompts)
 
 

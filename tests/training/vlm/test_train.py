@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from transformers import GenerationConfig, LogitsProcessor
 
 from agent import cli, codec
+from agent.family import family
+from agent.lineage import Parent, content_hash
 from agent.loop.players import InStep, ScriptedPlayer
 from agent.loop.runtime import play
 from agent.policy import Context, Decision, PolicySpec
@@ -224,6 +226,9 @@ def test_lora_comes_back_from_disk(
     assert sum(f.stat().st_size for f in checkpoint.glob("*.safetensors")) < 0.6 * sum(
         f.stat().st_size for f in folder.glob("*.safetensors")
     )
+    (child,) = family([checkpoint])
+    assert child.lineage.parent == Parent(folder.name, content_hash(folder))
+    assert [(data.count, data.unit) for data in child.lineage.data] == [(2, "episodes")]
     model, processor = load_model(checkpoint)
     grammar = Grammar(processor.tokenizer, end_of_turn(processor))
     assert grammar.form == form

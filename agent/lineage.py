@@ -14,8 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-MANIFEST, WEIGHTS = "manifest.json", "model.safetensors"
-_ROOT = Path(__file__).parents[2]
+MANIFEST, WEIGHTS = "manifest.json", "model.safetensors"  # of a checkpoint of small
+VLM_MANIFEST = "ludens.json"  # of a fine-tuned vision-language model, beside the model's own files
+# A model of the Hugging Face hub has its configuration alone.
+_DESCRIPTIONS = (MANIFEST, VLM_MANIFEST, "config.json")
+_ROOT = Path(__file__).parents[1]
 _GIT_SECONDS = 5.0
 
 
@@ -73,20 +76,33 @@ class Lineage:
         return lineage
 
 
+UNKNOWN = Lineage()
+
+
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def content_hash(folder: Path) -> str:
     """The SHA-256 of a checkpoint's manifest and weights, which decide how it plays. Its README and the judge's
-    calibration do not count: they may be written later. Raises OSError where a file can't be read."""
+    calibration do not count: they may be written later. Raises OSError where a file is missing or can't be read."""
+    descriptions = [folder / name for name in _DESCRIPTIONS if (folder / name).is_file()]
+    weights = sorted(file for file in folder.glob("*.safetensors") if file.is_file())
+    if not descriptions or not weights:
+        raise FileNotFoundError(f"{folder}: no checkpoint there; it has no manifest or no weights")
     digest = hashlib.sha256()
-    for name in (MANIFEST, WEIGHTS):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name}: no such file")
-        with (folder / name).open("rb") as file:
+    for path in (descriptions[0], *weights):
+        with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def parent_of(folder: Path) -> Parent:
+    """A checkpoint, as its children name it. A model that lies in no folder is named by `folder` alone."""
+    try:
+        return Parent(folder.resolve().name, content_hash(folder))
+    except FileNotFoundError:
+        return Parent(short_path(folder))
 
 
 def recipe_hash(recipe: Mapping[str, Any]) -> str:

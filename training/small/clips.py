@@ -1,4 +1,4 @@
-"""`Clips`: what the judge learns from."""
+"""`Clips`: episodes in eight frames, as the judge learns from them."""
 
 from __future__ import annotations
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.checkpoint import CheckpointError
+from agent.lineage import MANIFEST, VLM_MANIFEST, Lineage, content_hash
 from agent.small.checkpoint import read_manifest
-from agent.small.lineage import MANIFEST, WEIGHTS, Lineage, content_hash
+from agent.vlm.checkpoint import Manifest
 
 _DEPTH = 4  # levels of folders that are searched for checkpoints
 
@@ -35,8 +36,8 @@ def find_checkpoints(folders: Iterable[Path], depth: int = _DEPTH) -> list[Path]
         start = len(top.parts)
         for path, inner, files in os.walk(top):
             here = Path(path)
-            # a folder with both files is a checkpoint and holds no other; hidden ones are being written
-            if MANIFEST in files and WEIGHTS in files:
+            # a folder with a manifest and weights is a checkpoint and holds no other; hidden ones are being written
+            if {MANIFEST, VLM_MANIFEST} & set(files) and any(name.endswith(".safetensors") for name in files):
                 found.setdefault(here.resolve(), here)
                 inner.clear()
             elif len(here.parts) - start >= depth:
@@ -66,7 +67,10 @@ def family(folders: Sequence[Path]) -> list[Member]:
 
 def _member(folder: Path) -> Member:
     try:
-        manifest = read_manifest(folder)
-        return Member(folder, content_hash(folder), Lineage.from_json(manifest), manifest["trained"])
+        if (folder / MANIFEST).is_file():
+            small = read_manifest(folder)
+            return Member(folder, content_hash(folder), Lineage.from_json(small), small["trained"])
+        vlm = Manifest.read(folder)
+        return Member(folder, content_hash(folder), vlm.lineage, vlm.trained)
     except (CheckpointError, OSError) as error:
         return Member(folder, "", Lineage(), {}, broken=str(error))
