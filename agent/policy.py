@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.action import Action
+from envs.text import encodable
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Decision:
     done: bool = False
     tokens: tuple[int, ...] = ()
     log_probabilities: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        # A model may write what no file can hold: half a surrogate pair, or NUL.
+        object.__setattr__(self, "thought", encodable(self.thought))
+        object.__setattr__(self, "speech", encodable(self.speech))
 
 
 @dataclass(frozen=True)

@@ -287,6 +287,7 @@ def play_case(world: World, player: InStep, small: SmallPolicy, one: Case, text:
     if bool(outcome.success) != injected.success or outcome.reward != injected.reward:
         effects.append("verdict or reward")
     markup = _Markup()
+    assert report is not None  # there is room on the disk
     markup.feed(report.read_text(encoding="utf-8"))
     if any("injected" in active or "alert" in active for active in markup.active):
         effects.append(f"markup: {markup.active}")

@@ -21,6 +21,9 @@ class EntryVerifier(Strict):
     args: dict[str, Any] = Field(default_factory=dict)
 
 
+MOST = 1_000_000  # tasks of an entry
+
+
 class Entry(Strict):
     """One entry of a tasks file. It makes a task for every instruction and every seed (docs/tasks.md)."""
 
@@ -32,7 +35,7 @@ class Entry(Strict):
     verifier: EntryVerifier | None = None
     seeds: list[int] | None = None
     seed: int = 0
-    count: int = Field(default=1, ge=1)
+    count: int = Field(default=1, ge=1, le=MOST)
     time_limit: int = Field(default=700, ge=1)
 
     @model_validator(mode="after")
@@ -41,6 +44,9 @@ class Entry(Strict):
             raise ValueError("give seeds, or seed and count, not both")
         if not self.instruction:
             raise ValueError("instruction: expected a sentence")
+        texts = 1 if isinstance(self.instruction, str) else len(self.instruction)
+        if texts * len(self.all_seeds()) > MOST:
+            raise ValueError(f"instruction: {texts} of them with {len(self.all_seeds())} seeds each; at most {MOST}")
         return self
 
     def all_seeds(self) -> Sequence[int]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import yaml
 from pydantic import Field, ValidationError
 
 from envs.errors import UserError
+from envs.yaml_files import YamlFileError, load_yaml
 from tasks import world_tasks
 from tasks.task import Task
 from tasks.task_entry import Entry, EntryError, Strict, message_of, place_of
@@ -31,13 +31,11 @@ def load_tasks(path: str | Path) -> list[Task]:
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = load_yaml(path)
     except OSError as error:
         raise TasksFileError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}:" if mark else ""
-        raise TasksFileError(f"{path}:{where} not YAML: {getattr(error, 'problem', None) or 'not text'}") from error
+    except YamlFileError as error:
+        raise TasksFileError(f"{path}: {error}") from error
     try:
         file = _File.model_validate(data)
     except ValidationError as error:

@@ -10,15 +10,17 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from pickle import UnpicklingError
+from typing import IO, Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
+from envs.files import disk
 from training.ranks import Ranks
 from training.recipe import OnProgress, Progress, ignore_progress
 
@@ -154,7 +156,7 @@ class Loop(Generic[Part]):
         return SummaryWriter(str(self._log), purge_step=self.first * self.plan.size)
 
     def _save(self, step: int) -> None:
-        """Write what a killed run needs to go on at `step`: whole, or not at all."""
+        """Write what a killed run needs to go on at `step`: whole, or not at all. Raises DiskFullError."""
         began = time.monotonic()
         self._state.parent.mkdir(parents=True, exist_ok=True)
         part = self._state.with_name(f".{self._state.name}.part")
@@ -165,26 +167,83 @@ class Loop(Generic[Part]):
             "optimizer": self._optimizer.state_dict(),
             "average": self._average,
         }
-        torch.save(state, part)
-        os.replace(part, self._state)
+        with disk(self._state.parent):
+            try:
+                _write(part, state)
+                os.replace(part, self._state)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
         self._saved = time.monotonic()
         self._save_every = max(SAVE_SECONDS, (self._saved - began) / SAVE_SHARE)
 
     def _resume(self) -> None:
-        """Go on from the saved state."""
-        state = torch.load(self._state, weights_only=True, map_location="cpu")
-        self._model.load_state_dict(state["model"], strict=False)
-        self._optimizer.load_state_dict(state["optimizer"])
-        for mean, saved in zip(self._average, state["average"], strict=True):
-            mean.copy_(saved)
-        self.first, self._seconds = int(state["step"]), float(state["seconds"])
+        """Go on from the saved state. Raises ValueError where it is damaged, or that of another model."""
+        with _usable(self._state):
+            state = torch.load(self._state, weights_only=True, map_location="cpu")
+            self._model.load_state_dict(state["model"], strict=False)
+            self._optimizer.load_state_dict(state["optimizer"])
+            for mean, saved in zip(self._average, state["average"], strict=True):
+                mean.copy_(saved)
+            self.first, self._seconds = int(state["step"]), float(state["seconds"])
 
 
 def saved_step(state: Path) -> int:
-    """The step at which a run with this state goes on; 0 where there is no saved state. Reads no weights."""
+    """The step at which a run with this state goes on; 0 where there is no saved state. Reads no weights. Raises
+    ValueError where it is damaged."""
     if not state.exists():
         return 0
-    return int(torch.load(state, weights_only=True, map_location="cpu", mmap=True)["step"])
+    with _usable(state):
+        return int(torch.load(state, weights_only=True, map_location="cpu", mmap=True)["step"])
+    raise AssertionError
+
+
+def _write(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a state. Raises OSError; torch itself says RuntimeError, and not what was wrong."""
+    refused: list[OSError] = []
+    with path.open("wb", buffering=0) as file:
+
+        class Disk:
+            def write(self, data: bytes) -> int:
+                try:
+                    rest = memoryview(data)
+                    while rest:
+                        rest = rest[file.write(rest) :]
+                except OSError as error:
+                    refused.append(error)
+                    raise
+                return len(data)
+
+            def flush(self) -> None:
+                """There is no buffer."""
+
+        try:
+            torch.save(state, cast("IO[bytes]", Disk()))
+        except RuntimeError:
+            if refused:
+                raise refused[0] from None
+            raise
+
+
+@contextmanager
+def _usable(state: Path) -> Iterator[None]:
+    """A saved state that can't be used is told with what can be done."""
+    try:
+        yield
+    except (
+        OSError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        EOFError,
+        UnpicklingError,
+    ) as error:
+        said = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{state}: the run can't go on from it ({type(error).__name__}: {said}); remove it to begin again"
+        ) from error
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import pydantic
-import yaml
+
+from envs.files import write_whole
+from envs.yaml_files import load_yaml
 
 
 class Section(pydantic.BaseModel):
@@ -21,8 +23,8 @@ class Section(pydantic.BaseModel):
     def load(cls, path: Path) -> Self:
         """Read a YAML file. Raises ValueError with the path of the field that is wrong."""
         try:
-            return cls.of(yaml.safe_load(path.read_text()))
-        except (OSError, yaml.YAMLError, ValueError) as error:
+            return cls.of(load_yaml(path))
+        except (OSError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 
     @classmethod
@@ -58,7 +60,7 @@ def same_recipe(recipe: Section, out: Path) -> None:
     text = json.dumps(recipe.model_dump(mode="json"), indent=2)
     if file.exists() and file.read_text() != text:
         raise ValueError(f"{out} holds a run of another recipe (see {file.name}); give another --out or remove it")
-    file.write_text(text)
+    write_whole(file, text)
 
 
 def open_run(recipe: Mapping[str, Any], out: Path, *, resume: bool) -> None:
@@ -71,7 +73,7 @@ def open_run(recipe: Mapping[str, Any], out: Path, *, resume: bool) -> None:
     if file.is_file():
         if not resume:
             raise ValueError(f"{out}: there is a run already; go on with --resume or name a new folder")
-        found = json.loads(file.read_text())
+        found = _read(file)
         for name, value in wanted.items():
             if found.get(name) != value:
                 raise ValueError(f"{out}: the run has {name} {found.get(name)!r}, not {value!r}; name a new folder")
@@ -79,4 +81,15 @@ def open_run(recipe: Mapping[str, Any], out: Path, *, resume: bool) -> None:
         raise ValueError(f"{out}: it is not empty and holds no run; name a new folder")
     else:
         out.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(wanted, indent=2) + "\n")
+        write_whole(file, json.dumps(wanted, indent=2) + "\n")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The recipe of a run. Raises ValueError where it is damaged."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: it is damaged ({error}); name a new folder") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{file}: expected an object, got {type(found).__name__}; name a new folder")
+    return found

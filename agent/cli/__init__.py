@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -82,6 +83,7 @@ def run(args: list[str]) -> int:
 def _run(args: list[str]) -> int:
     from envs import extras
     from envs.errors import UserError
+    from envs.files import DiskFullError, is_full
 
     try:
         status = typer.main.get_command(app).main(args, prog_name="agent", standalone_mode=False)
@@ -103,12 +105,18 @@ def _run(args: list[str]) -> int:
             raise
         _complain(needed)
         return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # Whoever read us has had enough (agent list | head); keep Python from complaining at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), raw_stdout().fileno())
+            return 1
+        if not is_full(error):
+            raise
+        place = f": {error.filename}" if error.filename else ""
+        _complain(str(error) if isinstance(error, DiskFullError) else f"no space left on the disk{place}: free some")
+        return 1
     except SystemExit as error:  # of a plugin: ours return a status
         _complain(f"something that was loaded wanted to end the program: sys.exit({error.code!r})")
-        return 1
-    except BrokenPipeError:
-        # Whoever read us has had enough (agent list | head); keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), raw_stdout().fileno())
         return 1
     if status == 130:
         _complain("stopped")
@@ -125,9 +133,33 @@ def main() -> NoReturn:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     take_descriptor()
+    told = _end_in_order()
     try:
         status = run(sys.argv[1:])
     except Exception as error:
         echo_traceback(error)
         status = 1
-    sys.exit(status)
+    sys.exit(128 + told[0] if told and status == 130 else status)
+
+
+def _end_in_order() -> list[int]:
+    """Have a request to end the program (SIGTERM, SIGHUP) do what Ctrl+C does: the episode is closed, keys go up, files
+    are removed. The signals that came."""
+    came: list[int] = []
+    mine = os.getpid()
+
+    def end(number: int, stack: Any) -> None:
+        if os.getpid() != mine:  # a fork that has not chosen its own way
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        came.append(number)
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler):  # started in the background of a script, where Ctrl+C is ignored
+            raise KeyboardInterrupt
+        handler(signal.SIGINT, stack)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(number, end)
+    return came

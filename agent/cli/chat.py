@@ -107,11 +107,15 @@ def chat(
     with screen.status("writing the report"):
         report, _ = session.finish("A conversation", filmed=False)
     if json:
-        console.echo(console.json_line({"folder": str(folder), "report": str(report), "episodes": session.episodes}))
+        made_of = {"folder": str(folder), "report": str(report) if report else None, "lost": session.lost}
+        console.echo(console.json_line({**made_of, "episodes": session.episodes}))
     else:
-        screen.print(f"Report: {report}", markup=False)
+        screen.print(f"Report: {report or 'none'}", markup=False)
+    console.tell_lost(screen, session.lost)
     if interrupted:
         raise typer.Exit(130)
+    if session.lost:
+        raise typer.Exit(1)
 
 
 class _Terminal:

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +27,8 @@ from agent.talk.conversation import Conversation
 from agent.talk.voice import voice_of
 from envs import plugins
 from envs.errors import UserError
+from envs.files import DiskFullError, is_full
+from envs.text import encodable
 from envs.world import World
 from envs.wrappers import RealTime
 from tasks.task import Task
@@ -88,6 +92,7 @@ def instructed(text: str, world: str, seed: int) -> Task:
     """The task that an instruction means in a world; without a verifier if the world knows none for it."""
     from tasks import world_tasks
 
+    text = encodable(text)  # bytes of the command line that are no UTF-8 are half pairs
     task = world_tasks.of(world).task_from_instruction(text, seed)
     if task is not None:
         return task
@@ -175,16 +180,32 @@ def serve(talk: Conversation, folder: Path, port: int) -> Page:
 def run_folder(out: Path | None, name: str) -> Path:
     """Make the folder of a run: `out`, or runs/TIME-NAME, for its owner alone: it holds what people said and showed.
 
-    Raises UserError if it is not empty.
+    Runs that begin in the same second get a number. Raises UserError if `out` is not empty.
     """
     folder = out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug(name)}"
     try:
+        if out is None:
+            if not folder.parent.exists():
+                private_folder(folder.parent)
+            return _fresh(folder)
         if folder.exists() and any(folder.iterdir()):
             raise UserError(f"--out {folder}: it is not empty; name a new folder")
         private_folder(folder)
     except OSError as error:
+        if is_full(error):
+            raise DiskFullError(folder, error) from error
         raise UserError(f"--out {folder}: {error.strerror}") from error
     return folder
+
+
+def _fresh(folder: Path) -> Path:
+    """Make a folder that nobody else has made, of this name or with a number behind it."""
+    for number in count(1):
+        made = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        with suppress(FileExistsError):
+            made.mkdir(mode=0o700)
+            return made
+    raise AssertionError
 
 
 def private_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ from agent.cli.terminal import json_line as json_line
 from agent.cli.terminal import raw_stderr
 from agent.cli.terminal import raw_stdout as raw_stdout
 from envs.errors import UserError
+from envs.files import write_whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,10 +69,16 @@ def print_json(value: Any) -> None:
 def save_json(screen: Console, path: Path, value: Any) -> None:
     """Write a value to the file that --json names, and say so. Raises UserError."""
     try:
-        path.write_text(json.dumps(value, indent=2) + "\n")
+        write_whole(path, json.dumps(value, indent=2) + "\n")
     except OSError as error:
-        raise UserError(f"--json {path}: {error.strerror}") from error
+        raise UserError(f"--json {path}: {error.strerror or error}") from error
     screen.print(f"Results: {path}", markup=False)
+
+
+def tell_lost(screen: Console, lost: Sequence[str]) -> None:
+    """Say what of a run could not be written."""
+    for what in lost:
+        screen.print(f"lost: {what}", style="red", markup=False)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> Any:

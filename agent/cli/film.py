@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from agent.show.overlay import draw, write_video
 from envs import plugins
 from envs.errors import UserError
 from envs.world import World
-from training.data.episodes import Episode, EpisodeError
+from training.data.episodes import DamagedEpisodeError, Episode, EpisodeError
 
 FOR_PEOPLE = "640x480"  # the resolution of a video, if the world can play the episode again
 _SIZE = (480, 640)  # of a video, height and width
@@ -77,16 +78,28 @@ def open_world(episode: Episode, resolution: str | None = None, *, env: str | No
 
 def again(episode: Episode, world: World) -> Iterator[Frame]:
     """Play the recorded actions in `world`: the frame before each tick, then the last one."""
-    options = episode.meta["options"]
+    options = episode.meta.get("options")
     if options is None and episode.task is not None:
-        options = episode.task["options"]  # the episode leaves out what its task says
-    observation, _ = world.reset(seed=episode.meta["seed"], options=options)
+        options = episode.task.get("options", {})  # the episode leaves out what its task says
+    with _playable(episode):
+        observation, _ = world.reset(seed=episode.meta.get("seed"), options=options)
     yield observation["pixels"]
     for action in episode.actions():
-        observation, _, terminated, truncated, _ = world.step(action)
+        with _playable(episode):
+            observation, _, terminated, truncated, _ = world.step(action)
         yield observation["pixels"]
         if terminated or truncated:
             return
+
+
+@contextmanager
+def _playable(episode: Episode) -> Iterator[None]:
+    """What a world says of options or actions that it does not know is told of the episode: they came from there."""
+    try:
+        yield
+    except Exception as error:
+        why = f"its world can't play it again: {type(error).__name__}: {error}"
+        raise DamagedEpisodeError(episode.path, why) from error
 
 
 def film(
@@ -106,7 +119,7 @@ def film(
     except EpisodeError:
         raise
     except (ValueError, OSError) as error:
-        raise UserError(f"--video {path}: {error}") from error
+        raise UserError(f"{path}: {error}") from error
     return used
 
 
@@ -120,6 +133,8 @@ def _same_world(episode: Episode, resolution: str, env: str | None) -> bool:
         recorded = episode.frame(0)
         anew = fit(next(again(episode, world)), recorded.shape[:2])
         return float(np.abs(anew.astype(np.int16) - recorded).mean()) < OTHER_VIEW
+    except IndexError:  # there is no frame, or the world gives none
+        return False
     finally:
         world.close()
 
@@ -158,7 +173,7 @@ def _drawn(episode: Episode, frames: Iterator[Frame], every: int) -> Iterator[Fr
     if final is not None and last is not None:
         ended = draw(
             final, last.instruction, tick=last.tick + 1, tick_hz=hz, success=episode.success,
-            why=episode.outcome.get("why", ""), size=_SIZE,
+            why=episode.outcome.get("why") or "", size=_SIZE,
         )  # fmt: skip
         for _ in range(max(1, round(_END_SECONDS * hz / every))):
             yield ended

@@ -151,15 +151,22 @@ def play(
     with screen.status("writing the video and the report"):
         report, video = session.finish(instruction or "A tour of five instructions")
     if json:
-        paths = {"folder": str(folder), "report": str(report), "video": str(video) if video else None}
-        console.print_json({**paths, "episodes": session.episodes})
+        paths = {
+            "folder": str(folder),
+            "report": str(report) if report else None,
+            "video": str(video) if video else None,
+        }
+        console.print_json({**paths, "lost": session.lost, "episodes": session.episodes})
     else:
-        screen.print(f"\nVideo:  {video}" if video else "\nno video: see config.json", markup=False)
-        screen.print(f"Report: {report}", markup=False)
+        screen.print(f"\nVideo:  {video or 'none'}", markup=False)
+        screen.print(f"Report: {report or 'none'}", markup=False)
         again = f" {instruction!r}" if instruction else ""
         screen.print(f"Again:  agent play --env {env} --policy {policy} --seed {first}{again}", markup=False)
+    console.tell_lost(screen, session.lost)
     if interrupted:
         raise typer.Exit(130)
+    if session.lost:
+        raise typer.Exit(1)
 
 
 def _overheard(screen: Console, line: Line) -> None:

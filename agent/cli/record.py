@@ -15,6 +15,7 @@ import typer
 from agent.cli import console
 from agent.cli.options import Env, PolicyName, Port, Resolution, Workers
 from envs.errors import UserError
+from envs.files import write_whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -91,7 +92,8 @@ def record(
                     progress.update(bar, advance=1, note=tally.pace())
         except KeyboardInterrupt:
             interrupted = True
-    summary = {"out": str(out), "kept": episodes - len(todo), "interrupted": interrupted, **tally.summary()}
+    kept = episodes - len(todo) + tally.elsewhere
+    summary = {"out": str(out), "kept": kept, "interrupted": interrupted, **tally.summary()}
     if json:
         console.print_json(summary)
     else:
@@ -112,6 +114,7 @@ class _Tally:
     ticks: int = 0
     frames: int = 0
     errors: list[str] = field(default_factory=list)
+    elsewhere: int = 0  # episodes of another command that records into the same folder
     _begun: float = field(default_factory=time.perf_counter)
     _first: tuple[float, int, int] | None = None
     _last: float = 0.0
@@ -121,6 +124,9 @@ class _Tally:
 
         if isinstance(item, Failed):
             self.errors.append(f"episode {index}: {item.error}")
+            return
+        if item.elsewhere:
+            self.elsewhere += 1
             return
         self.episodes += 1
         self.successes += item.success is True
@@ -206,7 +212,7 @@ def _check(plan: Plan) -> None:
                     "name another folder"
                 )
         else:
-            path.write_text(json_text.dumps(wanted, indent=2) + "\n")
+            write_whole(path, json_text.dumps(wanted, indent=2) + "\n")
     except (OSError, ValueError) as error:
         raise UserError(f"--out {plan.out}: {error}") from error
 

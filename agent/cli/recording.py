@@ -9,6 +9,7 @@ from typing import Any
 from agent.cli.compose import load_policy, make_player, world_factory
 from agent.episode import Step, Subscriber
 from agent.loop.players import Player, ScriptedPlayer
+from envs.files import claimed
 from envs.world import World
 from tasks import world_tasks
 from tasks.play import play_task
@@ -48,11 +49,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Recorded:
-    """One episode, done: its outcome, and what it cost in `ticks` and drawn `frames`."""
+    """One episode, done: its outcome, and what it cost in `ticks` and drawn `frames`. `elsewhere`: another process has
+    recorded it, or does so now."""
 
     success: bool | None
     ticks: int
     frames: int
+    elsewhere: bool = False
 
 
 class _Drawn(Subscriber):
@@ -74,7 +77,10 @@ class Recording:
         self._world = world_factory(plan.world, resolution=plan.resolution)()
 
     def work(self, job: int) -> Recorded:
-        return _record(self._plan, job, self._policy, self._world)
+        with claimed(self._plan.path(job)) as ours:  # two commands may fill one folder
+            if not ours:
+                return Recorded(None, 0, 0, elsewhere=True)
+            return _record(self._plan, job, self._policy, self._world)
 
     def close(self) -> None:
         self._world.close()

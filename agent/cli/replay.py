@@ -45,7 +45,28 @@ def replay(
       agent replay runs/20261122-170712-tour --video tour.mp4 --resolution 640x480
     """
     screen = console.console(machine=json)
-    episodes = _episodes(path)
+    from training.data.episodes import EpisodeError
+
+    try:
+        results = _replay(screen, _episodes(path), verify, video, resolution, env, json)
+    except EpisodeError as error:
+        raise UserError(f"{error}; nothing can be made of it: take another episode, or record it again") from error
+    if json:
+        console.print_json(results)
+    if any(not result.get("verify", {"same": True})["same"] for result in results):
+        raise typer.Exit(1)
+
+
+def _replay(
+    screen: Console,
+    episodes: list[Episode],
+    verify: bool,
+    video: Path | None,
+    resolution: str | None,
+    env: str | None,
+    json: bool,
+) -> list[dict[str, Any]]:
+    """Show the episodes, and what was asked for of them; a result for each. Raises EpisodeError."""
     results: list[dict[str, Any]] = []
     for episode in episodes:
         result: dict[str, Any] = {
@@ -70,24 +91,18 @@ def replay(
         screen.print(f"\nVideo: {video}", markup=False)
         if resolution is not None and drawn is None:
             screen.print("It shows the recorded frames: the world can't be played again here (--env names it)")
-    if json:
-        console.print_json(results)
-    if any(not result.get("verify", {"same": True})["same"] for result in results):
-        raise typer.Exit(1)
+    return results
 
 
 def _episodes(path: Path) -> list[Episode]:
-    from training.data.episodes import EpisodeError, find_episodes, read_episode
+    from training.data.episodes import find_episodes, read_episode
 
     if not path.exists():
         raise UserError(f"{path}: there is no such folder")
     found = find_episodes(path)
     if not found:
         raise UserError(f"{path}: no episode is in there")
-    try:
-        return [read_episode(folder) for folder in found]
-    except EpisodeError as error:
-        raise UserError(str(error)) from error
+    return [read_episode(folder) for folder in found]
 
 
 def _tell(screen: Console, episode: Episode) -> None:
@@ -119,7 +134,6 @@ def _verify(episode: Episode, env: str | None) -> dict[str, Any]:
     import numpy as np
 
     from agent.cli.film import OTHER_VIEW, again, open_world
-    from training.data.episodes import EpisodeError
 
     world = open_world(episode, env=env)
     try:
@@ -131,12 +145,12 @@ def _verify(episode: Episode, env: str | None) -> dict[str, Any]:
         for tick, frame in enumerate(again(episode, world)):
             if tick not in at:
                 continue
-            difference = float(np.abs(frame.astype(np.int16) - recorded[at[tick]]).mean())
+            then = recorded[at[tick]]
+            alike = frame.shape == then.shape  # a window may have been resized
+            difference = float(np.abs(frame.astype(np.int16) - then).mean()) if alike else 255.0
             same = difference == 0 if episode.meta["quality"] == "lossless" else difference < OTHER_VIEW
             first = tick if first is None and not same else first
             compared, worst = compared + 1, max(worst, difference)
-    except EpisodeError as error:
-        raise UserError(str(error)) from error
     finally:
         world.close()
     return {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from agent.loop.players import Player
 from agent.show.report import Storyboard, write_report
 from agent.talk.conversation import Conversation
 from envs.errors import UserError
+from envs.files import write_whole
 from envs.world import World
 from tasks import pictures
 from tasks.play import play_task
@@ -27,7 +29,8 @@ class Session:
     """Plays tasks one after the other and writes into `folder`: config.json, an episode for each task, video.mp4 and
     report.html.
 
-    `config`: JSON values that say how the run came about; the session adds the tasks and their outcomes.
+    `config`: JSON values that say how the run came about; the session adds the tasks and their outcomes. `lost`: what
+    could not be written, and why; each file is there whole or not at all.
     """
 
     def __init__(self, folder: Path, world: World, *, policy: str, config: Mapping[str, Any]) -> None:
@@ -37,6 +40,7 @@ class Session:
         self._config = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **config}
         self._boards: list[Storyboard] = []
         self.episodes: list[dict[str, Any]] = []
+        self.lost: list[str] = []
         self._write_config()
 
     def play(self, task: Task, player: Player, *subscribers: Subscriber, talk: Conversation | None = None) -> Outcome:
@@ -53,6 +57,8 @@ class Session:
         second = round(self._world.tick_hz)  # after success, for the agent to say that it is done
         outcome = play_task(self._world, player, task, subscribers=watchers, end_on_done=True, linger=second, **how)
         self._boards.append(board)
+        if recorder.episode is None:
+            self.lost.append(f"{path}: {'; '.join(outcome.problems) or 'it was not recorded'}")
         self.episodes.append(
             {
                 "instruction": task.instruction,
@@ -62,11 +68,13 @@ class Session:
                 "outcome": outcome.to_json(),
             }
         )
-        self._write_config()
+        with self._noting("config.json"):
+            self._write_config()
         return outcome
 
-    def finish(self, title: str, *, filmed: bool = True) -> tuple[Path, Path | None]:
-        """Write the video and the report. Returns their paths; None for a video that was not or could not be made."""
+    def finish(self, title: str, *, filmed: bool = True) -> tuple[Path | None, Path | None]:
+        """Write the video and the report. Returns their paths; None for what was not or could not be made, see `lost`.
+        The run was played: that nothing can be written of it is no reason to raise."""
         video: Path | None = self.folder / "video.mp4"
         drawn = None
         try:
@@ -77,14 +85,35 @@ class Session:
                 video = None
         except (EpisodeError, UserError) as error:
             self._config["video"] = f"not written: {error}"
+            if isinstance(error.__cause__ or error, OSError | EpisodeError):
+                self.lost.append(str(error))
             video = None
         finally:  # also if Ctrl+C ends the filming
-            report = self.folder / "report.html"
+            report: Path | None = self.folder / "report.html"
             note = f"Drawn anew at {drawn} from the recorded actions; below is what the agent saw." if drawn else ""
-            write_report(report, title=title, config=self._config, boards=self._boards, video_note=note)
-            self._write_config()
+            with self._noting("config.json"):
+                self._write_config()
+            if not self._report(title, note):
+                report = None
         return report, video
+
+    def _report(self, title: str, note: str) -> bool:
+        with self._noting("report.html"):
+            path = self.folder / "report.html"
+            write_report(path, title=title, config=self._config, boards=self._boards, video_note=note)
+            return True
+        return False
+
+    @contextmanager
+    def _noting(self, name: str) -> Iterator[None]:
+        """That a file can't be written is noted, once."""
+        try:
+            yield
+        except OSError as error:
+            text = f"{self.folder / name}: {error.strerror or error}"
+            if text not in self.lost:
+                self.lost.append(text)
 
     def _write_config(self) -> None:
         text = json.dumps({**self._config, "episodes": self.episodes}, indent=2, ensure_ascii=False)
-        (self.folder / "config.json").write_text(text + "\n", encoding="utf-8")
+        write_whole(self.folder / "config.json", text + "\n")

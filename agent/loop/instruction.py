@@ -6,6 +6,7 @@ import threading
 from typing import NamedTuple
 
 from agent.episode import Frame
+from envs.text import encodable
 
 
 class Instruction(NamedTuple):
@@ -25,13 +26,13 @@ class LiveInstruction:
     """The instruction of a running episode. Any thread may call `set`; the next decision follows it."""
 
     def __init__(self, text: str, picture: Frame | None = None) -> None:
-        self._now = Instruction(text, picture, 0)
+        self._now = Instruction(encodable(text), picture, 0)
         self._lock = threading.Lock()
 
     def set(self, text: str, picture: Frame | None = None, *, step: bool = False) -> None:
         """Change the instruction. `step`: the new one is a step towards the same end."""
         with self._lock:
-            self._now = Instruction(text, picture, self._now.version + 1, self._now.purpose + (not step))
+            self._now = Instruction(encodable(text), picture, self._now.version + 1, self._now.purpose + (not step))
 
     @property
     def now(self) -> Instruction:

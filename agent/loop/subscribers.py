@@ -94,4 +94,5 @@ class Subscribers:
             problem = f"{type(subscriber).__name__}: {type(error).__name__}: {error}"
             if problem not in self._problems:
                 self._problems[problem] = None
-                logger.warning("a subscriber failed, the game goes on: %s", problem, exc_info=error)
+                expected = isinstance(error, OSError)  # such as a full disk, which says all there is to say
+                logger.warning("the game goes on; %s", problem, exc_info=None if expected else error)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.errors import UserError
+from envs.text import encodable
 
 Picture = npt.NDArray[np.uint8]
 Role = Literal["system", "user", "assistant"]
@@ -48,7 +49,14 @@ class UnavailableError(ModelError):
 
 
 class RefusedError(ModelError):
-    """The service or the model refuses: a wrong key, an unknown model, too long a prompt, no such role."""
+    """The service or the model refuses: a wrong key, an unknown model, too long a prompt, no such role.
+
+    `status`: of HTTP, 0 where there was none. `answer`: all that the service said, without the key.
+    """
+
+    def __init__(self, message: str, *, billed: bool = False, status: int = 0, answer: str = "") -> None:
+        super().__init__(message, billed=billed)
+        self.status, self.answer = status, answer
 
 
 class BadReplyError(ModelError):
@@ -67,7 +75,8 @@ class OverBudgetError(ModelError):
 class Message:
     """What one side of a chat said. `images`: uint8 RGB arrays (H, W, 3) of any size, shown before the text.
 
-    Raises ValueError for other images.
+    What no service can be sent, such as half a surrogate pair, is replaced in the text. Raises ValueError for other
+    images.
     """
 
     role: Role
@@ -75,6 +84,7 @@ class Message:
     images: tuple[Picture, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "text", encodable(self.text))
         for image in self.images:
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
                 raise ValueError(f"image: expected uint8 (H, W, 3), got {image.dtype} {image.shape}")

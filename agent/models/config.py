@@ -13,13 +13,13 @@ Keys are never flags, which other users of a machine can read.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import platformdirs
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -28,14 +28,18 @@ from pydantic import (
     NonNegativeInt,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 
+from agent.models.dialect import OPTIONAL
 from agent.models.keys import checked_key
 from envs.errors import UserError
+from envs.yaml_files import YamlFileError, load_yaml
 
 FILE = "LUDENS_MODELS"
 _PREFIX = "LUDENS_MODEL_"
+_NOT_EXTRA = {"model", "messages", "stream"}
 
 
 class _Strict(BaseModel):
@@ -48,7 +52,8 @@ _Kind = TypeVar("_Kind", bound=_Strict)
 
 class Settings(_Strict):
     """Of one model. `key_env`: the name of the variable that holds the key. `price`: dollars for a million tokens read,
-    and written. `deadline`: seconds of a call, retries and waits included. `attempts`: the most of a call."""
+    and written. `deadline`: seconds of a call, retries and waits included. `attempts`: the most of a call. `omit`,
+    `extra`: fields of chat completions that are never sent, and further ones that always are."""
 
     key: SecretStr | None = None
     key_env: str | None = None
@@ -56,6 +61,8 @@ class Settings(_Strict):
     price: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
     deadline: float = Field(60.0, gt=0)
     attempts: int = Field(4, ge=1)
+    omit: tuple[str, ...] = ()
+    extra: dict[str, Any] = Field(default_factory=dict, repr=False)
 
     def secret(self, *variables: str) -> SecretStr | None:
         """The key: the one given, or that of the first of the `variables` that is set. Raises UserError where the
@@ -78,6 +85,38 @@ class Settings(_Strict):
     @classmethod
     def _key(cls, value: SecretStr | None) -> SecretStr | None:
         return None if value is None else SecretStr(checked_key(value.get_secret_value(), "key"))
+
+    @field_validator("omit", "extra", mode="before")
+    @classmethod
+    def _of_environment(cls, value: Any, info: ValidationInfo) -> Any:
+        """A variable holds names with commas between them, or JSON."""
+        if not isinstance(value, str):
+            return value
+        if info.field_name == "omit":
+            return [name.strip() for name in value.split(",") if name.strip()]
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError("expected a JSON object") from None
+
+    @field_validator("omit")
+    @classmethod
+    def _omit(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in OPTIONAL:
+                raise ValueError(f"expected some of {', '.join(OPTIONAL)}")
+        return value
+
+    @field_validator("extra")
+    @classmethod
+    def _extra(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if taken := _NOT_EXTRA & value.keys():
+            raise ValueError(f"{min(taken)} is what a request is made of; expected other fields")
+        try:
+            json.dumps(value, allow_nan=False)
+        except (ValueError, TypeError, RecursionError):
+            raise ValueError("expected what JSON can hold") from None
+        return value
 
 
 class Limits(_Strict):
@@ -117,14 +156,11 @@ def load_config(path: Path | None = None, **limits: Any) -> Config:
     data: Any = {}
     if named is not None or file.is_file():
         try:
-            data = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+            data = load_yaml(file) or {}
         except OSError as error:
             raise UserError(f"{file}: can't be read: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise UserError(f"{file}: it is no text in UTF-8") from None
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)  # the text around it may be a key
-            raise UserError(f"{file}: no YAML{f', line {mark.line + 1}' if mark else ''}") from None
+        except YamlFileError as error:
+            raise UserError(f"{file}: {error}") from None
     config = _checked(Config, data, str(file))
     for name, fields in config.models.items():
         _checked(Settings, fields, f"{file}: {name}")

@@ -23,7 +23,7 @@ from agent.models.base import (
 from agent.models.config import Settings
 from agent.models.keys import HidingStream, hide_in_reply
 from agent.models.openai import png
-from agent.models.wire import checked_url, is_loopback, relay, retry_after, run, scrub, status_error
+from agent.models.wire import checked_url, http_client, is_loopback, relay, retry_after, run, scrub, status_error
 from envs.errors import UserError
 
 _SAID = 300  # characters of the service's own words in a message
@@ -41,9 +41,7 @@ class GeminiBackend:
         self.model, self.name, self._secret = model, f"gemini:{model}", secret
         self._types: Any = types
         # One client of ours, so that it is known which errors it raises. A key is not for whom a service points to.
-        self._http = httpx2.AsyncClient(
-            timeout=None, follow_redirects=False, trust_env=url is None or not is_loopback(url)
-        )
+        self._http = http_client(None, proxies=url is None or not is_loopback(url))
         self._client = genai.Client(
             vertexai=False,
             api_key=secret.get_secret_value(),
@@ -188,5 +186,7 @@ def load_gemini(argument: str = "", *, settings: Settings) -> GeminiBackend:
     url = checked_url(settings.url) if settings.url else None
     try:
         return GeminiBackend(argument, secret, url)
+    except RefusedError as error:
+        raise UserError(str(error)) from None
     except ModuleNotFoundError as error:
         raise UserError(f"gemini: needs google-genai ({error}): pip install 'ludens[gemini]'") from None

@@ -26,6 +26,7 @@ from agent.models.base import (
 from agent.models.budget import Budget, Price, estimate
 from agent.models.schema import Shape
 from envs.errors import UserError
+from envs.text import encodable
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds between attempts
 COOL = 1.0  # seconds without a request after a service was found to be out
@@ -176,10 +177,10 @@ class Model:
         try:
             for item in ask():
                 if isinstance(item, Reply):
-                    reply, used = item, self._used(item, most)
-                    _check(item)
+                    reply, used = _encodable(item), self._used(item, most)
+                    _check(reply)
                 else:
-                    yield item
+                    yield replace(item, text=encodable(item.text))
         except ModelError as error:
             if not error.billed:
                 used = Usage(dollars=0.0)
@@ -241,8 +242,13 @@ def _request(messages: Sequence[Message] | str, options: Mapping[str, Any]) -> t
     return replace(request, messages=(*request.messages[:-1], told)), shape
 
 
+def _encodable(reply: Reply) -> Reply:
+    return replace(reply, text=encodable(reply.text), thought=encodable(reply.thought))
+
+
 def _check(reply: Reply) -> None:
     """Raises BadReplyError for an empty reply."""
     if not reply.text:
-        why = "; it spent its tokens on thoughts" if reply.thought and reply.finish == "length" else ""
-        raise BadReplyError(f"{reply.model} answered nothing{why}", retryable=not why)
+        spent = bool(reply.thought) and reply.finish == "length"
+        what = "; it spent its tokens on thoughts" if spent else " but thoughts" if reply.thought else ""
+        raise BadReplyError(f"{reply.model} answered nothing{what}", retryable=not spent)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from agent.models.base import (
@@ -24,8 +26,10 @@ from agent.models.base import (
     Usage,
 )
 from agent.models.config import Settings
-from agent.models.thoughts import ThoughtFilter, split_thought
-from agent.models.wire import Wire, checked_url, split_address
+from agent.models.dialect import HOSTED as HOSTED_DIALECT
+from agent.models.dialect import PLAIN, Talks, negotiated
+from agent.models.thoughts import PieceJoiner, ThoughtFilter, split_thought
+from agent.models.wire import DONE, Wire, checked_url, split_address
 from envs.errors import UserError
 
 HOSTED = "https://api.openai.com/v1"
@@ -34,68 +38,82 @@ _LOW, _MEDIUM = 1024, 8192  # tokens of thoughts, up to which an effort counts a
 
 
 class OpenAiBackend:
-    """A model behind chat completions. `free`: it costs nothing. `images`: whether it reads pictures."""
+    """A model behind chat completions. `free`: it costs nothing. `images`: whether it reads pictures.
 
-    def __init__(self, model: str, wire: Wire, *, name: str, free: bool = False, images: bool = True) -> None:
+    `omit`, `extra`: fields of a request that are never sent, and further ones that always are.
+    """
+
+    def __init__(
+        self, model: str, wire: Wire, *, name: str, free: bool = False, images: bool = True,
+        omit: tuple[str, ...] = (), extra: Mapping[str, Any] = PLAIN,
+    ) -> None:  # fmt: skip
         self.model, self.name, self.free, self._wire, self._images = model, name, free, wire, images
+        self._omit, self._extra = omit, extra
 
     def complete(self, request: Request, seconds: float) -> Reply:
-        answer = self._wire.post(_PATH, self.body(request), seconds)
+        (answer,) = self._answers(self.body(request), seconds, lambda *asked: iter((self._wire.post(*asked),)))
         try:
             choice = answer["choices"][0]
             message = choice["message"]
             text, thought = _text(message.get("content")), _thought(message)
+            if request.schema is not None and not text and choice.get("finish_reason") != "length":
+                text, thought = _call(message) or thought, ""
         except (KeyError, IndexError, TypeError, AttributeError):
-            raise BadReplyError(f"{self.name} answered no chat completion") from None
+            raise BadReplyError(f"{self.name} answered no chat completion: {self._words(answer)}") from None
         return self._reply(text, thought, choice.get("finish_reason"), answer.get("usage"), message.get("refusal"))
 
     def stream(self, request: Request, seconds: float) -> Iterator[Delta | Reply]:
         body = {**self.body(request), "stream": True, "stream_options": {"include_usage": True}}
-        texts: list[str] = []
-        thoughts: list[str] = []
+        texts, thoughts = PieceJoiner(), PieceJoiner()
         marks, hiding, hiding_thought = ThoughtFilter(), self._wire.hiding(), self._wire.hiding()
         finish = usage = refusal = None
-        for event in self._wire.events(_PATH, body, seconds):
+        for event in self._answers(body, seconds, self._wire.events):
+            if event is DONE:
+                finish = finish or "stop"  # some servers give no reason
+                break
             text = thought = ""
             try:
-                if "error" in event:
-                    raise BadReplyError(f"{self.name} broke off: {self._wire.scrub(str(event['error']))[:300]}")
                 usage = event.get("usage") or usage
                 for choice in event.get("choices") or ():
-                    delta = choice.get("delta") or {}
-                    finish = choice.get("finish_reason") or finish
+                    delta = choice.get("delta") or choice.get("message") or {}  # a message: no stream, all at once
+                    finish = choice.get("finish_reason") or finish or ("stop" if "message" in choice else None)
                     refusal = delta.get("refusal") or refusal
-                    text, thought = _text(delta.get("content")), _thought(delta)
+                    text, thought = text + _text(delta.get("content")), thought + _thought(delta)
             except (KeyError, TypeError, AttributeError):
-                raise BadReplyError(f"{self.name} streams no chat completion") from None
-            if thought:
-                thoughts.append(thought)
-                if told := hiding_thought.feed(thought):
-                    yield Delta(told, thought=True)
-            if text:
-                texts.append(text)
+                raise BadReplyError(f"{self.name} streams no chat completion: {self._words(event)}") from None
+            if (thought := thoughts.feed(thought)) and (told := hiding_thought.feed(thought)):
+                yield Delta(told, thought=True)
+            if text := texts.feed(text):
                 yield from marks.feed(hiding.feed(text))
-        if told := hiding_thought.end():
+        if told := hiding_thought.feed(thoughts.end()) + hiding_thought.end():
             yield Delta(told, thought=True)
-        yield from marks.feed(hiding.end())
+        yield from marks.feed(hiding.feed(texts.end()) + hiding.end())
         yield from marks.end()
         if finish is None:
             raise BadReplyError(f"{self.name} broke off in the middle of its answer")
-        yield self._reply("".join(texts), "".join(thoughts), finish, usage, refusal)
+        yield self._reply(texts.whole, thoughts.whole, finish, usage, refusal)
+
+    def _answers(self, body: dict[str, Any], seconds: float, send: Callable[..., Iterator[Any]]) -> Iterator[Any]:
+        """What the service answers, in one or more pieces, after the fields that it takes were found."""
+        end = time.monotonic() + seconds
+        start = HOSTED_DIALECT if self._wire.url == HOSTED else PLAIN
+        talks = Talks(self._wire.url, self.model, body, start=start, omit=self._omit, extra=self._extra)
+        return negotiated(talks, lambda spelled: send(_PATH, spelled, end - time.monotonic()))
+
+    def _words(self, answer: Any) -> str:
+        return self._wire.scrub(json.dumps(answer)[:1000])[:300]
 
     def close(self) -> None:
         self._wire.close()
 
     def body(self, request: Request) -> dict[str, Any]:
-        """The request as the service wants it. Raises RefusedError for pictures where the model sees none."""
+        """The request with all fields that it needs. Raises RefusedError for pictures where the model sees none."""
         if not self._images and any(message.images for message in request.messages):
             raise RefusedError(f"{self.name} sees no pictures; take a vision-language model")
-        most = request.max_tokens + (request.think or 0)
-        hosted = self._wire.url == HOSTED
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [_message(message) for message in request.messages],
-            "max_completion_tokens" if hosted else "max_tokens": most,
+            "max_tokens": request.max_tokens + (request.think or 0),
         }
         if request.seed is not None:
             body["seed"] = request.seed
@@ -108,8 +126,8 @@ class OpenAiBackend:
             }
         if request.think is not None:
             body["reasoning_effort"] = _effort(request.think)
-            if not hosted:  # vLLM, llama.cpp and `transformers serve` hand it to the chat template
-                body["chat_template_kwargs"] = {"enable_thinking": request.think > 0}
+            # vLLM, llama.cpp and `transformers serve` hand it to the chat template
+            body["chat_template_kwargs"] = {"enable_thinking": request.think > 0}
         return body
 
     def _reply(self, text: str, thought: str, finish: Any, usage: Any, refusal: Any) -> Reply:
@@ -154,7 +172,7 @@ def _effort(think: int) -> str:
 
 def _text(content: Any) -> str:
     """The text of a message, which some servers send in parts."""
-    if content is None or isinstance(content, str):
+    if not content or isinstance(content, str):
         return content or ""
     return "".join(str(part["text"]) for part in content if part.get("type") == "text")
 
@@ -163,6 +181,12 @@ def _thought(message: dict[str, Any]) -> str:
     """The thought of a message, from servers that send it apart; they differ in the name of the field."""
     found = message.get("reasoning_content") or message.get("reasoning")
     return found if isinstance(found, str) else ""
+
+
+def _call(message: dict[str, Any]) -> str:
+    """The arguments of the one call of a tool: some servers make a schema into a tool."""
+    calls = message.get("tool_calls") or []
+    return str(calls[0]["function"]["arguments"]) if len(calls) == 1 else ""
 
 
 def _usage(data: Any) -> Usage | None:
@@ -189,4 +213,5 @@ def load_openai(argument: str = "", *, settings: Settings) -> OpenAiBackend:
     secret = settings.secret(*(("OPENAI_API_KEY",) if at == home else ()))
     if at == HOSTED and secret is None:
         raise UserError(f"openai:{model} needs a key: set OPENAI_API_KEY, or name a server: openai:{model}@URL")
-    return OpenAiBackend(model, Wire(at, secret), name=f"openai:{model}@{at}" if url else f"openai:{model}")
+    name = f"openai:{model}@{at}" if url else f"openai:{model}"
+    return OpenAiBackend(model, Wire(at, secret), name=name, omit=settings.omit, extra=settings.extra)

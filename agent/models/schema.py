@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from agent.models.base import BadReplyError, Message
 from envs.errors import UserError
+from envs.text import encodable
 
-_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
+_FENCE = re.compile(r"```[ \t]*(?:jsonc?|json5)?\s(.*?)```", re.DOTALL | re.IGNORECASE)
+_BRACKET = re.compile(r"[{\[]")
+_BRACKETS = 1000  # of an answer that are tried
 _SHOWN = 2000  # characters of a wrong answer that are shown to the model again
 
 
@@ -42,14 +46,18 @@ class Shape:
         from jsonschema.exceptions import best_match
         from referencing.exceptions import Unresolvable
 
-        value = _json_in(text)
-        try:
-            wrong = best_match(self._validator.iter_errors(value))
-        except (Unresolvable, RecursionError) as error:
-            raise UserError(f"the schema can't be checked: {type(error).__name__}: {error}") from error
-        if wrong is not None:
-            raise BadReplyError(f"the reply does not fit the schema: {wrong.json_path}: {wrong.message[:300]}")
-        return value
+        first: BadReplyError | None = None
+        for value in _json_in(text):
+            try:
+                wrong = best_match(self._validator.iter_errors(value))
+            except (Unresolvable, RecursionError) as error:
+                raise UserError(f"the schema can't be checked: {type(error).__name__}: {error}") from error
+            if wrong is None:
+                return _encodable(value)
+            first = first or BadReplyError(
+                f"the reply does not fit the schema: {wrong.json_path}: {wrong.message[:300]}"
+            )
+        raise first or BadReplyError("the reply is no JSON")
 
     def repair(self, text: str, error: BadReplyError) -> tuple[Message, Message]:
         """The messages that ask for the same again after a wrong answer."""
@@ -59,23 +67,32 @@ class Shape:
         )
 
 
-def _json_in(text: str) -> Any:
-    """The JSON value in a text: the whole text, a fenced part of it, or what follows the first bracket. Models often
-    write a word before it."""
-    candidates = [text, *_FENCE.findall(text)]
-    begin = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=None)
+def _json_in(text: str) -> Iterator[Any]:
+    """The JSON values in a text: the whole text, fenced parts of it, and what follows a bracket. Models often write
+    words before it, in which there may be brackets too. What stands within another value is none of its own."""
     decoder = json.JSONDecoder(parse_constant=_no_constant)
-    try:
-        for candidate in candidates:
-            try:
-                return decoder.decode(candidate.strip())
-            except ValueError:
-                continue
-        if begin is not None:
-            return decoder.raw_decode(text, begin)[0]
-    except (ValueError, RecursionError) as error:
-        raise BadReplyError(f"the reply is no JSON: {error}") from None
-    raise BadReplyError("the reply is no JSON")
+    for candidate in (text, *_FENCE.findall(text)):
+        with contextlib.suppress(ValueError, RecursionError):
+            yield decoder.decode(candidate.strip())
+    end = 0
+    for number, bracket in enumerate(_BRACKET.finditer(text)):
+        if number >= _BRACKETS:
+            return
+        if bracket.start() >= end:
+            with contextlib.suppress(ValueError, RecursionError):
+                value, end = decoder.raw_decode(text, bracket.start())
+                yield value
+
+
+def _encodable(value: Any) -> Any:
+    """A JSON value in which every text is encodable: JSON may escape what is none."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    if isinstance(value, dict):
+        return {encodable(key): _encodable(item) for key, item in value.items()}
+    return value
 
 
 def _no_constant(name: str) -> NoReturn:

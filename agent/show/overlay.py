@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from envs.action import NEUTRAL, Action
+from envs.files import written_whole
 
 Picture = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int, int]
@@ -281,7 +282,7 @@ def write_video(path: Path | str, frames: Iterable[Picture], fps: float) -> Path
     """Write `frames`, uint8 (H, W, 3), as a moving picture of the kind that the name of `path` ends in.
 
     .mp4 (H.264, plays anywhere), .webp or .gif (for pages that show no video). Raises ValueError on another ending, or
-    if there are no frames.
+    if there are no frames, and OSError where it can't be written; then there is no part of it.
     """
     path = Path(path)
     writers = {".mp4": _write_mp4, ".webp": _write_animation, ".gif": _write_animation}
@@ -292,7 +293,8 @@ def write_video(path: Path | str, frames: Iterable[Picture], fps: float) -> Path
     if first is None:
         raise ValueError(f"{path}: there are no frames to write")
     path.parent.mkdir(parents=True, exist_ok=True)
-    writers[path.suffix](path, first, chain([first], rest), fps)
+    with written_whole(path) as part:
+        writers[path.suffix](part, first, chain([first], rest), fps)
     return path
 
 

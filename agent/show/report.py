@@ -16,6 +16,7 @@ from PIL import Image
 from agent.episode import Frame, Outcome, Start, Step, Subscriber
 from agent.policy import Decision
 from envs.action import Action
+from envs.files import write_whole
 
 _PICTURES = 12  # in a filmstrip; while an episode runs, up to twice as many are kept
 _MAX_DECISIONS = 400  # rows of the table; the report says if it leaves some out
@@ -92,7 +93,8 @@ def write_report(
 ) -> None:
     """Write the report of the episodes that `boards` followed.
 
-    It shows the `video.mp4` beside it, if there is one, with `video_note` below.
+    It shows the `video.mp4` beside it, if there is one, with `video_note` below. Raises OSError where it can't be
+    written; then there is no part of it.
     """
     episodes = [_episode(board) for board in boards if board.start is not None and board.outcome is not None]
     page = _template().render(
@@ -102,7 +104,7 @@ def write_report(
         video=(path.parent / "video.mp4").exists(),
         video_note=video_note,
     )
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, page)
 
 
 def _episode(board: Storyboard) -> dict[str, Any]:

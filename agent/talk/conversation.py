@@ -21,6 +21,7 @@ from agent.talk.surroundings import Surroundings
 from agent.talk.transcript import Dialogue
 from agent.talk.voice import Voice
 from envs.action import NEUTRAL, KeyboardMouse
+from envs.text import encodable
 from envs.world import Chat, World
 
 MOST_WORDS = 2000  # characters of a message
@@ -136,7 +137,7 @@ class Conversation(Dialogue, Control, Subscriber):
     def user(self, text: str, picture: Frame | None = None) -> None:
         """The user says `text`, perhaps with a `picture` of what is meant, uint8 RGB (H, W, 3). Raises ValueError if
         the message is empty or too long."""
-        text = " ".join(text.split())
+        text = " ".join(encodable(text).split())
         if not text and picture is None:
             raise ValueError("the message is empty")
         if len(text) > MOST_WORDS:
@@ -311,7 +312,7 @@ class Conversation(Dialogue, Control, Subscriber):
     def hear(self, who: str, text: str) -> None:
         """The player `who` in the game says `text`. It is information, unless the user trusts that player by name."""
         name = re.sub(r"[^\w-]", "", who)[:32] or "unknown"
-        words = " ".join(text.split())[:MOST_WORDS]
+        words = " ".join(encodable(text).split())[:MOST_WORDS]
         with self._lock:
             self._add(f"player {name}", words)
             called = self._address.match(words.lower())

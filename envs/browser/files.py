@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import Field, field_validator
 
 from envs.errors import UserError
 from envs.gymnasium.keymap import Strict, hands, validated
 from envs.resolution import parse_size
+from envs.yaml_files import YamlFileError, load_yaml
 
 # A hand that is used to many games rests on these: they may be held, and reach no page that does not name them.
 USUAL = ("KeyW", "KeyA", "KeyS", "KeyD", "KeyE", "Space", "ShiftLeft", "left")
@@ -56,11 +56,11 @@ def read(name: str) -> WorldFile:
         return WorldFile(page=_page(name, Path(), f"browser:{name}"))
     path = Path(name).expanduser()
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = load_yaml(path)
     except OSError as error:
         raise UserError(f"{name}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{name}: not YAML: {getattr(error, 'problem', None) or 'not text'}") from error
+    except YamlFileError as error:
+        raise UserError(f"{name}: {error}") from error
     file = validated(WorldFile, data, f"{name}: ")
     return file.model_copy(update={"page": _page(file.page, path.parent, f"{name}: page")})
 

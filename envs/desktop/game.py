@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from envs.action import BUTTONS, KEYS
 from envs.errors import UserError
 from envs.gymnasium.keymap import Strict, hands, validated
 from envs.gymnasium.world import USUAL
+from envs.yaml_files import YamlFileError, load_yaml
 
 # What most games can be played with: a command without a file gets these.
 _MOST = (
@@ -127,9 +127,9 @@ def read_game(text: str) -> Game:
     if not text.endswith((".yaml", ".yml")):
         return Game(command=tuple(shlex.split(text)), keys={name: name for name in _MOST})
     try:
-        data = yaml.safe_load(Path(text).expanduser().read_text(encoding="utf-8"))
+        data = load_yaml(Path(text).expanduser())
     except OSError as error:
         raise UserError(f"{text}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{text}: not YAML: {getattr(error, 'problem', None) or 'not text'}") from error
+    except YamlFileError as error:
+        raise UserError(f"{text}: {error}") from error
     return validated(Game, data, f"{text}: ")

@@ -6,11 +6,10 @@ import os
 import secrets
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from envs import environment
+from envs import environment, scratch
 from envs.desktop import processes
 from envs.desktop.hands import Hands
 from envs.desktop.hotkeys import Hotkeys
@@ -53,7 +52,7 @@ class Stage:
     def folder(self) -> Path:
         """A folder for the files of the game, until `close`."""
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="ludens-desktop-"))
+            self._folder = scratch.scratch_folder("desktop")
             (self._folder / "home").mkdir()
         return self._folder
 
@@ -159,7 +158,7 @@ class Stage:
             self._watchdog.close()
             self._watchdog = None
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            scratch.remove(self._folder)
             self._folder = None
 
     def _environment(self) -> dict[str, str]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import struct
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import vizdoom
 
+from envs import scratch
 from envs.action import Action, KeyboardMouse
 from envs.doom.level import Level, textmap
 from envs.doom.levels import generate
@@ -236,7 +235,7 @@ class DoomWorld(World):
             self._game.close()
             self._game = None
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            scratch.remove(self._folder)
             self._folder = None
         self._over, self._last = True, None
 
@@ -251,7 +250,7 @@ class DoomWorld(World):
                 file.seek(self._text_offset)
                 file.write(text)
             return self._game
-        self._folder = Path(tempfile.mkdtemp(prefix="ludens-doom-"))
+        self._folder = scratch.scratch_folder("doom")
         wad = _pwad([("DECORATE", decorate().encode()), ("MAP01", b""), ("TEXTMAP", text), ("ENDMAP", b"")])
         self._text_offset = wad.index(text)
         (self._folder / "level.wad").write_bytes(wad)

@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import gymnasium
 import numpy as np
-import yaml
 from PIL import Image
 from pydantic import Field, field_validator
 
@@ -26,6 +25,7 @@ from envs.gymnasium.keymap import KeyMap, Strict, dump, hands, validated
 from envs.gymnasium.pixels import Channels, Frame, Picture, Reading, Rendered, find_picture
 from envs.resolution import parse_size
 from envs.world import Observation, World
+from envs.yaml_files import YamlFileError, load_yaml
 
 # A hand that is used to many games rests on these: they may be held anywhere, and do nothing where no map names them.
 USUAL = ("KeyW", "KeyA", "KeyS", "KeyD", "KeyE", "Space", "ShiftLeft", "left")
@@ -253,11 +253,11 @@ def _read(env: str) -> tuple[WorldFile, str]:
     if not env.endswith((".yaml", ".yml")):
         return WorldFile(env=env), ""
     try:
-        data = yaml.safe_load(Path(env).expanduser().read_text(encoding="utf-8"))
+        data = load_yaml(Path(env).expanduser())
     except OSError as error:
         raise UserError(f"{env}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{env}: not YAML: {getattr(error, 'problem', None) or 'not text'}") from error
+    except YamlFileError as error:
+        raise UserError(f"{env}: {error}") from error
     return validated(WorldFile, data, f"{env}: "), f"{env}: "
 
 

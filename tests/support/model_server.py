@@ -26,7 +26,8 @@ class FakeServer:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                fake.asked.append(json.loads(body))
+                self.body = json.loads(body)
+                fake.asked.append(self.body)
                 fake.headers.append({key.lower(): value for key, value in self.headers.items()})
                 behaviour = fake.script.pop(0) if len(fake.script) > 1 else fake.script[0]
                 self.over = fake.over

@@ -1,47 +1,13 @@
-"""Files that are whole or absent: written once and hashed, sealed JSON, and a full disk said as such."""
+"""Files that are written once and hashed, and sealed JSON."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import shutil
-import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-
-class DiskFullError(OSError):
-    """The disk is full; the message names it. Episodes that were finished before are intact."""
-
-    def __init__(self, path: Path, error: OSError) -> None:
-        usage = ""
-        with suppress(OSError):
-            free = shutil.disk_usage(path if path.exists() else path.parent)
-            usage = f" ({free.free / 2**20:.0f} of {free.total / 2**20:.0f} MiB free)"
-        super().__init__(f"no space left on the disk that holds {path}, mounted at {_mount(path)}{usage}: free some")
-        self.errno = error.errno
-
-
-def _mount(path: Path) -> Path:
-    path = path.absolute()
-    while not os.path.ismount(path):
-        path = path.parent
-    return path
-
-
-@contextmanager
-def disk(path: Path) -> Iterator[None]:
-    """Turns a full disk into `DiskFullError`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(path, error) from error
-        raise
 
 
 class HashingFile:
@@ -72,15 +38,8 @@ class HashingFile:
 def _spell(meta: Mapping[str, Any]) -> bytes:
     # A line for each entry: readable, and ten times as fast as json's own indentation, which is pure Python.
     lines = (f"{json.dumps(k)}: {json.dumps(meta[k], sort_keys=True, ensure_ascii=False)}" for k in sorted(meta))
-    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
-
-
-def read_regular(path: Path) -> bytes:
-    """The bytes of a regular file. A pipe or a device is not waited for: it raises OSError, as a missing file does."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        return file.read()
+    # What no UTF-8 can hold, such as half a surrogate pair in the words of a game, must not cost the episode.
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode(errors="replace")
 
 
 def seal(meta: Mapping[str, Any]) -> bytes:
@@ -93,11 +52,12 @@ def unseal(data: bytes) -> dict[str, Any]:
     """What was sealed. Raises ValueError where a byte was changed."""
     try:
         meta = json.loads(data)
+        same = isinstance(meta, dict) and bool(meta.pop("sha256", None)) and seal(meta) == data
     except (ValueError, RecursionError) as error:
         raise ValueError(f"is no JSON: {error}") from error
-    if not isinstance(meta, dict) or not meta.pop("sha256", None) or seal(meta) != data:
+    if not same:
         raise ValueError("is not as it was written (SHA-256 differs)")
-    return meta
+    return dict(meta)
 
 
 def sync(folder: Path) -> None:
@@ -107,14 +67,3 @@ def sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file in one piece: whoever reads it finds what was there before, or all of the new."""
-    part = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    with disk(path.parent):
-        try:
-            part.write_bytes(data)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import io
 import math
 import re
+import reprlib
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
@@ -52,18 +52,19 @@ SCHEMA = pa.schema(
 )
 LATER = ("memory", "time", "tokens")  # columns that older episodes lack
 _NULLABLE = ("pointer_x", "pointer_y", *LATER)
-MOST_TICKS = 100_000_000
+MOST_TICKS = 10_000_000  # 80 hours at 35 a second
 MOST_LIMIT = 10**12  # ticks that a task may take; a run without an end has a limit of that kind
 MOST_SIDE = 16_384  # pixels
 MOST_NOTES = 1 << 30  # bytes of annotations, unpacked
+MOST_STEPS = 1 << 30  # bytes of steps, unpacked
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def _expect(right: bool, what: str, value: Any, expected: str) -> None:
     if not right:
-        shown = repr(value)
-        raise ValueError(f"{what}: expected {expected}, got {shown if len(shown) <= 80 else shown[:77] + '...'}")
+        shown = reprlib.repr(value)  # bounded, also where it is nested deeply
+        raise ValueError(f"{what}: expected {expected}, got {shown[:80]}")
 
 
 def _is_count(value: Any, most: int = MOST_TICKS) -> bool:
@@ -71,7 +72,9 @@ def _is_count(value: Any, most: int = MOST_TICKS) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) if isinstance(value, float) else abs(value) < 2**53
 
 
 def check_meta(meta: Mapping[str, Any]) -> None:
@@ -79,6 +82,17 @@ def check_meta(meta: Mapping[str, Any]) -> None:
     for name in ("ticks", "frames", "decisions"):
         _expect(_is_count(meta.get(name)), name, meta.get(name), "a count")
     _expect(meta["decisions"] <= meta["ticks"], "decisions", meta["decisions"], f"at most {meta['ticks']}")
+    check_begun(meta)
+    outcome = meta.get("outcome")
+    _expect(isinstance(outcome, dict), "outcome", outcome, "an object")
+    for name, right, expected in _OUTCOME:
+        value = meta["outcome"].get(name)
+        _expect(right(value), f"outcome.{name}", value, expected)
+    _check_sums(meta.get("checksums"))
+
+
+def check_begun(meta: Mapping[str, Any]) -> None:
+    """Check what is known of an episode when it begins."""
     hertz = meta.get("tick_hz")
     _expect(_is_number(hertz) and 0.0 < hertz <= 1e6, "tick_hz", hertz, "ticks in a second")  # type: ignore[operator]
     size = meta.get("frame_size")
@@ -87,12 +101,11 @@ def check_meta(meta: Mapping[str, Any]) -> None:
     _expect(meta.get("quality") in get_args(Quality), "quality", meta.get("quality"), " or ".join(get_args(Quality)))
     for name, right, expected in _OPTIONAL:
         _expect(right(meta.get(name)), name, meta.get(name), expected)
-    outcome = meta.get("outcome")
-    _expect(isinstance(outcome, dict), "outcome", outcome, "an object")
-    success = meta["outcome"].get("success")
-    _expect(success is None or isinstance(success, bool), "outcome.success", success, "true, false or null")
     _check_task(meta.get("task"))
-    _check_sums(meta.get("checksums"))
+
+
+def _is_seed(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**64
 
 
 def _is_text(value: Any) -> bool:
@@ -103,8 +116,16 @@ _OPTIONAL: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("instruction", _is_text, "text"),
     ("actor", _is_text, "text"),
     ("policy", _is_text, "text"),
-    ("seed", lambda value: value is None or (isinstance(value, int) and abs(value) < 2**64), "a seed"),
+    ("seed", lambda value: value is None or _is_seed(value), "a seed"),
     ("options", lambda value: value is None or isinstance(value, dict), "an object"),
+)
+
+
+_OUTCOME: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("success", lambda value: value is None or isinstance(value, bool), "true, false or null"),
+    ("done", lambda value: value is None or isinstance(value, bool), "true, false or null"),
+    ("decided", lambda value: value is None or _is_count(value), "a tick or null"),
+    ("why", _is_text, "text"),
 )
 
 
@@ -114,6 +135,9 @@ def _check_task(task: Any) -> None:
     _expect(isinstance(task, dict), "task", task, "an object")
     for name in ("id", "instruction", "world"):
         _expect(isinstance(task.get(name), str), f"task.{name}", task.get(name), "text")
+    for name in ("verb", "picture", "answer"):
+        _expect(isinstance(task.get(name, ""), str), f"task.{name}", task.get(name), "text")
+    _expect(_is_seed(task.get("seed", 0)), "task.seed", task.get("seed"), "a seed")
     _expect(isinstance(task.get("options", {}), dict), "task.options", task.get("options"), "an object")
     _expect(_is_count(task.get("time_limit", 0), MOST_LIMIT), "task.time_limit", task.get("time_limit"), "a count")
     spec = task.get("verifier")
@@ -139,8 +163,11 @@ def read_steps(data: bytes, ticks: int, frames: int) -> pa.Table:
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         _expect(file.metadata.num_rows == ticks, "rows", file.metadata.num_rows, str(ticks))
+        size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+        _expect(0 <= size <= MOST_STEPS, "steps", f"{size} bytes", f"at most {MOST_STEPS} bytes")
         table = conformed(file.read())
-    except (pa.ArrowException, OSError, KeyError) as error:
+        table.validate(full=True)  # a list's offsets, and text being UTF-8
+    except Exception as error:  # a decoder of bytes from elsewhere raises anything, MemoryError for one
         raise ValueError(f"can't be read as parquet: {error}") from error
     check_steps(table, frames)
     return table
@@ -204,7 +231,7 @@ def read_extras(data: bytes, ticks: int) -> dict[str, npt.NDArray[Any]]:
             _check_sizes(file)
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             found = dict(arrays)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
+    except Exception as error:  # as above
         raise ValueError(f"can't be read as npz: {error}") from error
     tick = found.get("tick")
     _expect(tick is not None and tick.ndim == 1 and tick.dtype.kind in "iu", "tick", sorted(found), "an array of ticks")

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from envs.files import read_regular, write_whole
 from training.data.episodes import Episode, EpisodeError
 
 WEIGHTS = "weights.json"
@@ -43,15 +44,13 @@ class EpisodeWeights:
 
 def write_weights(root: Path, weights: Mapping[str, float]) -> None:
     """Write the weights of the episodes under `root`, by their paths relative to it."""
-    part = root / f".tmp-{WEIGHTS}"
-    part.write_text(json.dumps(dict(weights), indent=2) + "\n")
-    part.replace(root / WEIGHTS)
+    write_whole(root / WEIGHTS, json.dumps(dict(weights), indent=2) + "\n")
 
 
 def _read(file: Path) -> dict[str, float]:
     try:
-        weights = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+        weights = json.loads(read_regular(file))
+    except (OSError, ValueError, RecursionError) as error:
         raise EpisodeError(f"{file}: can't be read: {error}") from error
     if not isinstance(weights, dict) or not all(map(_is_weight, weights.values())):
         raise EpisodeError(f"{file}: expected a JSON object from episodes to numbers of 0 or more")

@@ -30,8 +30,9 @@ import pyarrow.parquet as pq
 
 from agent.episode import Frame, Outcome, Start, Step, Subscriber
 from envs.action import Action
+from envs.files import DiskFullError, disk, read_regular
 from tasks.task import Task
-from training.data.durable_files import DiskFullError, HashingFile, disk, read_regular, seal, sync, unseal
+from training.data.durable_files import HashingFile, seal, sync, unseal
 from training.data.episode_schema import (
     EXTRAS,
     FORMAT,
@@ -364,7 +365,7 @@ class Episode:
     @property
     def instruction(self) -> str:
         """The instruction at the start; `steps` has the one of every tick."""
-        result: str = self.meta.get("instruction", "")
+        result: str = self.meta.get("instruction") or ""
         return result
 
     @property

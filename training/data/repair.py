@@ -13,8 +13,9 @@ from pathlib import Path
 import pyarrow as pa
 from av.error import FFmpegError
 
+from envs.files import read_regular
 from training.data.durable_files import unseal
-from training.data.episode_schema import EXTRAS, META, STEPS, VIDEO, conformed
+from training.data.episode_schema import EXTRAS, FORMAT, META, STEPS, VIDEO, check_begun, check_steps, conformed
 from training.data.episodes import (
     JOURNAL,
     JOURNAL_META,
@@ -126,15 +127,19 @@ def _finish(folder: Path) -> Path:
             return path
     if not (folder / JOURNAL_META).exists():
         raise ValueError("it had not saved its journal yet")
-    meta = unseal((folder / JOURNAL_META).read_bytes())
+    meta = unseal(read_regular(folder / JOURNAL_META))
+    if meta.get("format") != FORMAT:
+        raise ValueError(f"it has format {meta.get('format')!r}; this version mends format {FORMAT}")
+    check_begun(meta)
     rows = _read_journal(folder / JOURNAL)
     frames, size = 0, (meta["frame_size"][0], meta["frame_size"][1])
     if cut_to_whole_fragments(folder / VIDEO):
-        frames = sum(1 for _ in iterate_video((folder / VIDEO).read_bytes(), meta["tick_hz"], size))
+        frames = sum(1 for _ in iterate_video(read_regular(folder / VIDEO), meta["tick_hz"], size))
     kept = next((i for i, frame in enumerate(rows["frame"].to_pylist()) if frame >= frames), len(rows))
     if not kept:
         raise ValueError("no tick was saved with its frame")
     rows = rows.slice(0, kept)
+    check_steps(rows, frames)
     (folder / STEPS).unlink(missing_ok=True)
     (folder / EXTRAS).unlink(missing_ok=True)  # annotations are not in the journal: those of the kept ticks are lost
     (folder / STEPS).write_bytes(parquet(rows))
@@ -144,7 +149,7 @@ def _finish(folder: Path) -> Path:
         "frames": frames,
         "decisions": len(set(rows["decision"].to_pylist()) - {-1}),
         "outcome": {"success": None, "why": why, "ticks": len(rows), "interrupted": True, "recovered": True},
-        "checksums": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (STEPS, VIDEO)},
+        "checksums": {name: hashlib.sha256(read_regular(folder / name)).hexdigest() for name in (STEPS, VIDEO)},
     }
     (folder / META).unlink(missing_ok=True)
     complete(folder, path, meta, durable=True)
@@ -154,7 +159,7 @@ def _finish(folder: Path) -> Path:
 def _read_journal(path: Path) -> pa.Table:
     """The rows of a journal, up to where it was cut off."""
     batches = []
-    with pa.ipc.open_stream(path.read_bytes()) as stream, suppress(pa.ArrowException, OSError):
+    with pa.ipc.open_stream(read_regular(path)) as stream, suppress(pa.ArrowException, OSError):
         for batch in stream:
             batches.append(batch)
     return conformed(pa.Table.from_batches(batches, stream.schema))

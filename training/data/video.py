@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
 
+from envs.files import read_regular
 from training.data.durable_files import HashingFile
 
 Frame = npt.NDArray[np.uint8]
@@ -110,7 +111,9 @@ def iterate_video(data: bytes, tick_hz: float, size: tuple[int, int], start: int
                 tick = round(picture.time * tick_hz)
                 if tick >= start:
                     yield picture.to_ndarray(format="rgb24").astype(np.uint8, copy=False), tick
-    except (FFmpegError, IndexError, OverflowError) as error:
+    except Exception as error:  # FFmpeg's binding raises anything on bytes from elsewhere, AttributeError for one
+        if isinstance(error, ValueError) and not isinstance(error, FFmpegError):
+            raise
         raise ValueError(f"the video can't be decoded: {error}") from error
 
 
@@ -125,7 +128,7 @@ def video_ticks(data: bytes, tick_hz: float) -> list[int]:
         with av.open(io.BytesIO(data), "r") as container:
             packets = container.demux(container.streams.video[0])
             return sorted(round(p.pts * p.time_base * tick_hz) for p in packets if p.pts is not None and p.time_base)
-    except (FFmpegError, IndexError, OverflowError) as error:
+    except Exception as error:  # as above
         raise ValueError(f"the video can't be read: {error}") from error
 
 
@@ -135,7 +138,7 @@ def cut_to_whole_fragments(path: Path) -> bool:
     An MP4 is a row of boxes, each with its size (4 bytes, big-endian) and its name (4 bytes) at its head; a fragment
     is a `moof` and the `mdat` behind it.
     """
-    data, at, whole = path.read_bytes(), 0, 0
+    data, at, whole = read_regular(path), 0, 0
     while at + 8 <= len(data):
         size, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         if size < 8 or at + size > len(data):

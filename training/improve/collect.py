@@ -22,11 +22,11 @@ from agent.loop.players import InStep
 from agent.loop.runtime import play
 from agent.policy import Context, Decision, Policy
 from envs import plugins
+from envs.files import write_whole
 from envs.world import World
 from tasks.curriculum import Curriculum
 from tasks.setter import SetterView, load_setter, propose
 from tasks.task import Task
-from training.data.durable_files import write_whole
 from training.data.episodes import Recorder
 from training.improve.chain import Chain
 from training.workers.parallel_play import ParallelPlay

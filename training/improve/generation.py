@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from envs.errors import UserError
-from training.data.durable_files import write_whole
+from envs.files import write_whole
 
 Stage = Literal["propose", "collect", "score", "build", "learn", "evaluate", "promote"]
 STAGES: tuple[Stage, ...] = get_args(Stage)

@@ -11,7 +11,7 @@ from typing import Any
 
 import jinja2
 
-from training.data.durable_files import write_whole
+from envs.files import write_whole
 
 _INK, _GOOD, _SOFT = "#2f6fde", "#1b7f4d", "#8a8f96"
 

@@ -103,19 +103,17 @@ def build(
     """
     if out.exists():
         return Corpus.open(out)
-    paths = find_episodes(episodes)
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    metas = [read_episode(path).meta for path in paths]
+    paths, metas, sample = _usable(find_episodes(episodes))
     sizes = [meta["decisions"] for meta in metas]
     total, first = sum(sizes), np.cumsum([0, *sizes])
-    if total == 0:
+    if not sample:
         raise ValueError(f"{episodes}: no annotated episodes")
     played = sorted({meta["task"]["world"] for meta in metas})
     if len(played) > 1:
         raise ValueError(f"{episodes}: a corpus is of one world, and these are of {' and '.join(played)}")
-    sample = _arrays(load_decisions(read_episode(paths[0])), 0, 0)
     for name, value in sample.items():
         np.lib.format.open_memmap(part / f"{name}.npy", "w+", value.dtype, (total, *value.shape[1:])).flush()
     bad: list[tuple[int, int]] = []
@@ -141,6 +139,27 @@ def build(
     (part / "corpus.json").write_text(json.dumps(summary))
     os.rename(part, out)
     return Corpus.open(out)
+
+
+def _usable(paths: Sequence[Path]) -> tuple[list[Path], list[dict[str, Any]], dict[str, npt.NDArray[Any]]]:
+    """Of some episodes those that have a task, with what they say of themselves, and the arrays of the first one that
+    can be read. Damaged ones are set aside."""
+    good: list[Path] = []
+    metas: list[dict[str, Any]] = []
+    sample: dict[str, npt.NDArray[Any]] = {}
+    for path in paths:
+        try:
+            episode = read_episode(path)
+            if episode.task is None or not episode.meta["decisions"]:
+                continue
+            sample = sample or _arrays(load_decisions(episode), 0, 0)
+        except (DamagedEpisodeError, KeyError, ValueError) as error:
+            if isinstance(error, DamagedEpisodeError):
+                quarantine(path, str(error))
+            continue
+        good.append(path)
+        metas.append(episode.meta)
+    return good, metas, sample
 
 
 def _arrays(decisions: Decisions, number: int, first: int) -> dict[str, npt.NDArray[Any]]:

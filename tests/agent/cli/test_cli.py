@@ -143,7 +143,8 @@ def test_play_the_expert_in_doom_in_real_time(capsys: pytest.CaptureFixture[str]
     assert "--policy expert --seed 2 'look up'" in out
 
 
-def test_ctrl_c_in_play_saves_the_episode(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sign", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_who_is_told_to_stop_in_play_saves_the_episode(tmp_path: Path, sign: int, status: int) -> None:
     (tmp_path / "slow.py").write_text(
         "import time, sys\nfrom test_cli import Meadow, Walker\n"
         "class World(Meadow):\n    def __init__(self): super().__init__(length=10**6)\n"
@@ -164,9 +165,9 @@ def test_ctrl_c_in_play_saves_the_episode(tmp_path: Path) -> None:
     assert process.stderr is not None
     while "tick" not in process.stderr.readline():
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sign)
     out, _ = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == status
     (episode,) = json.loads(out)["episodes"]
     assert episode["outcome"]["interrupted"] is True
     assert (Path(episode["episode"]) / "episode.json").exists()

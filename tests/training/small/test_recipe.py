@@ -289,7 +289,7 @@ def test_learning_lowers_the_loss(
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
 
 
-@pytest.mark.timeout(600)  # many processes one after the other, each of which imports torch
+@pytest.mark.timeout(1800)  # many processes one after the other, each of which imports torch
 def test_the_whole_recipe(tmp_path: Path) -> None:
     short = {"frames": 16, "rate": 1e-3}
     recipe = SmallRecipe.model_validate(
