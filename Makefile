@@ -48,6 +48,7 @@ coverage: .venv/.setup-dev
 docs: .venv/.setup-dev
 	$(BIN)/python docs/draw_rooms.py
 	$(BIN)/python docs/file_map.py
+	$(BIN)/python docs/action_prompts.py
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ludens needs Python 3.11 or newer;\

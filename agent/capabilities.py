@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from agent import doom_codec
+from agent.codec import Codec
 from agent.policy import Context, Decision, Policy, PolicySpec
 from envs.errors import UserError
 
@@ -130,9 +132,20 @@ class FitsWorld(Protocol):
         ...
 
 
-def fitted(policy: Any, world: World) -> Any:
-    """`policy` for `world`; itself where it plays any world alike."""
-    return policy.for_world(world) if isinstance(policy, FitsWorld) else policy
+def fitted(policy: Any, world: World, name: str = "") -> Any:
+    """`policy` for `world`; itself where it plays any world alike. Raises UserError for a policy whose codec can use
+    nothing of the world, which is called `name`."""
+    if isinstance(policy, FitsWorld):
+        return policy.for_world(world)
+    codec = Codec(world.action_space, world.controls)
+    used = {*doom_codec.KEYS, *doom_codec.BUTTONS}
+    if spec_of(policy).codec == doom_codec.VERSION and not (codec.looks or used & {*codec.keys, *codec.buttons}):
+        raise UserError(
+            f"the policy speaks {doom_codec.VERSION} ({' '.join(doom_codec.KEYS)}, the left button, look), and world "
+            f"{name or type(world.unwrapped).__name__!r} listens to {codec.heard}: it could do nothing there; take one "
+            "that plays any world, such as --policy openai:MODEL@URL"
+        )
+    return policy
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,7 +29,8 @@ Judge = Callable[[Any], Verdict | None]
 
 @dataclass(frozen=True)
 class Start:
-    """An episode begins. `tick_hz`: ticks in a second. `frame_size`: (height, width) in pixels."""
+    """An episode begins. `tick_hz`: ticks in a second. `frame_size`: (height, width) in pixels. `controls`: what the
+    world says that its keys do."""
 
     instruction: str
     seed: int | None
@@ -37,6 +38,7 @@ class Start:
     tick_hz: float
     frame_size: tuple[int, int]
     actor: str
+    controls: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

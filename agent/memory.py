@@ -16,7 +16,7 @@ done. In each part the oldest entries are dropped first:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from envs.action import Action
@@ -63,10 +63,12 @@ class _Stretch:
 
 
 class EpisodeMemory:
-    """The memory of one episode; a new episode gets a new one. `tick_hz`: ticks in a second."""
+    """The memory of one episode; a new episode gets a new one. `tick_hz`: ticks in a second. `controls`: what the
+    world says that its keys do."""
 
-    def __init__(self, instruction: str, tick_hz: float) -> None:
+    def __init__(self, instruction: str, tick_hz: float, controls: Mapping[str, str] | None = None) -> None:
         self._hz = tick_hz
+        self._names = _HANDS | {name: said for name, text in (controls or {}).items() if (said := _entry(text))}
         # An entry has at least one word, so that no more entries than words are ever shown.
         self._stretches: deque[_Stretch] = deque([_Stretch(_entry(instruction))], maxlen=DID_WORDS)
         self._seen: deque[str] = deque(maxlen=SEEN_WORDS)
@@ -90,7 +92,7 @@ class EpisodeMemory:
             return
         for action in actions:
             for name in (*action.keys, *action.buttons):
-                word = _HANDS.get(name, name)
+                word = self._names.get(name, name)
                 now.held[word] = now.held.get(word, 0) + 1
             for degrees, (positive, negative) in zip(action.look, _TURNS, strict=True):
                 if degrees:

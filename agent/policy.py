@@ -65,6 +65,8 @@ class PolicySpec:
     `frame_size`: (height, width) in pixels. `history`: frames in a context. `chunk`: ticks in a decision. `tick_hz`:
     the tick rate it was made for. `codec`: the version of its action codec. `starved`: what happens at a tick for which
     there is no decision: hold the keys that are down, or release everything, for policies that may be slow for long.
+    `whole`: a decision may have any number of ticks and is played whole, from when it is there; otherwise it is a chunk
+    of `chunk` ticks, and what came too late of it is dropped.
     """
 
     frame_size: tuple[int, int] = (120, 160)
@@ -73,6 +75,7 @@ class PolicySpec:
     tick_hz: float = 35.0
     codec: str = ""
     starved: Literal["hold", "release"] = "hold"
+    whole: bool = False
 
 
 class Policy(Protocol):

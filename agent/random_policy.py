@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from agent.plan import STEP, ticks_of
 from agent.policy import Context, Decision, PolicySpec
 from envs.action import KeyboardMouse
 from envs.world import World
@@ -16,14 +17,14 @@ _MOST = KeyboardMouse(("KeyW", "KeyA", "KeyS", "KeyD", "KeyE"), ("left",), max_l
 
 
 class RandomPolicy:
-    """Draws every decision from the action space of its world, and holds it for the ticks of a chunk. It never says
+    """Draws every decision from the action space of its world, and holds it for the time of a tap. It never says
     that it is done. The context's seed decides the draw.
 
     Without a world (`for_world`) it draws from the few keys that most games have.
     """
 
     def __init__(self, space: KeyboardMouse | None = None, tick_hz: float = 35.0) -> None:
-        self.spec = PolicySpec(tick_hz=tick_hz)
+        self.spec = PolicySpec(chunk=max(1, ticks_of(STEP, tick_hz)), tick_hz=tick_hz)
         self._space = _MOST if space is None else space
 
     def for_world(self, world: World) -> RandomPolicy:

@@ -120,7 +120,7 @@ class KeyboardMouse(gymnasium.Space[Action]):
 
     `keys`, `buttons`: the names this world listens to. `max_look`: the largest turn in one tick, degrees.
     `pointer`: whether the world has a pointer. `wheel`: whether it listens to the wheel. `ignored`: those of the names
-    that may be held and do nothing; `sample` draws none of them.
+    that may be held and do nothing, and "look" where turning does nothing; `sample` draws none of them.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class KeyboardMouse(gymnasium.Space[Action]):
         names = sorted(self.keys - self.ignored)
         keys = rng.permutation(len(names))[: int(rng.integers(0, 4))]
         look = (0.0, 0.0)
-        if rng.random() < 0.7:
+        if "look" not in self.ignored and rng.random() < 0.7:
             yaw, pitch = rng.normal(0.0, (min(8.0, self.max_look / 2), min(2.0, self.max_look / 2)))
             look = (
                 float(np.clip(yaw, -self.max_look, self.max_look)),

@@ -306,6 +306,23 @@ def _gymnasium(make: Make, episodes: int, ticks: int, seed: int) -> Rules:
             yield Violation("gymnasium", f"gymnasium.utils.env_checker.check_env refuses the world: {_said(error)}")
 
 
+def unnamed(world: World) -> str:
+    """A sentence that says which keys and buttons the world tells players nothing of; empty where it names all.
+
+    No broken rule: prompted models then have to find out what a key does.
+    """
+    space, controls = getattr(world, "action_space", None), getattr(world, "controls", {})
+    if not isinstance(space, KeyboardMouse):
+        return ""  # check_world says so
+    names = [name for name in (*KEYS, *BUTTONS) if name in (space.keys | space.buttons) - space.ignored]
+    silent = [name for name in names if not str(controls.get(name, "")).strip()]
+    if not silent:
+        return ""
+    few = ", ".join(silent[:6]) + (f" and {len(silent) - 6} more" if len(silent) > 6 else "")
+    where = "controls: in the world file, or World.controls"
+    return f"the world does not say what {few} do; models that are prompted are told what {where}, says"
+
+
 @dataclass(frozen=True)
 class _Answer:
     what: str

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,12 @@ class MineDojoWorld(BridgeWorld):
     this tick, and `info["state"]` holds all that MineDojo observes besides the picture.
     `reset(options={"task": ID})` goes over to another task, with a fresh game.
     """
+
+    controls = MappingProxyType({
+        "KeyW": "forward", "KeyS": "back", "KeyA": "left", "KeyD": "right", "Space": "jump", "ShiftLeft": "sneak",
+        "ControlLeft": "sprint", "KeyQ": "drop", "left": "attack", "right": "use",
+        **{digit: f"take what is in slot {n} of the hotbar" for n, digit in enumerate(_DIGITS, 1)},
+    })  # fmt: skip
 
     def __init__(
         self,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol, TypedDict
 
 import gymnasium
@@ -37,13 +38,15 @@ class World(gymnasium.Env[Observation, Action]):
     for verifiers and scripted experts alone: the loop takes it out before a policy sees `info`.
 
     `tick_hz`: ticks in a second; one `step` is one tick. `realtime`: whether the world moves on without us.
-    `deterministic`: whether the same seed and actions give the same frames.
+    `deterministic`: whether the same seed and actions give the same frames. `controls`: what a player is told of the
+    keys and buttons, by their names, such as {"Space": "jump", "left": "attack"}, and of "look", "pointer" and "wheel".
     """
 
     tick_hz: float
     realtime: bool = False
     deterministic: bool = False
     chat: Chat | None = None
+    controls: Mapping[str, str] = MappingProxyType({})
 
     observation_space: gymnasium.spaces.Dict  # type: ignore[assignment]
     action_space: KeyboardMouse

@@ -31,6 +31,7 @@ class WorldWrapper(World):
         self.realtime = world.realtime
         self.deterministic = world.deterministic
         self.chat = world.chat
+        self.controls = world.controls
         self.metadata = world.metadata
         self.render_mode = world.render_mode
         self.spec = world.spec

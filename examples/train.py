@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.loop.players import ScriptedPlayer
 from agent.policy import Context, Decision, PolicySpec
 from envs.doom.world import DoomWorld

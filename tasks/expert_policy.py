@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.policy import Context, Decision, PolicySpec
 from tasks import world_tasks
 from tasks.task import Task

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.sight import NOWHERE, bins
 from tasks.task import Pair, Phrasing, Query, Task, VerifierSpec
 from tasks.verifier import Verifier

@@ -113,13 +113,13 @@ def pictured(task: Task, image: Path) -> Task:
 def make_player(policy: Any, task: Task, world: World, clock: Clock) -> Player:
     """A player that acts by `policy` in `world`: in step with it in lockstep, beside it in real time.
 
-    Raises UserError if the policy was made for a tick rate that is far from the world's.
+    Raises UserError if the policy was made for a tick rate that is far from the world's, or can use nothing of it.
     """
     if isinstance(policy, Scripted):
         if task.verifier is None:
             raise UserError(f"{task.instruction!r} is nothing that the scripted player knows; say it in simpler words")
         return ScriptedPlayer(policy.start(task), spec=spec_of(policy))
-    policy = fitted(policy, world)
+    policy = fitted(policy, world, task.world)
     faster = max(policy.spec.tick_hz, world.tick_hz) / min(policy.spec.tick_hz, world.tick_hz)
     if faster > MOST_FASTER:
         made, has = policy.spec.tick_hz, world.tick_hz

@@ -59,10 +59,12 @@ def check(
       agent env check my_game.world:MyWorld --episodes 10
     """
     from agent.cli.compose import slug, world_factory
-    from envs.check import check_world
+    from envs.check import check_world, unnamed
 
     make = world_factory(name, resolution=resolution, allow_real_desktop=allow_real_desktop or None)
-    make().close()  # options that the world refuses are wrong input, not a broken rule
+    made = make()  # options that the world refuses are wrong input, not a broken rule
+    note = unnamed(made)
+    made.close()
     out = console.console(machine=json)
     with out.status(f"checking {name}"):
         violations = check_world(make, episodes=episodes, ticks=ticks, seed=seed)
@@ -73,11 +75,15 @@ def check(
         facts = {"error": f"{type(error).__name__}: {error}"}
     broken = [{"rule": violation.rule, "sentence": violation.sentence} for violation in violations]
     if json:
-        console.print_json({"world": name, "ok": not broken, "violations": broken, **facts})
+        notes = [note] if note else []
+        console.print_json({"world": name, "ok": not broken, "violations": broken, "notes": notes, **facts})
     else:
         for violation in broken:
             out.print(f"[red]broken[/red]  [bold]{violation['rule']}[/bold]: ", end="")
             out.print(violation["sentence"], markup=False)
+        if note:
+            out.print("[yellow]note[/yellow]    ", end="")
+            out.print(note, markup=False)
         if "error" in facts:
             out.print(f"{name} could not be measured: {facts['error']}", markup=False)
         else:

@@ -34,8 +34,8 @@ class DecisionRequest:
 class TimedDecision:
     """A decision, the tick and the epoch that it was asked for in, and how long it took, in seconds.
 
-    `memory`: the memory that it was made with. `index` counts the decisions of an episode that were merged; the queue
-    sets it.
+    `memory`: the memory that it was made with. `whole`: as the policy's spec says. The queue sets `index`, which counts
+    the decisions of an episode that were merged, and `begin`, the tick of its first action.
     """
 
     tick: int
@@ -43,13 +43,20 @@ class TimedDecision:
     decision: Decision
     seconds: float
     memory: str = ""
+    whole: bool = False
     index: int = -1
+    begin: int = -1
+
+    @property
+    def end(self) -> int:
+        return self.begin + len(self.decision.actions)
 
 
 class ChunkQueue:
     """The actions to come. The loop takes from it; inference merges into it, from any thread.
 
-    The queue holds one chunk: a newer decision replaces all that an older one had planned. An epoch is a stretch of
+    The queue holds one chunk: a newer decision replaces all that an older one had planned. A decision that is to be
+    played whole begins when it is there, and where another such one is not over, after it. An epoch is a stretch of
     play with one instruction in one episode. `reset` starts the next epoch; chunks of earlier epochs are dropped whole.
 
     `stale`: chunks dropped because their epoch was over. `late`: ticks between request and arrival of the last chunks.
@@ -59,6 +66,7 @@ class ChunkQueue:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._current: TimedDecision | None = None
+        self._following: TimedDecision | None = None  # begins where the current one ends
         self._now = 0
         self._merged = 0
         self.epoch = 0
@@ -73,7 +81,7 @@ class ChunkQueue:
         """
         with self._lock:
             self.epoch += 1
-            self._current = None
+            self._current = self._following = None
             self._now = tick
             if tick == 0:
                 self._merged = self.stale = 0
@@ -91,10 +99,18 @@ class ChunkQueue:
             self.latencies.append(timed.seconds)
             lateness = self._now - timed.tick
             self.late.append(lateness)
-            if timed.decision.actions and lateness >= len(timed.decision.actions):
+            if timed.whole:
+                last = self._current.end if self._current else 0
+                timed = replace(timed, index=self._merged, begin=max(timed.tick, self._now, last))
+            elif timed.decision.actions and lateness >= len(timed.decision.actions):
                 return False
-            # Actions whose ticks are past are dropped by position: `take` counts from the tick of the request.
-            self._current = replace(timed, index=self._merged)
+            else:
+                # Actions whose ticks are past are dropped by position: they count from the tick of the request.
+                timed = replace(timed, index=self._merged, begin=timed.tick)
+            if timed.whole and timed.begin > self._now:
+                self._following = timed
+            else:
+                self._current, self._following = timed, None
             self._merged += 1
             return True
 
@@ -105,9 +121,11 @@ class ChunkQueue:
         """
         with self._lock:
             self._now = tick + 1
+            if self._following is not None and tick >= self._following.begin:
+                self._current, self._following = self._following, None
             if self._current is None:
                 return (), None
-            first = tick - self._current.tick
+            first = tick - self._current.begin
             actions = self._current.decision.actions[first : first + most]
             self._now = tick + max(1, len(actions))
             return actions, self._current
@@ -115,9 +133,8 @@ class ChunkQueue:
     def remaining(self, tick: int) -> int:
         """How many actions are planned from `tick` on."""
         with self._lock:
-            if self._current is None:
-                return 0
-            return max(0, self._current.tick + len(self._current.decision.actions) - tick)
+            last = self._following or self._current
+            return 0 if last is None else max(0, last.end - tick)
 
 
 class Player(ABC):
@@ -142,7 +159,9 @@ class Player(ABC):
 
     def due(self, tick: int) -> bool:
         """Whether to ask for a decision at `tick`. Raises what the policy raised since the last call."""
-        return self._asked is None or tick - self._asked >= self.spec.chunk or not self.queue.remaining(tick)
+        if self._asked is None or not self.queue.remaining(tick):
+            return True
+        return not self.spec.whole and tick - self._asked >= self.spec.chunk
 
     def ask(self, request: DecisionRequest) -> None:
         """Make a decision; it goes to the queue, now or later."""
@@ -157,7 +176,8 @@ class Player(ABC):
 
 
 class InStep(Player):
-    """A policy that the world waits for: a decision every `spec.chunk` ticks, made before the tick is played."""
+    """A policy that the world waits for: a decision every `spec.chunk` ticks, or where the last one is over if it is
+    played whole; made before the tick is played."""
 
     def __init__(self, policy: Policy) -> None:
         super().__init__(policy.spec)
@@ -171,7 +191,8 @@ class Beside(Player):
     """A policy in a thread of its own, for worlds that go on while it decides: asynchronous chunks.
 
     It is asked every `spec.chunk` ticks while it keeps up. If its decisions come late, it is asked earlier, by as many
-    ticks as the last decisions were late, so that the next chunk is there when the current one ends.
+    ticks as the last decisions were late, so that the next chunk is there when the current one ends. One whose
+    decisions are played whole is asked when the last one is about to end.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -233,12 +254,12 @@ class ScriptedPlayer(Player):
         self.queue.merge(timed(request, decision, time.perf_counter() - start))
 
 
-def timed(request: DecisionRequest, decision: Decision, seconds: float) -> TimedDecision:
+def timed(request: DecisionRequest, decision: Decision, seconds: float, whole: bool = False) -> TimedDecision:
     """The `decision` that was made for `request` in so many `seconds`."""
-    return TimedDecision(request.tick, request.epoch, decision, seconds, request.context.memory)
+    return TimedDecision(request.tick, request.epoch, decision, seconds, request.context.memory, whole)
 
 
 def _decision(policy: Policy, request: DecisionRequest) -> TimedDecision:
     start = time.perf_counter()
     (decision,) = policy.act([request.context])
-    return timed(request, decision, time.perf_counter() - start)
+    return timed(request, decision, time.perf_counter() - start, policy.spec.whole)

@@ -144,7 +144,9 @@ class _Rollout:
         self.subscribers = Subscribers(subscribers)
         self.statistics = EpisodeStatistics(world.tick_hz, world.realtime)
         self.contexts = ContextBuilder(player.spec, seed)
-        self.memory = EpisodeMemory(self.instruction.text, world.tick_hz)
+        # `small` and what was trained like it know the words of first-person games, whatever a key does in a world
+        controls = world.controls if player.spec.whole else None
+        self.memory = EpisodeMemory(self.instruction.text, world.tick_hz, controls)
         self.tick = 0
         self.frame: Frame | None = None  # the newest
         self.info: Mapping[str, Any] = {}
@@ -164,9 +166,8 @@ class _Rollout:
         self.player.begin()
         observation, self.info = self.world.reset(seed=seed, options=options)
         frame = self.frame = observation["pixels"]
-        self.subscribers.start(
-            Start(self.instruction.text, seed, options, self.world.tick_hz, frame.shape[:2], self.player.actor)
-        )
+        text, hertz, size = self.instruction.text, self.world.tick_hz, frame.shape[:2]
+        self.subscribers.start(Start(text, seed, options, hertz, size, self.player.actor, self.world.controls))
         self.judge_state()
         self.statistics.start()
 

@@ -40,7 +40,7 @@ class HfBackend:
     free = True
 
     def __init__(self, model: Any, processor: Any, *, name: str) -> None:
-        from agent.vlm.policy import Cleaner, end_of_turn
+        from agent.vlm.chat_template import Cleaner, end_of_turn
 
         self.name, self._model, self._processor = name, model.eval(), processor
         self._sees = hasattr(processor, "tokenizer")
@@ -104,7 +104,7 @@ class HfBackend:
         """The memory is freed with the last reference to the model."""
 
     def _inputs(self, request: Request) -> Mapping[str, Any]:
-        from agent.vlm.policy import to_model
+        from agent.vlm.chat_template import to_model
 
         chat = [self._message(message) for message in request.messages]
         thinking = {} if request.think is None else {"enable_thinking": request.think > 0}

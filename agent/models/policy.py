@@ -1,4 +1,4 @@
-"""`ChatPolicy`: plays with a chat model that is only prompted. The model writes the plain-text form of an action.
+"""`ChatPolicy`: plays with a chat model that is only prompted. The model writes its actions as text (agent/codec.py).
 
 A decision takes as long as the service needs. In a realtime world the loop counts the ticks without an action; with
 `--time lockstep` the world waits.
@@ -6,43 +6,56 @@ A decision takes as long as the service needs. In a realtime world the loop coun
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
-from agent import codec
-from agent.models.base import BadReplyError, ChatModel, Message, ModelError
+from agent.codec import ActionTextError
+from agent.models.base import ChatModel, Message, ModelError, Reply
 from agent.models.load import load_model
-from agent.policy import Context, Decision, PolicySpec, Think, thought_budget
-from agent.vlm.policy import ABOUT, HISTORY, HOW, THOUGHT_TOKENS
-from agent.vlm.turn_grammar import MARKS, Turn, turn_text
+from agent.policy import Context, Decision, Think, thought_budget
+from agent.prompted import HISTORY, THOUGHT_TOKENS, Setting, Turn, repair
 from envs.errors import UserError
+from envs.world import World
 
 MAX_TOKENS = 256  # of a turn
 AT_ONCE = 8  # requests
+_SHOWN = 2000  # characters of an answer that can't be read, which the model is shown again
 _LEAST, _TIMES = 0.8, 4.0  # the shortest wait for an answer in seconds, and in multiples of what the last ones took
 _MORE = 1.5  # how much longer to wait after each answer that did not come: the service may have become slower
 
 
 class ChatPolicy:
-    """Plays with a chat model that sees pictures.
+    """Plays with a chat model that sees pictures, in any world that it is fitted to (`for_world`).
 
-    Where the model gives no answer, or none that can be read, the player releases everything for the length of a
-    decision and its thought says why; the next decision is a new request. An error that would never get better, such as
-    a wrong key or an exhausted budget, raises UserError. `think`: "off", "auto" (the model's own) or a number of
-    tokens. `deadline`: the most seconds for an answer. The player gives up earlier on an answer that takes far longer
-    than those before it: a new request may succeed while the old one hangs.
+    Where the model gives no answer, the player releases everything for the length of a decision and its thought says
+    why; the next decision is a new request. So it is where the answer can't be read, once the model was told what is
+    wrong with it; in a world that does not wait it isn't told. An error that would never get better, such as a wrong
+    key or an exhausted budget, raises UserError. `think`: "off", "auto" (the model's own) or a number of tokens.
+    `deadline`: the most seconds for an answer. The player gives up earlier on an answer that takes far longer than
+    those before it: a new request may succeed while the old one hangs.
     """
 
-    def __init__(self, model: ChatModel, *, think: Think = "auto", deadline: float = 60.0) -> None:
+    def __init__(
+        self, model: ChatModel, *, think: Think = "auto", deadline: float = 60.0, setting: Setting | None = None
+    ) -> None:
         self.model = model
-        self.spec = PolicySpec(history=HISTORY, chunk=codec.CHUNK, codec=codec.VERSION, starved="release")
+        self.setting = setting or Setting()
+        self.spec = self.setting.spec
         self._deadline = deadline
         self._took: deque[float] = deque(maxlen=8)  # seconds of the last answers
         self._missed = 0  # answers since that did not come
         self._think = None if think == "auto" else thought_budget(think, THOUGHT_TOKENS)
+
+    def for_world(self, world: World) -> ChatPolicy:
+        """The policy that plays `world` with its keys, at its tick rate."""
+        mine = copy.copy(self)
+        mine.setting = Setting.of(world)
+        mine.spec = mine.setting.spec
+        return mine
 
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
         if len(contexts) == 1:
@@ -53,17 +66,31 @@ class ChatPolicy:
     def _decide(self, context: Context) -> Decision:
         began, patience = time.monotonic(), self._patience
         try:
-            reply = self.model.chat(
-                [ask(context)], think=self._think, max_tokens=MAX_TOKENS, seed=context.seed, deadline=patience
-            )
-            self._took.append(reply.seconds)
-            self._missed = 0
-            return read(reply.text)
-        except ModelError as error:
-            if not error.retryable:
+            turn = self._turn(context, began + patience)
+            return Decision(self.setting.actions(turn, context), turn.thought, turn.speech, turn.plan.done)
+        except (ModelError, ActionTextError) as error:
+            if isinstance(error, ModelError) and not error.retryable:
                 raise UserError(str(error)) from error
-            self._missed += time.monotonic() - began >= patience
-            return Decision(codec.decode(codec.NOOP).actions, f"no answer: {error}")
+            self._missed += isinstance(error, ModelError) and time.monotonic() - began >= patience
+            return Decision(self.setting.idle(), f"no answer: {str(error)[:300]}")
+
+    def _turn(self, context: Context, end: float) -> Turn:
+        asked = ask(context, self.setting)
+        reply = self._chat([asked], context.seed, end)
+        try:
+            return self.setting.read(reply.text)
+        except ActionTextError as error:
+            if self.setting.realtime:
+                raise
+            again = Message("assistant", reply.text[:_SHOWN] or "(nothing)"), Message("user", repair(error))
+            return self.setting.read(self._chat([asked, *again], context.seed, end).text)
+
+    def _chat(self, messages: Sequence[Message], seed: int, end: float) -> Reply:
+        seconds = max(0.1, end - time.monotonic())
+        reply = self.model.chat(messages, think=self._think, max_tokens=MAX_TOKENS, seed=seed, deadline=seconds)
+        self._took.append(reply.seconds)
+        self._missed = 0
+        return reply
 
     @property
     def _patience(self) -> float:
@@ -74,9 +101,9 @@ class ChatPolicy:
         return min(self._deadline, usual * _MORE ** min(self._missed, 20))
 
 
-def ask(context: Context) -> Message:
-    """The prompt: the instruction in words, and frames with what was done after each of them."""
-    lines = [ABOUT, HOW]
+def ask(context: Context, setting: Setting) -> Message:
+    """The prompt: the controls, the instruction in words, and frames with what was done after each of them."""
+    lines = [setting.instructions()]
     if context.memory:
         lines.append(f"What happened so far: {context.memory}")
     lines += [f"{who}: {what}" for who, what in context.dialogue]
@@ -87,33 +114,10 @@ def ask(context: Context) -> Message:
         images = (context.picture, *frames)
     elif len(frames) > 1:
         lines.append("The pictures are what you saw, the last one is now.")
-    past = len(frames) - 1
-    chunks = context.actions[-past:] if past else ()
-    thoughts = context.thoughts[-past:] if past else ()
-    if any(chunks):
-        lines.append("What you wrote between them:")
-    for i, chunk in enumerate(chunks):
-        at = i - (len(chunks) - len(thoughts))
-        if chunk:
-            lines.append(turn_text("text", Turn(codec.encode(chunk), thoughts[at] if at >= 0 else "")))
+    if any(past := setting.past(context, len(frames))):
+        lines += ["What you did between them:", *filter(None, past)]
     lines.append(f"Instruction: {context.instruction}")
     return Message("user", "\n".join(lines), tuple(images))
-
-
-def read(text: str) -> Decision:
-    """The decision that a model wrote. Raises BadReplyError where there is no action in it that can be read."""
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        bare = line.strip().strip("`*")
-        for mark in MARKS["text"]:
-            if bare.lower().startswith(mark):
-                found.setdefault(mark, bare[len(mark) :].strip().strip("`*").strip())
-    think, act, say = MARKS["text"]
-    try:
-        decision = codec.decode(codec.from_text(found.get(act, "")))
-    except ValueError as error:
-        raise BadReplyError(str(error)[:300]) from None
-    return Decision(decision.actions, found.get(think, ""), found.get(say, ""), decision.done)
 
 
 def load_openai_policy(argument: str = "", *, think: Think = "auto") -> ChatPolicy:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from agent.episode import Frame, Outcome, Start, Step, Subscriber
+from agent.key_names import plain
 from agent.show.overlay import draw, write_video
 from agent.talk.conversation import Conversation
 from envs.action import NEUTRAL, Action
@@ -59,6 +60,7 @@ class Hub(Subscriber):
         self._number = self._index = self._ticks = self._starved = self._first_line = self._episode = 0
         self._hz = 1.0
         self._thought = ""
+        self._controls: dict[str, str] = {}
         self._decided: deque[float] = deque(maxlen=500)
         self._clip: deque[_Kept] = deque()
         self._clip_bytes = 0
@@ -66,6 +68,7 @@ class Hub(Subscriber):
     def on_start(self, start: Start) -> None:
         self._hz, self._index, self._ticks, self._starved, self._thought = start.tick_hz, -1, 0, 0, ""
         self.spans, self.outcome = [], None
+        self._controls = {name: plain(said) for name, said in start.controls.items()}
         self._first_line = self.talk.revision
         self._episode += 1
 
@@ -99,6 +102,7 @@ class Hub(Subscriber):
         return {
             "tick": self._ticks,
             "hz": self._hz,
+            "controls": self._controls,
             "mode": talk.mode,
             "actor": shot.actor if shot else "",
             "instruction": shot.instruction if shot else "",

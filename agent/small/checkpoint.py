@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.checkpoint import CheckpointError, written_whole
 from agent.lineage import MANIFEST, WEIGHTS, Data, Lineage, commit, parent_of, recipe_hash
 from agent.small.model import FRAME_SIZE, SmallConfig, SmallModel

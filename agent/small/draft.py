@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.sight import NOWHERE
 from agent.small.output_grammar import SPOKEN, Output
 from agent.small.prompt import Prompt

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from agent.codec import HANDS
+from agent.doom_codec import HANDS
 from agent.policy import Context
 from agent.sight import COLUMNS
 from agent.small.output_grammar import CHOICES, FIELD, SILENT, THINKING, Output

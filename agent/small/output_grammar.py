@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.policy import Decision
 from agent.small.place import write_place
 from agent.small.token_ids import (

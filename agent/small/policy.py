@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.forked_torch import survive_forks
 from agent.policy import Context, Decision, PolicySpec, Think, thought_budget
 from agent.sight import COLUMNS

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.episode import fit
 from agent.policy import Context
 from agent.small import word_hashing

@@ -7,7 +7,7 @@ there is to see. The other roles write words, then `<end>`.
 
 from __future__ import annotations
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.sight import COLUMNS, ROWS
 from agent.small.vocabulary import SCORES, VOCABULARY
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.checkpoint import CheckpointError, written_whole
 from agent.lineage import UNKNOWN, VLM_MANIFEST, Lineage
 from agent.policy import PolicySpec

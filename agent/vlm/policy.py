@@ -1,4 +1,5 @@
-"""`VlmPolicy`: plays with any image-text-to-text model of transformers: prompt, generate, parse. It keeps no state.
+"""`VlmPolicy`: plays with an image-text-to-text model that was trained for it: prompt, generate, parse. It keeps no
+state. A model that is only prompted plays as `agent.vlm.prompted.PromptedVlm`.
 
 `encode_prompts` is the only place that builds a prompt. The trainer (training/vlm/train.py) calls it too, so that play
 and training show a model the same.
@@ -7,19 +8,18 @@ and training show a model the same.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.checkpoint import CheckpointError
 from agent.forked_torch import survive_forks
 from agent.lineage import VLM_MANIFEST
 from agent.policy import Context, Decision, Policy, PolicySpec, Think, thought_budget
+from agent.vlm.chat_template import Cleaner, end_of_turn, picture_part, to_model
 from agent.vlm.checkpoint import Manifest
 from agent.vlm.foreign_code import refuse_foreign_code
 from agent.vlm.turn_grammar import Form, Grammar, Turn, TurnProcessor, form_of, turn_text
@@ -36,26 +36,6 @@ Turn is positive to the right, look is positive upwards. "done" says that the in
 Example: act: turn -16 look 0 forward"""
 
 
-def end_of_turn(processor: Any) -> int:
-    """The id that ends a turn of the assistant in the processor's chat template, or the tokenizer's end of text.
-
-    Raises ValueError where the processor has no chat template.
-    """
-    if not getattr(processor, "chat_template", None):
-        raise ValueError("the model's processor has no chat template; take a model that was made for dialogue")
-    tokenizer = processor.tokenizer
-    mark = "ludens"
-    talk = [{"role": "user", "content": [{"type": "text", "text": "x"}]}]
-    answer = {"role": "assistant", "content": [{"type": "text", "text": mark}]}
-    rest = processor.apply_chat_template([*talk, answer]).rpartition(mark)[2].strip()
-    ids = tokenizer.encode(rest, add_special_tokens=False) if rest else []
-    if ids and ids[0] in {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}:
-        return int(ids[0])
-    if tokenizer.eos_token_id is None:
-        raise ValueError("the model's tokenizer has no token that ends a turn")
-    return int(tokenizer.eos_token_id)
-
-
 def messages(context: Context, form: Form, history: int, clean: Any = str) -> list[dict[str, Any]]:
     """The chat that asks for a decision: one message with text and at most `history` frames, the newest frame last.
 
@@ -69,38 +49,19 @@ def messages(context: Context, form: Form, history: int, clean: Any = str) -> li
     lines.append(f"Instruction: {clean(context.instruction)}")
     content: list[dict[str, Any]] = [{"type": "text", "text": "\n".join(lines) + "\n"}]
     if context.picture is not None:
-        content += [{"type": "text", "text": "Wanted:"}, _picture(context.picture), {"type": "text", "text": "\n"}]
+        content += [{"type": "text", "text": "Wanted:"}, picture_part(context.picture), {"type": "text", "text": "\n"}]
     frames = context.frames[-history:]
     past = len(frames) - 1
     chunks = context.actions[-past:] if past else ()
     thoughts = context.thoughts[-past:] if past else ()
     for i, frame in enumerate(frames):
-        content.append(_picture(frame))
+        content.append(picture_part(frame))
         at = i - (past - len(chunks))
         if i < past and at >= 0 and chunks[at]:
             thought = thoughts[i - (past - len(thoughts))] if i >= past - len(thoughts) else ""
             turn = Turn(codec.encode(chunks[at]), clean(" ".join(thought.split())))
             content.append({"type": "text", "text": f"\n{turn_text(form, turn)}\n"})
     return [{"role": "user", "content": content}]
-
-
-def _picture(frame: Any) -> dict[str, Any]:
-    return {"type": "image", "image": Image.fromarray(frame)}
-
-
-class Cleaner:
-    """Removes the marks of a tokenizer, such as image places and ends of turns, from text."""
-
-    def __init__(self, processor: Any) -> None:
-        added = {token.content for token in processor.tokenizer.added_tokens_decoder.values()}
-        added |= {t for t in (getattr(processor, "image_token", None), getattr(processor, "boi_token", None)) if t}
-        marks = sorted((mark for mark in added if mark.strip()), key=len, reverse=True)
-        self._marks = re.compile("|".join(map(re.escape, marks)) or r"(?!)")
-
-    def __call__(self, text: str) -> str:
-        while (cleaned := self._marks.sub(" ", text)) != text:  # what is left may form a mark again
-            text = cleaned
-        return text
 
 
 def encode_prompts(processor: Any, contexts: Sequence[Context], form: Form, history: int) -> Mapping[str, torch.Tensor]:
@@ -175,14 +136,6 @@ class VlmPolicy:
         return Decision(decision.actions, turn.thought, turn.speech, decision.done)
 
 
-def to_model(inputs: Mapping[str, torch.Tensor], model: Any) -> dict[str, torch.Tensor]:
-    """`inputs` on the device of `model`, its floats in the model's precision."""
-    return {
-        name: value.to(model.device, model.dtype if value.is_floating_point() else None)
-        for name, value in inputs.items()
-    }
-
-
 def load_model(name: str | Path, *, device: str | None = None, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
     """A model and its processor: a folder (with LoRA weights too), or a name of the Hugging Face hub.
 
@@ -240,6 +193,10 @@ def load_hf(
         return load_generated(folder, think=think)
     manifest = Manifest.read(folder) if (folder / VLM_MANIFEST).is_file() else None
     model, processor = load_model(name, device=device)
+    if manifest is None and form_of(processor.tokenizer) == "text":
+        from agent.vlm.prompted import PromptedVlm
+
+        return PromptedVlm(model, processor, think=think, temperature=temperature)
     if manifest and form_of(processor.tokenizer) != manifest.form:
         raise CheckpointError(f"{name}: the tokenizer lacks the action tokens that {VLM_MANIFEST} speaks of")
     return VlmPolicy(model, processor, spec=manifest.spec if manifest else None, think=think, temperature=temperature)

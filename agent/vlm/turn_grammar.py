@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from transformers import LogitsProcessor
 
-from agent import codec
+from agent import doom_codec as codec
 
 Form = Literal["text", "tokens"]
 FIELDS = ("turn", "look", "move", "hand")

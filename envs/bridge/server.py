@@ -182,10 +182,12 @@ class Guest:
         """
         sys.path[:0] = path
         self._world = self.look(reference)(**arguments)
+        facts = {name: getattr(self._world, name) for name in FACTS if hasattr(self._world, name)}
+        facts["controls"] = dict(getattr(self._world, "controls", None) or {})
         return {
             "observation_space": describe_space(getattr(self._world, "observation_space", None)),
             "action_space": describe_space(getattr(self._world, "action_space", None)),
-            "facts": {name: getattr(self._world, name) for name in FACTS if hasattr(self._world, name)},
+            "facts": facts,
         }
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:

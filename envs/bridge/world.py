@@ -64,6 +64,8 @@ class BridgeWorld(World):
         self.tick_hz = float(tick_hz or facts.get("tick_hz", 20.0))
         self.realtime = bool(facts.get("realtime", False))
         self.deterministic = bool(facts.get("deterministic", False))
+        if told := {str(name): str(said) for name, said in dict(facts.get("controls") or {}).items()}:
+            self.controls = told
         self._last: Action | None = None
         self._running = False
 

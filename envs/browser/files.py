@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from envs.action import BUTTONS, KEYS, KeyboardMouse
 from envs.errors import UserError
-from envs.gymnasium.keymap import Strict, hands, validated
+from envs.gymnasium.keymap import Strict, hands, meanings, validated
 from envs.resolution import parse_size
 from envs.yaml_files import YamlFileError, load_yaml
 
@@ -26,6 +27,7 @@ class WorldFile(Strict):
     tick_hz: float = Field(default=30.0, gt=0.0, le=1000.0)
     keys: tuple[str, ...] = USUAL
     ignore: tuple[str, ...] = USUAL
+    controls: dict[str, str] = Field(default_factory=dict)
     pointer_lock: bool = True
     pointer: bool = False
     wheel: bool = False
@@ -39,6 +41,17 @@ class WorldFile(Strict):
     timeout: float = Field(default=30.0, gt=0.0)
 
     _names = field_validator("keys", "ignore", mode="before")(hands)
+    _said = field_validator("controls", mode="before")(meanings)
+
+    @property
+    def action_space(self) -> KeyboardMouse:
+        """What may be done in the page. Without the pointer lock a look only moves the pointer, and counts as ignored
+        unless `controls` says what it does."""
+        names, looks = {*self.keys, *self.ignore}, self.pointer_lock or "look" in self.controls
+        return KeyboardMouse(
+            names & set(KEYS), names & set(BUTTONS), max_look=self.max_look, pointer=self.pointer, wheel=self.wheel,
+            ignored=(names - set(self.keys)) | (set() if looks else {"look"}),
+        )  # fmt: skip
 
     @field_validator("size")
     @classmethod

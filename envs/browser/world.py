@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 import gymnasium
 import numpy as np
 
-from envs.action import BUTTONS, KEYS, NEUTRAL, Action, KeyboardMouse
+from envs.action import NEUTRAL, Action
 from envs.browser.chromium import BrowserError, Chromium, Event, Frame
 from envs.browser.files import read
 from envs.browser.keys import key_event, modifiers
@@ -91,11 +91,8 @@ class BrowserWorld(World):
         self.observation_space = gymnasium.spaces.Dict(
             {"pixels": gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)}
         )
-        names = {*file.keys, *file.ignore}
-        self.action_space = KeyboardMouse(
-            names & set(KEYS), names & set(BUTTONS), max_look=file.max_look, pointer=file.pointer, wheel=file.wheel,
-            ignored=names - set(file.keys),
-        )  # fmt: skip
+        self.action_space = file.action_space
+        self.controls = file.controls
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -16,7 +16,8 @@ class DesktopActions(KeyboardMouse):
         held = {*game.keys, *game.buttons, *game.ignore}
         super().__init__(
             held & set(KEYS), held & set(BUTTONS), max_look=game.max_look, pointer=game.mouse == "free",
-            wheel=game.wheel, ignored=held - {*game.keys, *game.buttons},
+            wheel=game.wheel,
+            ignored=(held - {*game.keys, *game.buttons}) | (set() if game.mouse == "captured" else {"look"}),
         )  # fmt: skip
         self._pressed, self._outside = dict(game.keys), outside
 

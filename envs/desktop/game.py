@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from envs.action import BUTTONS, KEYS
 from envs.errors import UserError
-from envs.gymnasium.keymap import Strict, hands, validated
+from envs.gymnasium.keymap import Strict, hands, meanings, validated
 from envs.gymnasium.world import USUAL
 from envs.yaml_files import YamlFileError, load_yaml
 
@@ -35,6 +35,9 @@ class Game(Strict):
     what else. `ignore`: keys and buttons that a player may hold all the same, and that reach nobody. `mouse`:
     "captured" (moving it turns the view), "free" (a pointer) or "none"; a `look` then turns nothing.
 
+    `controls`: what a player is told of the keys and buttons, by their names in an action, and of "look", "pointer" and
+    "wheel".
+
     `ready`: when it can be played: seconds since it drew something, or a regular expression that its output has to
     hold. `timeout`: seconds until then at most. `start`: keys to press (numbers are seconds to wait) when it is ready.
     `reset`: "restart" the command for each episode, "keep" on playing, or keys to press.
@@ -56,6 +59,7 @@ class Game(Strict):
     buttons: tuple[str, ...] = ("left", "right")
     ignore: tuple[str, ...] = USUAL
     wheel: bool = False
+    controls: dict[str, str] = Field(default_factory=dict)
     mouse: Literal["captured", "free", "none"] = "captured"
     ready: float | str = 1.0
     timeout: float = Field(default=30.0, gt=0.0)
@@ -91,6 +95,7 @@ class Game(Strict):
         return names
 
     _ignored = field_validator("ignore", mode="before")(hands)
+    _said = field_validator("controls", mode="before")(meanings)
 
     @field_validator("start", "reset", mode="after")
     @classmethod

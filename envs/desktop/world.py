@@ -73,6 +73,7 @@ class DesktopWorld(World):
         )
         self.action_space = DesktopActions(self.game, outside=self.outside)
         self.tick_hz = self.game.tick_hz
+        self.controls = self.game.controls
         self.render_mode = render_mode
         self.degrees_per_count = self.game.degrees_per_count
         self._stage = Stage(self.game.size, self._display, _pressable(self.game), self.game.hold)

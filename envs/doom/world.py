@@ -7,6 +7,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import gymnasium
@@ -119,6 +120,10 @@ class DoomWorld(World):
     realtime = False
     deterministic = True
     tick_hz = 35.0
+    controls = MappingProxyType({
+        "KeyW": "forward", "KeyS": "back", "KeyA": "left", "KeyD": "right", "KeyE": "use", "ShiftLeft": "run",
+        "left": "attack",
+    })  # fmt: skip
 
     def __init__(
         self,

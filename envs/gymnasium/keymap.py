@@ -20,6 +20,7 @@ from envs.action import BUTTONS, KEYS, Action
 from envs.errors import UserError
 
 _HANDS = frozenset(KEYS) | frozenset(BUTTONS)
+MOUSE = ("look", "pointer", "wheel")  # what the mouse may do beside its buttons
 _MAX_CARRY = 180.0  # degrees of mouse movement that wait for their turn; what is beyond is lost
 
 
@@ -45,6 +46,18 @@ def hands(value: Any) -> tuple[str, ...]:
                 f"mouse button ({', '.join(BUTTONS)})"
             )
     return tuple(names)
+
+
+def meanings(value: Any) -> dict[str, str]:
+    """What keys and buttons do, and look, pointer and wheel, as a player is told. Raises ValueError."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected names of keys and what they do, got {value!r}")
+    for name, said in value.items():
+        if name not in MOUSE:
+            hands([name])
+        if not isinstance(said, str) or not said.strip():
+            raise ValueError(f"{name}: expected a few words, got {said!r}")
+    return dict(value)
 
 
 class Press(Strict):
@@ -97,14 +110,17 @@ class Axis(Strict):
 class KeyMap:
     """Keyboard and mouse for the action space `space`, as `data` says; `where` begins the place in error messages.
 
-    `keys`, `buttons`: the names that it listens to. It keeps the part of a mouse movement that was no full step yet:
-    `reset` it before every episode. Raises KeyMapError.
+    `keys`, `buttons`: the names that it listens to. `controls`: what they do, by their names, and "look" where turning
+    does something. It keeps the part of a mouse movement that was no full step yet: `reset`
+    it before every episode. Raises KeyMapError.
     """
 
     def __init__(self, space: gymnasium.Space[Any], data: Any, where: str = "keys") -> None:
         self._root = _build(space, data, where)
         names = frozenset(self._root.names())
         self.keys, self.buttons = names & frozenset(KEYS), names & frozenset(BUTTONS)
+
+        self.controls = dict(self._root.controls())
 
     def reset(self) -> None:
         """Forget what is left of the mouse's movement."""
@@ -144,6 +160,10 @@ class _Part(ABC):
     @abstractmethod
     def reset(self) -> None: ...
 
+    @abstractmethod
+    def controls(self) -> Iterator[tuple[str, str]]:
+        """Names of keys and buttons, or "look", and what they do; what comes later counts."""
+
 
 class _Presses(_Part):
     """Rows that are held or looked at, with the mouse movement that no row has used up yet."""
@@ -159,6 +179,15 @@ class _Presses(_Part):
 
     def reset(self) -> None:
         self._carry = [0.0, 0.0]
+
+    def controls(self) -> Iterator[tuple[str, str]]:
+        if looks := [row for row in self.rows if row.look]:
+            yield "look", ", ".join(f"{row.look}: {_plain(row.name) or f'action {row.do}'}" for row in looks)
+        # a key that is used in several rows is called after the one that needs the fewest others
+        for row in sorted(self.rows, key=lambda row: -len(row.hold)):
+            for name in row.hold:
+                along = " with ".join(other for other in row.hold if other != name)
+                yield name, f"{_plain(row.name) or f'action {row.do}'}{along and f' (with {along})'}"
 
     def turn(self, look: tuple[float, float]) -> None:
         if self._look:
@@ -182,6 +211,11 @@ class _Presses(_Part):
         assert row.look is not None
         axis, sign = _DIRECTIONS[row.look]
         return sign * self._carry[axis]
+
+
+def _plain(name: str) -> str:
+    """An action's name as words: "TURN_LEFT" is "turn left"."""
+    return " ".join(name.replace("_", " ").replace("+", " and ").split()).lower()
 
 
 _DIRECTIONS = {"right": (0, 1.0), "left": (0, -1.0), "up": (1, 1.0), "down": (1, -1.0)}
@@ -225,6 +259,15 @@ class _Axes(_Part):
     def reset(self) -> None:
         """An axis keeps nothing from one tick to the next."""
 
+    def controls(self) -> Iterator[tuple[str, str]]:
+        for number, axis in enumerate(self._axes):
+            called = _plain(axis.name) or (f"axis {number}" if len(self._axes) > 1 else "")
+            if axis.look is not None:
+                yield "look", called
+            for names, way in ((axis.more, "more"), (axis.less, "less")):
+                for name in names:
+                    yield name, f"{called} {way}".strip()
+
     def read(self, held: frozenset[str], look: tuple[float, float]) -> np.ndarray[Any, Any]:
         values = []
         for axis, (low, none, high) in zip(self._axes, self._ends, strict=True):
@@ -260,6 +303,11 @@ class _Many(_Part):
     def reset(self) -> None:
         for part in self._parts.values():
             part.reset()
+
+    def controls(self) -> Iterator[tuple[str, str]]:
+        for key, part in self._parts.items():
+            for name, said in part.controls():
+                yield name, f"{key}: {said}" if isinstance(key, str) else said
 
     def read(self, held: frozenset[str], look: tuple[float, float]) -> Any:
         return self._join({key: part.read(held, look) for key, part in self._parts.items()})

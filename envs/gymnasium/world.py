@@ -21,7 +21,7 @@ from envs.errors import UserError
 from envs.foreign import ForeignError, boundary, checked_reset, checked_step, checked_tick_hz
 from envs.gymnasium import packages
 from envs.gymnasium.defaults import default_keys
-from envs.gymnasium.keymap import KeyMap, Strict, dump, hands, validated
+from envs.gymnasium.keymap import KeyMap, Strict, dump, hands, meanings, validated
 from envs.gymnasium.pixels import Channels, Frame, Picture, Reading, Rendered, find_picture
 from envs.resolution import parse_size
 from envs.world import Observation, World
@@ -47,8 +47,10 @@ class WorldFile(Strict):
     tick_hz: float | None = Field(default=None, gt=0.0)
     ignore: tuple[str, ...] = USUAL
     keys: Any = None
+    controls: dict[str, str] = Field(default_factory=dict)
 
     _names = field_validator("ignore", mode="before")(hands)
+    _said = field_validator("controls", mode="before")(meanings)
 
 
 class GymnasiumWorld(World):
@@ -98,8 +100,9 @@ class GymnasiumWorld(World):
         names = {*self.keymap.keys, *self.keymap.buttons, *file.ignore}
         self.action_space = KeyboardMouse(
             names & set(KEYS), names & set(BUTTONS), max_look=MAX_LOOK,
-            ignored=names - self.keymap.keys - self.keymap.buttons,
+            ignored=(names | {"look"}) - self.keymap.keys - self.keymap.buttons - set(self.keymap.controls),
         )  # fmt: skip
+        self.controls = {**self.keymap.controls, **file.controls}
         self.deterministic = self._env.spec is not None and not self._env.spec.nondeterministic
         self._file = file.model_copy(update={"tick_hz": self.tick_hz, "keys": keys})
 

@@ -35,6 +35,11 @@ MAX_LOOK = 20.0  # degrees in one tick
 MEND = "apt-get install minetest minetest-data xvfb libgl1-mesa-dri"
 _DIGITS = tuple(f"Digit{n}" for n in range(1, 9))
 _KEYS = ("KeyW", "KeyA", "KeyS", "KeyD", "Space", "ShiftLeft", "KeyE", *_DIGITS)
+CONTROLS = {
+    "KeyW": "forward", "KeyS": "back", "KeyA": "left", "KeyD": "right", "Space": "jump", "ShiftLeft": "sneak",
+    "left": "dig", "right": "place, or open what the crosshair is on", "KeyE": "place",
+    **{digit: f"take what is in slot {n} of the hotbar" for n, digit in enumerate(_DIGITS, 1)},
+}  # fmt: skip
 _FINE = 320  # pixels: what is narrower is drawn twice as wide and high, and shrunk
 _ANSWER = 20.0  # seconds that a command may take
 _REQUESTS = 3  # of a level, at most
@@ -88,7 +93,7 @@ class Minetest(DesktopWorld):
         super().__init__(
             Game(
                 command=(EXECUTABLE,), size=window, keys={key: key for key in _KEYS}, ready=0.0, timeout=90.0,
-                reset="keep", tick_hz=TICK_HZ, hold=2.5 / game.FRAMES, max_look=MAX_LOOK,
+                controls=CONTROLS, reset="keep", tick_hz=TICK_HZ, hold=2.5 / game.FRAMES, max_look=MAX_LOOK,
                 degrees_per_count=(game.optics(*window)[1],) * 2,
             ),
             render_mode=render_mode,

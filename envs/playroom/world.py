@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import gymnasium
@@ -62,6 +63,11 @@ class Playroom(World):
     realtime = False
     deterministic = True
     tick_hz = TICK_HZ
+    controls = MappingProxyType({
+        "KeyW": "forward", "KeyS": "back", "KeyA": "left", "KeyD": "right", "KeyC": "crouch", "ControlLeft": "crouch",
+        "left": "pick up what the crosshair is on, or drop what is held", "KeyE": "pick up, or drop",
+        "right": "push what the crosshair is on",
+    })  # fmt: skip
 
     def __init__(
         self,

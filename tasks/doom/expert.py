@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.policy import Decision
 from agent.sight import VIEW
 from envs.doom.things import KINDS

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.policy import Context, Decision, PolicySpec
 from agent.sight import COLUMNS, NOWHERE, ROWS, column_of
 from envs.doom.things import CLASSES, KINDS

@@ -19,7 +19,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.sight import VIEW
 from envs.angles import wrapped
 from envs.doom.level import Rect, joined

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.policy import Decision
 from envs.errors import UserError
 from envs.minetest.state import BLOCKED, MinetestState

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.policy import Decision
 from envs.errors import UserError
 from envs.playroom.mjcf import EYE

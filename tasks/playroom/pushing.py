@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from agent import codec
+from agent import doom_codec as codec
 from envs.angles import wrapped
 from envs.playroom.room import Furniture, Room
 from envs.playroom.rooms import BODY_RADIUS

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from agent import codec
+from agent import doom_codec as codec
 from envs.angles import wrapped
 from envs.playroom.mjcf import EYE
 from envs.playroom.room import Room

@@ -110,3 +110,9 @@ def test_the_workflow_runs_the_same_script_on_every_python_that_is_supported() -
     minors = [int(version.removeprefix("3.")) for version in job["strategy"]["matrix"]["python"]]
     low, high = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", PROJECT["requires-python"]).groups()  # type: ignore[union-attr]
     assert minors == list(range(int(low), int(high)))
+
+
+def test_the_prompts_of_the_page_on_actions_are_true() -> None:
+    text = (ROOT / "docs" / "actions.md").read_text()
+    assert script("action_prompts").filled(text) == text, "run make docs"
+    assert text.count("Answer with these lines") == 3

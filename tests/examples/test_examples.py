@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from agent import cli
-from agent.codec import CHUNK
+from agent.doom_codec import CHUNK
 from agent.policy import Context
 from examples import (
     any_gymnasium_environment,

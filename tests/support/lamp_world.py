@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.policy import Decision
 from envs import plugins
 from envs.action import NEUTRAL, Action, KeyboardMouse

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from agent import codec
+from agent import doom_codec as codec
 
 Made = tuple[Any, Any]  # the model and its processor
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -18,6 +18,7 @@ class SquareWorld(World):
 
     tick_hz = 50.0
     deterministic = True
+    controls: ClassVar[dict[str, str]] = {"KeyW": "forward", "KeyS": "back", "KeyA": "left", "KeyD": "right"}
 
     def __init__(self, length: int = 40, height: int = 24, width: int = 32) -> None:
         self.observation_space = gymnasium.spaces.Dict(

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.loop.players import DecisionRequest, ScriptedPlayer, timed
 from agent.policy import Decision
 

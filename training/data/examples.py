@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.episode import fit
 from agent.policy import Context, Decision
 from envs.action import Action

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agent import codec
+from agent import doom_codec as codec
 from tasks.task import Task, VerifierSpec
 from training.data.episode_schema import META
 from training.data.episodes import DamagedEpisodeError, Episode

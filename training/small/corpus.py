@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.small.place import read_place
 from training.data.dataset import Decisions, load_decisions
 from training.data.episodes import DamagedEpisodeError, find_episodes, read_episode

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.episode import Step, Subscriber
 from agent.loop.players import Player, ScriptedPlayer
 from agent.policy import Decision, Policy

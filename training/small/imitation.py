@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.policy import Decision
 from agent.small.checkpoint import TICK_HZ, load_model, read_manifest, save_small
 from agent.small.model import FRAME_SIZE, HISTORY, SmallModel

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.loop.players import DecisionRequest, Player, ScriptedPlayer
 from agent.policy import Context, Decision
 from agent.small.judge_view import JUDGE_FRAMES, view

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.small.model import HISTORY
 from agent.small.prompt import Prompt
 from agent.small.token_ids import PLACE, STARTS, WORD_ID, say

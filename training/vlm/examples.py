@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.vlm.policy import encode_prompts
 from agent.vlm.turn_grammar import Grammar, Turn
 from training.data.examples import Example

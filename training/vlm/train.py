@@ -18,18 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.lineage import Lineage, commit, parent_of, recipe_hash
 from agent.policy import PolicySpec
+from agent.vlm.chat_template import end_of_turn, to_model
 from agent.vlm.checkpoint import Manifest, save_checkpoint
-from agent.vlm.policy import (
-    HISTORY,
-    THOUGHT_TOKENS,
-    end_of_turn,
-    grow,
-    load_model,
-    to_model,
-)
+from agent.vlm.policy import HISTORY, THOUGHT_TOKENS, grow, load_model
 from agent.vlm.turn_grammar import ACT, ACTION_TOKENS, SAY, THOUGHT, Form, Grammar, add_action_tokens, form_of
 from training.data.episodes import EpisodeError
 from training.data.examples import Examples

@@ -101,7 +101,7 @@ function tell(news) {
   label("take", news.mine ? "Give back" : "Take over", "Tab");
   at("take").disabled = news.mode === "human" && !news.mine;
   if (was.mine && !news.mine) letGo(false);
-  hands(news.action);
+  hands(news.action, news.controls ?? {});
   goals(news.goals);
   for (const line of news.lines) say(line);
   if (news.lines.length) at("lines").scrollTop = at("lines").scrollHeight;
@@ -124,23 +124,28 @@ function label(id, words, key) {
 
 const CAPS = { Space: "space", ShiftLeft: "shift", ControlLeft: "ctrl", ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→" };
 const cap = (code) => CAPS[code] ?? code.replace(/^(Key|Digit)/, "");
-const ALWAYS = ["KeyW", "KeyA", "KeyS", "KeyD", "KeyE"];
+const ALWAYS = ["KeyW", "KeyA", "KeyS", "KeyD", "KeyE"], BUTTONS = ["left", "right", "middle"], MOUSE = ["look", "pointer", "wheel"];
+const MOST_CAPS = 8; // keys that are always shown
 let handsWere = "";
 
-function hands(action) {
+function hands(action, controls) {
   const keys = action.keys ?? [], buttons = action.buttons ?? [], [yaw, pitch] = action.look ?? [0, 0];
   const turn = (yaw > 0.2 ? "→" : yaw < -0.2 ? "←" : "") + (pitch > 0.2 ? "↑" : pitch < -0.2 ? "↓" : "");
-  const parts = [...new Set([...ALWAYS, ...keys])].map((code) => [cap(code), keys.includes(code)]);
-  for (const name of ["left", "right", "middle"])
-    if (name === "left" || buttons.includes(name)) parts.push([`${name} button`, buttons.includes(name)]);
-  parts.push([`look ${turn || "·"}`, turn !== ""]);
+  const told = Object.keys(controls), named = told.filter((name) => !BUTTONS.includes(name) && !MOUSE.includes(name));
+  const shown = told.length ? named.slice(0, MOST_CAPS) : ALWAYS;
+  const parts = [...new Set([...shown, ...keys])].map((code) => [cap(code), keys.includes(code), controls[code]]);
+  for (const name of BUTTONS)
+    if (controls[name] || buttons.includes(name) || (name === "left" && !told.length))
+      parts.push([`${name} button`, buttons.includes(name), controls[name]]);
+  parts.push([`look ${turn || "·"}`, turn !== "", controls.look]);
   const now = JSON.stringify(parts);
   if (now === handsWere) return;
   handsWere = now;
   at("hands").replaceChildren(
-    ...parts.map(([name, on]) => {
+    ...parts.map(([name, on, meaning]) => {
       const node = document.createElement("span");
       node.textContent = name;
+      if (meaning) node.title = meaning;
       node.className = on ? "on" : "";
       return node;
     }),

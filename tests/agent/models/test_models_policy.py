@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent import codec
 from agent.cli.compose import load_policy
+from agent.codec import ActionTextError
 from agent.episode import Step, Subscriber
 from agent.loop.players import Beside, InStep
 from agent.loop.runtime import play
-from agent.models import BadReplyError, Model
+from agent.models import Model
 from agent.models.config import Settings
 from agent.models.model import COOL, Circuit
 from agent.models.openai import load_openai
-from agent.models.policy import ChatPolicy, read
+from agent.models.policy import ChatPolicy
 from agent.policy import Context
+from agent.prompted import USUAL, Setting
 from envs.action import NEUTRAL, Action
 from envs.errors import UserError
 from envs.wrappers import RealTime
@@ -40,14 +41,14 @@ class Taken(Subscriber):
 
 
 def test_what_it_writes_is_what_the_hands_do() -> None:
-    chunk = codec.decode(codec.from_text("turn -11 look 0 left")).actions
+    chunk = USUAL.actions(USUAL.read("turn -11 look 0 left tap use"), 35.0)
     context = Context(
         (FRAME,) * 3, "go to the key", (chunk, chunk), ("a", "b"), FRAME, (("user", "the red one"),), "it began", 7
     )
     with serving(says(TURN)) as server:
         (decision,) = load_policy(f"openai:toy@{server.url}", think="off").act([context])
     assert (decision.thought, decision.speech) == ("the key is to the right", "i see it")
-    assert decision.actions == codec.decode(codec.from_text("turn 16 forward")).actions
+    assert decision.actions == (Action(frozenset({"KeyW"}), look=(4.0, 0.0)),) * 4
     asked = server.asked[0]
     assert (asked["seed"], asked["reasoning_effort"]) == (7, "none")
     *images, text = asked["messages"][0]["content"]
@@ -55,7 +56,9 @@ def test_what_it_writes_is_what_the_hands_do() -> None:
     for part in (
         "user: the red one",
         "it began",
-        "act: turn -11 look 0 left",
+        "act: hold KeyA tap KeyE look -11 0",
+        "KeyW: forward",
+        "Example: act: look -16 0 hold KeyW",
         "think: b",
         "Instruction: go to the key",
     ):
@@ -72,15 +75,77 @@ def test_the_memory_that_the_loop_writes_is_in_the_next_prompt() -> None:
     assert "seen: the key is to the right. said: i see it." in line
 
 
-@pytest.mark.parametrize("text", ["Act: `turn 0 look 0 done`", "**act:** done", "Sure.\n\nACT: done\nact: turn 16"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Act: `turn 0 look 0 done`",
+        "**act:** done",
+        "Sure.\n\nACT: done\nact: turn 16",
+        "`done`",
+        'Here: {"think": "x", "act": "done"}',
+    ],
+)
 def test_it_is_read_with_patience(text: str) -> None:
-    assert read(text).done
+    assert Setting().read(text).plan.done
 
 
 @pytest.mark.parametrize("text", ["I would go forward", "act:", "act: fly", "act: turn nan"])
 def test_what_is_no_action_is_refused(text: str) -> None:
-    with pytest.raises(BadReplyError, match="action text"):
-        read(text)
+    with pytest.raises(ActionTextError, match="action text"):
+        Setting().read(text)
+
+
+def test_what_can_not_be_read_is_asked_for_once_more() -> None:
+    with serving(says("act: fly"), says(TURN), says("I won't")) as server:
+        policy = load_policy(f"openai:toy@{server.url}")
+        (decision,) = policy.act([Context((FRAME,), "go")])
+        assert decision.speech == "i see it"
+        assert "unexpected word 'fly'" in server.asked[1]["messages"][-1]["content"]
+        (decision,) = policy.act([Context((FRAME,), "go")])
+        assert decision.thought.startswith('no answer: action text "I won\'t"')
+        assert decision.actions == (NEUTRAL,) * 4
+        assert len(server.asked) == 4
+
+
+def test_in_a_world_that_does_not_wait_it_is_not_asked_again() -> None:
+    with serving(says("act: fly")) as server:
+        policy = load_policy(f"openai:toy@{server.url}").for_world(RealTime(SquareWorld()))
+        assert "unexpected word 'fly'" in policy.act([Context((FRAME,), "go")])[0].thought
+        assert len(server.asked) == 1
+        assert "It goes on while you think" in server.asked[0]["messages"][0]["content"][-1]["text"]
+
+
+@pytest.mark.parametrize("hertz", [10.0, 35.0, 60.0])
+def test_it_plays_worlds_of_any_tick_rate(hertz: float) -> None:
+    world = SquareWorld(length=200)
+    world.tick_hz = hertz
+    with serving(says("act: hold KeyD for 500ms then tap KeyS"), says("act: done")) as server:
+        taken = Taken()
+        policy = load_policy(f"openai:toy@{server.url}").for_world(world)
+        assert policy.spec.tick_hz == hertz
+        outcome = play(world, InStep(policy), "go", seed=1, subscribers=[taken], end_on_done=True)
+    assert sum("KeyD" in action.keys for action in taken.actions) == round(0.5 * hertz)
+    assert any("KeyS" in action.keys for action in taken.actions)
+    assert outcome.decisions == 2  # the long one was played whole
+    assert outcome.starved == 0
+
+
+def test_a_slow_answer_is_played_whole_from_when_it_is_there() -> None:
+    """The ticks until then are starved, and nothing of it is lost."""
+
+    def slow(handler: Any) -> None:
+        time.sleep(0.25)
+        says("act: tap KeyS then hold KeyD")(handler)
+
+    with serving(slow) as server:
+        taken = Taken()
+        player = Beside(load_policy(f"openai:toy@{server.url}").for_world(RealTime(Slow())))
+        outcome = play(RealTime(Slow()), player, "go", seed=1, time_limit=25, subscribers=[taken])
+        player.close()
+    names = ["".join(sorted(action.keys)) for action in taken.actions]
+    assert outcome.starved > 4
+    assert any(names[i : i + 3] == ["KeyS", "", "KeyD"] for i in range(len(names)))
+    assert outcome.decisions >= 2
 
 
 def test_an_outage_lets_go_of_all_keys_and_ends_by_itself() -> None:
@@ -138,12 +203,13 @@ def test_in_a_world_that_does_not_wait_an_outage_is_neutral_and_soon_over(outage
                 back.append(time.monotonic())
 
     with serving(says(TURN)) as server:
-        player = Beside(ChatPolicy(Model(load_openai(f"toy@{server.url}", settings=Settings()), attempts=1)))
+        model = Model(load_openai(f"toy@{server.url}", settings=Settings()), attempts=1)
+        player = Beside(ChatPolicy(model).for_world(RealTime(Slow())))
         outcome = play(RealTime(Slow()), player, "go", seed=1, time_limit=65, subscribers=[Outage()])
         player.close()
     walks = [action.keys == {"KeyW"} for _, action in played]
     last = max(i for i in range(36) if walks[i])
-    assert last < 12 + 2 * codec.CHUNK  # the end of what was asked for before the outage, if the answer was not late
+    assert last < 12 + 8  # the end of what was asked for before the outage, if the answer was not late
     assert {action for _, action in played[last + 1 : 36]} == {NEUTRAL}
     again = next(at for (at, _), walks in zip(played[36:], walks[36:], strict=True) if walks)
     assert again - back[0] < 2.0

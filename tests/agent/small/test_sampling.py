@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from agent.codec import HANDS
+from agent.doom_codec import HANDS
 from agent.policy import Context, Decision
 from agent.small import SmallPolicy, load_small
 from agent.small.greedy import PATIENCE, is_stuck

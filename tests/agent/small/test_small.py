@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.policy import Context
 from agent.sight import COLUMNS, ROWS
 from agent.small import CheckpointError, SmallPolicy, load_small, token_ids, word_hashing

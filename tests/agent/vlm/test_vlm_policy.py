@@ -12,15 +12,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.checkpoint import CheckpointError
 from agent.cli.compose import load_policy
 from agent.lineage import VLM_MANIFEST
 from agent.policy import Context, PolicySpec
+from agent.vlm.chat_template import end_of_turn
 from agent.vlm.checkpoint import Manifest, save_checkpoint
 from agent.vlm.policy import (
     VlmPolicy,
-    end_of_turn,
     grow,
     load_hf,
     messages,

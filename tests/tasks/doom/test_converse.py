@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.loop.players import DecisionRequest, Player, TimedDecision
 from agent.policy import Decision, PolicySpec
 from agent.small import load_small

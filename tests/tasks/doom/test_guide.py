@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.episode import Outcome
 from agent.loop.players import ScriptedPlayer
 from agent.policy import Decision

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from agent import cli, codec
+from agent import cli
+from agent import doom_codec as codec
 from agent.loop.control import Control, Hands, Order
 from agent.loop.instruction import LiveInstruction
 from agent.loop.players import InStep

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.sight import COLUMNS
 from agent.small.checkpoint import load_model, read_manifest, save_small
 from agent.small.model import SmallConfig, SmallModel

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent import codec
+from agent import doom_codec as codec
 from agent.sight import COLUMNS, ROWS
 from agent.small import load_small
 from agent.small.checkpoint import SHIPPED, read_manifest

@@ -13,13 +13,15 @@ import torch
 from safetensors.torch import load_file
 from transformers import GenerationConfig, LogitsProcessor
 
-from agent import cli, codec
+from agent import cli
+from agent import doom_codec as codec
 from agent.family import family
 from agent.lineage import Parent, content_hash
 from agent.loop.players import InStep, ScriptedPlayer
 from agent.loop.runtime import play
 from agent.policy import Context, Decision, PolicySpec
-from agent.vlm.policy import encode_prompts, end_of_turn, grow, load_hf, load_model
+from agent.vlm.chat_template import end_of_turn
+from agent.vlm.policy import encode_prompts, grow, load_hf, load_model
 from agent.vlm.turn_grammar import Grammar, Turn, add_action_tokens
 from tasks.doom import suites
 from tasks.expert_policy import ExpertPolicy

@@ -1,0 +1,58 @@
+"""What talking to a model of transformers takes, whatever is said: turns, pictures, devices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from PIL import Image
+
+
+def end_of_turn(processor: Any) -> int:
+    """The id that ends a turn of the assistant in the processor's chat template, or the tokenizer's end of text.
+
+    Raises ValueError where the processor has no chat template.
+    """
+    if not getattr(processor, "chat_template", None):
+        raise ValueError("the model's processor has no chat template; take a model that was made for dialogue")
+    tokenizer = processor.tokenizer
+    mark = "ludens"
+    talk = [{"role": "user", "content": [{"type": "text", "text": "x"}]}]
+    answer = {"role": "assistant", "content": [{"type": "text", "text": mark}]}
+    rest = processor.apply_chat_template([*talk, answer]).rpartition(mark)[2].strip()
+    ids = tokenizer.encode(rest, add_special_tokens=False) if rest else []
+    if ids and ids[0] in {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}:
+        return int(ids[0])
+    if tokenizer.eos_token_id is None:
+        raise ValueError("the model's tokenizer has no token that ends a turn")
+    return int(tokenizer.eos_token_id)
+
+
+def picture_part(frame: Any) -> dict[str, Any]:
+    """A picture as a part of a message."""
+    return {"type": "image", "image": Image.fromarray(frame)}
+
+
+class Cleaner:
+    """Removes the marks of a tokenizer, such as image places and ends of turns, from text."""
+
+    def __init__(self, processor: Any) -> None:
+        added = {token.content for token in processor.tokenizer.added_tokens_decoder.values()}
+        added |= {t for t in (getattr(processor, "image_token", None), getattr(processor, "boi_token", None)) if t}
+        marks = sorted((mark for mark in added if mark.strip()), key=len, reverse=True)
+        self._marks = re.compile("|".join(map(re.escape, marks)) or r"(?!)")
+
+    def __call__(self, text: str) -> str:
+        while (cleaned := self._marks.sub(" ", text)) != text:  # what is left may form a mark again
+            text = cleaned
+        return text
+
+
+def to_model(inputs: Mapping[str, torch.Tensor], model: Any) -> dict[str, torch.Tensor]:
+    """`inputs` on the device of `model`, its floats in the model's precision."""
+    return {
+        name: value.to(model.device, model.dtype if value.is_floating_point() else None)
+        for name, value in inputs.items()
+    }
