@@ -77,8 +77,9 @@ class Outcome:
     decided action. `stale`: chunks dropped because the instruction changed meanwhile. `chunk_age_*`: ticks between the
     frame that an action was chosen from and the tick at which it was played. `latency_*_ms`: from the request for a
     decision to the decision. `decided`: tick of the verdict. `said`: (tick, what the player said). `done`: whether it
-    said, by its decision, that it is done. `problems`: what subscribers raised. `late`: ticks of a real-time episode
-    that came at least one and a half tick lengths after the tick before.
+    said, by its decision, that it is done. `problems`: what subscribers raised. `warnings`: what a person should know
+    of the world, which played on. `late`: ticks of a real-time episode that came at least one and a half tick lengths
+    after the tick before.
     """
 
     success: bool | None
@@ -101,10 +102,12 @@ class Outcome:
     done: bool = False
     problems: tuple[str, ...] = ()
     late: int = 0
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with the same names."""
-        return {**asdict(self), "said": [list(line) for line in self.said], "problems": list(self.problems)}
+        lists = {"problems": list(self.problems), "warnings": list(self.warnings)}
+        return {**asdict(self), "said": [list(line) for line in self.said], **lists}
 
 
 class Subscriber:

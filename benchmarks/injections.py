@@ -38,6 +38,7 @@ from agent.talk.voice import PolicyVoice
 from envs.action import Action
 from envs.doom.level import Level
 from envs.doom.world import DoomWorld
+from envs.scratch import PREFIX
 from envs.world import Observation, World
 from envs.wrappers import WorldWrapper
 from tasks import world_tasks
@@ -220,7 +221,7 @@ class Guard:
     @contextlib.contextmanager
     def watch(self, folder: Path) -> Iterator[None]:
         """What happens inside of `folder`, and in the game's own files, is allowed."""
-        game = os.path.join(tempfile.gettempdir(), "ludens-doom-")
+        game = os.path.join(tempfile.gettempdir(), f"{PREFIX}doom-")
         self._allowed, self._on = (str(folder.resolve()), game, "/dev/null", "/dev/shm/"), True
         try:
             yield

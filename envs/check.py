@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import json
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import numpy.typing as npt
 from gymnasium.utils.env_checker import check_env
 
 from envs.action import BUTTONS, KEYS, NEUTRAL, Action, KeyboardMouse
+from envs.time_limit import HungError, limit_calls, place_of
 from envs.world import World
 
 _CHUNK = 4
@@ -37,11 +39,21 @@ class Violation:
         return f"{self.rule}: {self.sentence}"
 
 
-def check_world(make: Callable[[], World], *, episodes: int = 3, ticks: int = 60, seed: int = 0) -> list[Violation]:
+def check_world(
+    make: Callable[[], World],
+    *,
+    episodes: int = 3,
+    ticks: int = 60,
+    seed: int = 0,
+    limit: float | None = None,
+    on_part: Callable[[str, float | None], None] = lambda part, seconds: None,
+) -> list[Violation]:
     """Hold the worlds that `make` makes against the contract; returns the rules that they break, each once.
 
     Plays `episodes` episodes of at most `ticks` ticks with random actions drawn from `seed`, and a few more for the
     single rules. A rule that a world gives no occasion to test (no episode ended in `ticks` ticks) counts as kept.
+    `limit`: seconds after which a call of the world counts as hanging, where this is the main thread; None waits for
+    ever. `on_part`: hears each part when it begins, with None, and when it is done, with the seconds that it took.
     """
     broken: dict[str, Violation] = {}
     for rules in (_shape, _life, _play, _refusals, _determinism, _chunks, _gymnasium):
@@ -50,20 +62,28 @@ def check_world(make: Callable[[], World], *, episodes: int = 3, ticks: int = 60
         def make_one(made: list[World] = made) -> World:
             world = make()
             made.append(world)
+            if limit is not None and isinstance(world, World):
+                limit_calls(world, limit)
             return world
 
+        part, begun, hung = rules.__name__.strip("_"), time.perf_counter(), False
+        on_part(part, None)
         try:
             for violation in rules(make_one, episodes, ticks, seed):
                 broken.setdefault(violation.rule, violation)
+        except HungError as error:
+            broken["hang"], hung = Violation("hang", f"{error}, in the {part} checks; expected it to return"), True
         except Exception as error:
-            where = rules.__name__.strip("_")
-            sentence = f"the world raised {_said(error)} in the {where} checks; expected no exception there"
+            sentence = (
+                f"the world raised {_said(error)}{place_of(error)} in the {part} checks; expected no exception there"
+            )
             broken.setdefault("exception", Violation("exception", sentence))
         finally:
             for world in made:
                 _close_quietly(world)
-        if rules is _shape and broken:
-            break  # without sound spaces the other rules only repeat the same news
+        on_part(part, time.perf_counter() - begun)
+        if hung or (rules is _shape and broken):
+            break  # it would hang again; and without sound spaces the other rules only repeat the same news
     return list(broken.values())
 
 
@@ -351,5 +371,5 @@ def _said(error: Exception) -> str:
 
 
 def _close_quietly(world: World) -> None:
-    with contextlib.suppress(Exception):  # `_life` reports what close() does wrong
+    with contextlib.suppress(Exception, HungError):  # `_life` reports what close() does wrong
         world.close()

@@ -76,6 +76,7 @@ def claimed(path: Path) -> Iterator[bool]:
     nobody else is told so; that ends with this process, however it ends. Raises DiskFullError."""
     mark = path.with_name(f".claim-{path.name}")
     with disk(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

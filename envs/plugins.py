@@ -11,6 +11,7 @@ import difflib
 import functools
 import re
 from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
 from typing import Any, Literal
 
 from envs import extras
@@ -107,6 +108,17 @@ def broken(kind: Kind) -> dict[str, str]:
 
 
 def _load(kind: Kind, entry: EntryPoint) -> Any:
+    """What the entry point names, which is something that makes the part. Raises BrokenPluginError."""
+    made = _imported(kind, entry)
+    if not callable(made):
+        what = f"the module {made.__name__}" if isinstance(made, ModuleType) else f"a {type(made).__name__}"
+        raise BrokenPluginError(
+            f"{kind} {entry.name!r} is {what} (from {entry.value}); expected a class or a function that makes one"
+        )
+    return made
+
+
+def _imported(kind: Kind, entry: EntryPoint) -> Any:
     try:
         return entry.load()
     except Exception as error:

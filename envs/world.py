@@ -93,5 +93,15 @@ class World(gymnasium.Env[Observation, Action]):
         """The keys and buttons that are down in the world right now; empty after `reset` and `close`."""
         return frozenset(), frozenset()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know of the game in this episode although it goes on, such as errors of its own."""
+        return ()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the world found out about its game, by name, such as how the mouse was calibrated; for people."""
+        return {}
+
     def close(self) -> None:
         """Release every key and button and everything that was opened. Safe to call twice."""

@@ -58,6 +58,14 @@ class WorldWrapper(World):
         return self.world.held
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        return self.world.warnings
+
+    @property
+    def facts(self) -> dict[str, str]:
+        return self.world.facts
+
+    @property
     def unwrapped(self) -> gymnasium.Env[Observation, Action]:
         return self.world.unwrapped
 

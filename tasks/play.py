@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from agent.episode import Outcome
+from agent.episode import Outcome, Verdict
 from agent.loop.instruction import LiveInstruction
 from agent.loop.players import Player
 from agent.loop.runtime import play
+from envs.errors import UserError
 from envs.world import World
 from tasks import pictures, world_tasks
 from tasks.task import Task
+from tasks.verifier import Verifier
+
+
+class VerifierError(UserError):
+    """A verifier does not find what it needs in the world's ground truth. `__cause__` is what it raised."""
 
 
 def play_task(
@@ -28,7 +36,27 @@ def play_task(
         seed=task.seed,
         options=task.options,
         time_limit=task.time_limit,
-        judge=verifier.update if verifier else None,
+        judge=None if verifier is None else partial(_judge, task, verifier),
         picture=pictures.load(task.picture, task.world),
         **how,
     )
+
+
+def _judge(task: Task, verifier: Verifier, state: Any) -> Verdict | None:
+    """What the verifier says. Raises VerifierError where it can't judge this world."""
+    name = task.verifier.name if task.verifier is not None else type(verifier).__name__
+    try:
+        verdict = verifier.update(state)
+    except UserError:
+        raise
+    except Exception as error:
+        has = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
+        raise VerifierError(
+            f"{task.id}: verifier {name!r} can't judge world {task.world!r}: {type(error).__name__}: {error}; "
+            f"the world's ground truth is {has if state is not None else 'None: it tells nothing'}"
+        ) from error
+    if verdict is not None and not (hasattr(verdict, "success") and hasattr(verdict, "why")):
+        raise VerifierError(
+            f"{task.id}: verifier {name!r} gave {verdict!r:.80}; expected a tasks.verifier.Verdict or None"
+        )
+    return verdict

@@ -6,7 +6,7 @@ A template has slots such as {x}; a table maps a verb to its templates.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -48,6 +48,11 @@ _START = re.compile(r"^(?:please|now|can you|could you|hey|ok|next)[, ]+")
 _END = re.compile(r"(?:,? please|,? now| for me|[.!?])+$")
 
 
+def words_of(texts: Iterable[str]) -> frozenset[str]:
+    """The words of some texts, in lower case; slots of templates are left out."""
+    return frozenset(re.findall(r"[a-z]+(?:'[a-z]+)?", re.sub(r"\{\w+\}", " ", " ".join(texts).lower())))
+
+
 class Grammar:
     """What is said (`training`, and `held_out` for evaluation) and how it is read.
 
@@ -71,6 +76,11 @@ class Grammar:
         """A sentence for a verb, its slots filled."""
         text = str(rng.choice(list((self.held_out if held_out else self.training)[verb]))).format(**slots)
         return f"{rng.choice(list(PREFIXES))}{text}{rng.choice(list(SUFFIXES))}"
+
+    def words(self) -> frozenset[str]:
+        """The words of all templates, and of what is said around them."""
+        said = [text for table in (self.training, self.held_out) for texts in table.values() for text in texts]
+        return words_of((*PREFIXES, *SUFFIXES, *said))
 
     def readings(self, text: str) -> Iterator[tuple[str, dict[str, str]]]:
         """What a typed sentence may mean: verb and slots, the most likely first."""

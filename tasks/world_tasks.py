@@ -40,6 +40,9 @@ class Language(Protocol):
     def sentence(self, rng: np.random.Generator, meaning: Any) -> str:
         """An instruction that means this, in a training phrasing."""
 
+    def words(self) -> frozenset[str]:
+        """The words that instructions are made of, in lower case."""
+
 
 class WorldTasks:
     """What a world brings. A world's own part is a subclass that overrides what the world has.
@@ -112,6 +115,10 @@ class WorldTasks:
     def language(self) -> Language | None:
         """How instructions of this world are read; None where nothing reads them."""
         return None
+
+    def reads(self, text: str) -> bool:
+        """Whether the world's tasks are asked for in sentences like this one."""
+        return self.language is not None and self.language.read(text) is not None
 
     def verifier_in(self, state: Any, text: str) -> Verifier | None:
         """A verifier of a sentence from this state on, for the audit of goals that a setter proposes. A goal that can't

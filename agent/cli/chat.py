@@ -28,7 +28,7 @@ app = console.verb()
 
 _HISTORY = 1000  # messages that are kept from run to run
 _HELP = "Say what to do, ask, correct (no, the other one), stop, pause, continue. /step  /quit  Ctrl+D ends."
-_FOREVER = 10**9  # ticks
+_FOREVER = 10**8  # ticks
 
 
 @app.command()
@@ -79,7 +79,8 @@ def chat(
         folder = compose.run_folder(out, "chat")
         options = {"env": env, "policy": policy, "planner": planner, "think": think, "seed": first, "time": pace}
         session = Session(folder, world, policy=policy, config={"options": options, **compose.provenance()})
-        talk = compose.conversation(brain, thinker, planner_every, keep=True, trusted=trust or ())
+        reader = compose.reader(brain, policy, env) if thinker is None else None
+        talk = compose.conversation(brain, thinker, planner_every, keep=True, trusted=trust or (), reader=reader)
         talk.attended += 1
         served = compose.serve(talk, folder, port) if page else None
         if served is not None:

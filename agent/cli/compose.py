@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -20,7 +22,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from agent.capabilities import Scripted, fitted, spec_of
+from agent.capabilities import (
+    Answers,
+    Captions,
+    FitsWorld,
+    HasSpec,
+    Judges,
+    KnowsNouns,
+    Proposes,
+    Scripted,
+    fitted,
+    spec_of,
+)
 from agent.loop.players import Beside, InStep, Player, ScriptedPlayer
 from agent.policy import Context
 from agent.talk.conversation import Conversation
@@ -36,10 +49,12 @@ from tasks.task import Task
 if TYPE_CHECKING:
     from agent.page.server import Page
     from agent.talk.planner import Planner
+    from agent.talk.understanding import Reader
 
 Clock = Literal["lockstep", "realtime"]
 
 MOST_FASTER = 1.25  # a world's tick rate may differ from the policy's by this factor
+_MOST_TICKS = 10**8  # that an episode may have
 _VERSIONS = ("ludens", "torch", "torchvision", "transformers", "gymnasium", "vizdoom", "numpy", "av")
 
 
@@ -50,17 +65,42 @@ def world_factory(name: str, *, references: bool = True, **options: Any) -> Call
     given = {key: value for key, value in options.items() if value is not None}
     try:
         inspect.signature(factory).bind(**given)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # ValueError: something built in, which does not say what it takes
         raise UserError(f"world {name!r}: {error}") from error
 
     def make() -> World:
         try:
-            world: World = factory(**given)
-            return world
+            world = factory(**given)
+        except UserError:
+            raise
         except ValueError as error:
             raise UserError(f"world {name!r}: {error}") from error
+        if not isinstance(world, World):
+            raise UserError(f"world {name!r} makes {_shown(world)}, which is no world; expected an envs.world.World")
+        return world
 
     return make
+
+
+def same_world(one: str, other: str) -> bool:
+    """Whether two names mean one world, however they are spelled: browser:a.yaml and browser:./a.yaml, doom and
+    envs.doom.world:DoomWorld, two spellings of a command."""
+    return one == other or _meaning(one) == _meaning(other)
+
+
+def _meaning(name: str) -> tuple[str, ...]:
+    known = plugins.entries("world")
+    registered = {entry.value: entry.name for entry in known.values()}
+    before, _, argument = registered.get(name, name).partition(":")
+    if before not in known or not argument:
+        return (before, argument)
+    path = Path(argument).expanduser()
+    if "://" not in argument and path.exists():
+        return (before, str(path.resolve()))
+    try:
+        return (before, *shlex.split(argument))
+    except ValueError:  # an open quote
+        return (before, argument)
 
 
 def load_policy(name: str, think: str = "auto") -> Any:
@@ -75,12 +115,28 @@ def load_policy(name: str, think: str = "auto") -> Any:
         else:
             load = plugins.load("policy", name)
         if think == "auto":
-            return load()
-        if "think" not in inspect.signature(load).parameters:
+            made = load()
+        elif "think" not in inspect.signature(load).parameters:
             raise UserError(f"policy {name!r} does not think; leave --think out")
-        return load(think=int(think) if think.isdigit() else think)
-    except (ValueError, OSError) as error:
+        else:
+            made = load(think=int(think) if think.isdigit() else think)
+    except UserError:
+        raise
+    except (ValueError, OSError, TypeError) as error:
         raise UserError(f"policy {name!r}: {error}") from error
+    acts = callable(getattr(made, "act", None)) and isinstance(made, HasSpec)
+    if not acts and not isinstance(made, Scripted | FitsWorld | Answers | Captions | Judges | Proposes):
+        raise UserError(
+            f"policy {name!r} makes {_shown(made)}, which is no policy; expected an agent.policy.Policy, with `spec` "
+            "and act(contexts), a script, or what has a role of agent.capabilities"
+        )
+    return made
+
+
+def _shown(thing: Any) -> str:
+    """What a thing is, in few words."""
+    text = " ".join(repr(thing).split())
+    return text if len(text) <= 80 else f"a {type(thing).__name__}"
 
 
 def is_path(name: str) -> bool:
@@ -108,6 +164,13 @@ def pictured(task: Task, image: Path) -> Task:
     except ValueError as error:
         raise UserError(f"--image: {error}") from error
     return replace(task, picture=str(image.resolve()))
+
+
+def limited(task: Task, seconds: float | None, world: World) -> Task:
+    """The task with a limit of so many seconds of game time; None leaves its own."""
+    if seconds is None:
+        return task
+    return replace(task, time_limit=min(max(1, round(seconds * world.tick_hz)), _MOST_TICKS))
 
 
 def make_player(policy: Any, task: Task, world: World, clock: Clock) -> Player:
@@ -148,9 +211,21 @@ def keep_clock(world: World, clock: Clock) -> World:
     return world
 
 
+def reader(policy: Any, name: str, world: str) -> Reader | None:
+    """Which sentences the policy called `name` was taught, where that is known: the shipped one knows the languages of
+    the worlds, and so does what was trained from it in a world with a language. None for any other policy, which may
+    understand anything."""
+    if not isinstance(policy, KnowsNouns):
+        return None
+    from tasks import world_tasks
+    from tasks.reader import WorldReader
+
+    return WorldReader(world) if name == "small" or world_tasks.of(world).language is not None else None
+
+
 def conversation(policy: Any, planner: Planner | None = None, every: float = 0.0, **how: Any) -> Conversation:
     """The conversation of a run with `policy`; `how` goes to it. A policy that answers and describes is the voice. A
-    `planner`, if there is one, is asked again after `every` seconds."""
+    `planner`, if there is one, is asked again after `every` seconds, and reads what the policy can't."""
     voice = voice_of(policy)
     if planner is None:
         return Conversation(voice, listens=not isinstance(policy, Scripted), **how)
@@ -233,10 +308,11 @@ def provenance() -> dict[str, Any]:
     root = Path(__file__).resolve().parents[2]
     commit = ""
     if (root / ".git").exists():
-        done = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        )
-        commit = done.stdout.strip()
+        with contextlib.suppress(OSError):  # no git here
+            done = subprocess.run(
+                ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+            )
+            commit = done.stdout.strip()
     return {
         "versions": versions,
         "commit": commit,

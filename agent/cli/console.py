@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
-from collections.abc import Iterable, Sequence
+import math
+import shlex
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
+from typer.models import ArgumentInfo
 
 from agent.cli.terminal import clean as clean
 from agent.cli.terminal import echo as echo
@@ -25,12 +30,77 @@ if TYPE_CHECKING:
     from training.recipe import OnProgress
     from training.recipe import Progress as JobProgress
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else to standard output.")]
+
+
+def _check(name: str, value: Any) -> None:
+    """Raises UserError for what typer lets pass: float() reads inf and nan too, and nan is within any limits; what is
+    not UTF-8 comes as lone surrogates, which nothing can write."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"--{name.replace('_', '-')} {value}: expected a finite number")
+    if isinstance(value, list):
+        for item in value:
+            _check(name, item)
+    if isinstance(value, str) and not isinstance(value, Enum):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            shown = value.encode(errors="replace").decode()
+            raise UserError(f"{name.replace('_', ' ')}: expected text in UTF-8, got {shown!r}") from error
+
+
+def command_line(verb: str, function: Callable[..., Any], given: Mapping[str, Any], *, without: Collection[str]) -> str:
+    """The command that calls the `function` of a verb with what was `given`, quoted for a shell; what has its default
+    is left out, and so are the parameters `without`."""
+    options: list[str] = []
+    words: list[str] = []
+    hints = get_type_hints(function, include_extras=True)
+    for name, parameter in inspect.signature(function).parameters.items():
+        value = given[name]
+        if name in without or value is None or value == parameter.default:
+            continue
+        info = hints[name].__metadata__[0]
+        texts = [
+            str(item.value if isinstance(item, Enum) else item)
+            for item in (value if isinstance(value, list) else [value])
+        ]
+        if isinstance(info, ArgumentInfo):
+            words += texts
+            continue
+        flags = [part for declared in info.param_decls or () for part in declared.split("/")] or [
+            f"--{name.replace('_', '-')}"
+        ]
+        if isinstance(value, bool):
+            options.append(flags[0] if value else flags[-1])
+        else:
+            options += [part for text in texts for part in (flags[0], text)]
+    end = ["--"] if any(word.startswith("-") for word in words) else []
+    return shlex.join(["agent", verb, *options, *end, *words])
+
+
+class _Verb(typer.Typer):
+    """A verb that refuses numbers and texts that are none."""
+
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[_Function], _Function]:
+        declare = super().command(*args, **kwargs)
+
+        def declared(function: _Function) -> _Function:
+            @functools.wraps(function)
+            def checked(**given: Any) -> Any:
+                for name, value in given.items():
+                    _check(name, value)
+                return function(**given)
+
+            declare(checked)
+            return function
+
+        return declared
 
 
 def verb(summary: str = "", group: bool = False) -> typer.Typer:
     """The `app` of a verb's file: plain help, as one verb or (`group`) as several under a name."""
-    made = typer.Typer(help=summary or None, rich_markup_mode=None, add_completion=False, no_args_is_help=group)
+    made = _Verb(help=summary or None, rich_markup_mode=None, add_completion=False, no_args_is_help=group)
     if group:
         made.callback()(lambda: None)
     return made

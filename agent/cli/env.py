@@ -46,6 +46,9 @@ def check(
     seed: Annotated[int, typer.Option(help="Seed of the world and of the actions.")] = 0,
     resolution: Annotated[str | None, typer.Option(help="For worlds that have several, such as 320x240.")] = None,
     allow_real_desktop: RealDesktop = False,
+    limit: Annotated[
+        float, typer.Option(min=0.1, help="Seconds after which a call of the world counts as hanging.")
+    ] = 60.0,
     sheet: Annotated[Path | None, typer.Option(help="Where to write the contact sheet [default: NAME.png].")] = None,
     json: console.Json = False,
 ) -> None:
@@ -60,23 +63,39 @@ def check(
     """
     from agent.cli.compose import slug, world_factory
     from envs.check import check_world, unnamed
+    from envs.time_limit import HungError, within
 
     make = world_factory(name, resolution=resolution, allow_real_desktop=allow_real_desktop or None)
     made = make()  # options that the world refuses are wrong input, not a broken rule
     note = unnamed(made)
     made.close()
     out = console.console(machine=json)
-    with out.status(f"checking {name}"):
-        violations = check_world(make, episodes=episodes, ticks=ticks, seed=seed)
+    parts: dict[str, float] = {}
+    with out.status(f"checking {name}") as status:
+
+        def on_part(part: str, seconds: float | None) -> None:
+            if seconds is None:
+                status.update(f"checking {name}: {part}")
+            else:
+                parts[part] = seconds
+                out.print(f"  {part:12} {seconds:6.1f} s", style="dim")
+
+        violations = check_world(make, episodes=episodes, ticks=ticks, seed=seed, limit=limit, on_part=on_part)
     path = sheet or Path(f"{slug(name)}.png")
+    facts: dict[str, Any]
     try:
-        facts = _measure(make(), seed, path)
-    except Exception as error:  # a world that breaks rules may not even play; its sentences say why
+        if any(violation.rule == "hang" for violation in violations):
+            raise TimeoutError("it hangs")
+        with out.status(f"measuring {name}"), within(10 * limit, "measuring"):
+            facts = _measure(make(), seed, path)
+    except (Exception, HungError) as error:  # a world that breaks rules may not even play; its sentences say why
         facts = {"error": f"{type(error).__name__}: {error}"}
     broken = [{"rule": violation.rule, "sentence": violation.sentence} for violation in violations]
     if json:
         notes = [note] if note else []
-        console.print_json({"world": name, "ok": not broken, "violations": broken, "notes": notes, **facts})
+        console.print_json(
+            {"world": name, "ok": not broken, "violations": broken, "notes": notes, "parts": parts, **facts}
+        )
     else:
         for violation in broken:
             out.print(f"[red]broken[/red]  [bold]{violation['rule']}[/bold]: ", end="")
@@ -89,6 +108,8 @@ def check(
         else:
             out.print(f"{name}: {facts['frames_per_second']:.0f} frames/s of step and frame; pictures in {path}")
             out.print(_told(facts["latency"]))
+            for what, fact in facts["facts"].items():
+                out.print(f"{what}: {fact}", markup=False)
         out.print("[red]breaks the contract[/red]" if broken else "[green]keeps the contract[/green]")
     if broken:
         raise typer.Exit(1)
@@ -196,6 +217,7 @@ def _measure(world: World, seed: int, path: Path) -> dict[str, Any]:
             if terminated or truncated:
                 world.reset()
         latency = input_latency(world, seed)
+        known = world.facts
     finally:
         world.close()
     try:
@@ -208,6 +230,7 @@ def _measure(world: World, seed: int, path: Path) -> dict[str, Any]:
         "frame_size": [height, width],
         "latency": None if latency is None else asdict(latency),
         "sheet": str(path),
+        "facts": known,
     }
 
 

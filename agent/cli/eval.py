@@ -75,9 +75,9 @@ def evaluate(
         from training.evaluation import success as evaluation
 
         chosen = _from_file(tasks, episodes, seed) if tasks else _from_suite(suite, episodes, seed)
-        played = {task.world for task in chosen}
-        if played != {env}:
-            raise UserError(f"these tasks are played in world {sorted(played)[0]!r}, not in {env!r}")
+        for task in chosen:
+            if not compose.same_world(task.world, env):
+                raise UserError(f"{task.id} is played in world {task.world!r}, not in {env!r}: say --env {task.world}")
         # wrong names and checkpoints that do not fit are told before processes start
         compose.world_factory(env)
         loaded = compose.load_policy(policy, think)

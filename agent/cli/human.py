@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from agent.cli.compose import serve, world_factory
+from agent.cli.compose import serve
 from agent.cli.recording import Plan, Recorded
 from agent.loop.players import InStep
 from agent.policy import Context, Decision, PolicySpec
@@ -33,7 +33,7 @@ def record_by_hand(plan: Plan, todo: Sequence[int], port: int, screen: Console) 
     The world waits until a person takes the controls. An episode ends with the verifier's verdict or with Stop. Raises
     KeyboardInterrupt on Ctrl+C.
     """
-    world = world_factory(plan.world, resolution=plan.resolution)()
+    world = plan.open()
     talk = Conversation(listens=False, by_hand=True)
     page = None
     try:
@@ -41,7 +41,7 @@ def record_by_hand(plan: Plan, todo: Sequence[int], port: int, screen: Console) 
         screen.print(f"Page: {page.address}", markup=False)
         screen.print("Take over with Tab, then do what the goal says; Stop gives up.", markup=False)
         for index in todo:
-            task = plan.task(index)
+            task = plan.task_in(world, index)
             screen.print(f"{index}: {task.instruction}", markup=False)
             talk.attach(world)
             talk.begin(task.instruction, pictures.load(task.picture, task.world))
@@ -53,7 +53,8 @@ def record_by_hand(plan: Plan, todo: Sequence[int], port: int, screen: Console) 
             if recorder.episode is not None and outcome.ticks == 0:
                 shutil.rmtree(recorder.episode)  # nobody has played
             else:
-                yield index, Recorded(outcome.success, outcome.ticks, outcome.ticks)
+                ticks, late = outcome.ticks, outcome.late
+                yield index, Recorded(outcome.success, ticks, ticks, late=late, warnings=outcome.warnings)
             if outcome.interrupted:
                 raise KeyboardInterrupt
             if talk.over:

@@ -28,6 +28,9 @@ Clock = Annotated[
 Resolution = Annotated[
     str | None, typer.Option(help="WIDTHxHEIGHT of the world's frames, such as 640x480 [default: the world's own].")
 ]
+TimeLimit = Annotated[
+    float | None, typer.Option(min=0.1, help="Seconds of game time for an episode [default: the task's own].")
+]
 Think = Annotated[str, typer.Option(help="Thoughts before a decision: off, auto, or the most tokens of one.")]
 Workers = Annotated[
     str,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +20,7 @@ from agent.cli.options import (
     RealDesktop,
     Resolution,
     Think,
+    TimeLimit,
 )
 from envs import extras
 from envs.errors import UserError
@@ -42,6 +42,7 @@ TOUR = (
     "look up",
 )
 _TOUR_WORLD = "doom"
+_OF_THIS_RUN = ("out", "page", "port", "wait", "json")  # options that another run of the same need not have
 
 
 @app.command()
@@ -57,7 +58,7 @@ def play(
     planner_every: PlannerEvery = 10.0,
     resolution: Resolution = None,
     allow_real_desktop: RealDesktop = False,
-    time_limit: Annotated[float | None, typer.Option(min=0.1, help="Seconds of game time for an instruction.")] = None,
+    time_limit: TimeLimit = None,
     out: Annotated[Path | None, typer.Option(help="The run folder [default: runs/TIME-INSTRUCTION].")] = None,
     page: PageOn = True,
     port: Port = 0,
@@ -76,6 +77,7 @@ def play(
       agent play "go to the torch" --wait
       agent play "take the keys, the red one first" --planner openai:MODEL@URL
     """
+    given = dict(locals())
     if instruction is not None and not instruction.strip():
         raise UserError('the instruction is empty; for example: agent play "pick up the red key"')
     if instruction is None and env != _TOUR_WORLD:
@@ -91,6 +93,7 @@ def play(
         from agent.cli import compose
         from agent.cli.live import LiveLine
         from agent.cli.session import Session
+        from agent.talk.understanding import Understanding
 
         brain = compose.load_policy(policy, think)
         make_world = compose.world_factory(
@@ -101,7 +104,9 @@ def play(
         )
         thinker = compose.planner(planner, brain)
         first = secrets.randbelow(2**31) if seed is None else seed
-        wanted = [instruction.strip()] if instruction else TOUR
+        reader = compose.reader(brain, policy, env) if thinker is None and image is None else None
+        said = [instruction.strip()] if instruction else TOUR
+        wanted = [Understanding(lambda noun: noun, reader).followed(text) for text in said]
         tasks = [compose.instructed(text, env, first + index) for index, text in enumerate(wanted)]
         if image is not None:
             tasks = [compose.pictured(task, image) for task in tasks]
@@ -111,8 +116,7 @@ def play(
     served: Page | None = None
     watchers: list[Subscriber] = []
     try:
-        if time_limit is not None:
-            tasks = [replace(task, time_limit=max(1, round(time_limit * world.tick_hz))) for task in tasks]
+        tasks = [compose.limited(task, time_limit, world) for task in tasks]
         players = [compose.make_player(brain, task, world, clock) for task in tasks]
         folder = compose.run_folder(out, instruction or "tour")
         options = {
@@ -125,7 +129,7 @@ def play(
             "resolution": resolution,
         }
         session = Session(folder, world, policy=policy, config={"options": options, **compose.provenance()})
-        talk = compose.conversation(brain, thinker, planner_every)
+        talk = compose.conversation(brain, thinker, planner_every, reader=reader)
         if thinker is not None:
             talk.listeners.append(lambda line: _overheard(screen, line))
         if page:
@@ -160,8 +164,8 @@ def play(
     else:
         screen.print(f"\nVideo:  {video or 'none'}", markup=False)
         screen.print(f"Report: {report or 'none'}", markup=False)
-        again = f" {instruction!r}" if instruction else ""
-        screen.print(f"Again:  agent play --env {env} --policy {policy} --seed {first}{again}", markup=False)
+        again = console.command_line("play", play, {**given, "seed": first}, without=_OF_THIS_RUN)
+        screen.print(f"Again:  {again}", markup=False)
     console.tell_lost(screen, session.lost)
     if interrupted:
         raise typer.Exit(130)
@@ -178,6 +182,8 @@ def _overheard(screen: Console, line: Line) -> None:
 def _tell(screen: Console, outcome: Outcome) -> None:
     """Print how the episode went, and at what pace."""
     word, style = {True: ("done", "green"), False: ("failed", "red"), None: ("not judged", "yellow")}[outcome.success]
+    if not outcome.ticks and outcome.success is None:
+        word = "not played"
     screen.print(f"{word}: {outcome.why}" if outcome.why else word, style=style, markup=False)
     starved = 100.0 * outcome.starved / max(1, outcome.ticks)
     screen.print(
@@ -189,5 +195,7 @@ def _tell(screen: Console, outcome: Outcome) -> None:
         style="dim",
         markup=False,
     )
+    for warning in outcome.warnings:
+        screen.print(f"warning: {warning}", style="yellow", markup=False)
     for problem in outcome.problems:
         screen.print(f"problem: {problem}", style="red", markup=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as json_text
+import shlex
+import sys
 import time
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.options import Env, PolicyName, Port, Resolution, Workers
+from agent.cli.options import Env, PolicyName, Port, RealDesktop, Resolution, TimeLimit, Workers
 from envs.errors import UserError
 from envs.files import write_whole
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 app = console.verb()
 
 _PLAN = "record.json"
+_EPISODES = 100
+_SUITE = "doom-basic"
 _HUMAN = "human"  # the policy of what a person has played
 
 
@@ -39,10 +43,14 @@ class Quality(StrEnum):
 @app.command()
 def record(
     out: Annotated[Path, typer.Option(help="The folder of the episodes; finished ones in it are kept.")],
+    instruction: Annotated[str | None, typer.Argument(help="What to do, in words, instead of a suite.")] = None,
     env: Env = "doom",
     policy: PolicyName = "expert",
-    suite: Annotated[str, typer.Option(help="The tasks: agent list suites.")] = "doom-basic",
-    episodes: Annotated[int, typer.Option(min=1, help="How many, counted from the first of the suite.")] = 100,
+    suite: Annotated[str | None, typer.Option(help="The tasks: agent list suites [default: doom-basic].")] = None,
+    tasks: Annotated[Path | None, typer.Option(help="A YAML file of own tasks instead of a suite.")] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="How many, counted from the first [default: 100, or all of --tasks].")
+    ] = None,
     workers: Workers = "2",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the tasks.")] = 0,
     noise: Annotated[float, typer.Option(min=0.0, max=0.5, help="Chance that a decision starts a disturbance.")] = 0.0,
@@ -50,11 +58,14 @@ def record(
     every_tick: Annotated[bool, typer.Option("--every-tick", help="See every tick, not only decisions.")] = False,
     evaluation: Annotated[bool, typer.Option("--evaluation", help="Levels that training never sees.")] = False,
     resolution: Resolution = None,
+    time_limit: TimeLimit = None,
+    allow_real_desktop: RealDesktop = False,
     human: Annotated[bool, typer.Option("--human", help="A person plays, on the live page.")] = False,
     port: Port = 0,
     json: console.Json = False,
 ) -> None:
-    """Record episodes of a policy on a suite. A second run goes on where the first stopped; Ctrl+C loses nothing.
+    """Record episodes of a policy on a suite, on tasks of your own or on an instruction, in any world. A second run
+    goes on where the first stopped; Ctrl+C loses nothing.
 
     \b
     Examples:
@@ -62,6 +73,8 @@ def record(
       agent record --suite doom-room --noise 0.05 --out data/room
       agent record --suite doom-pairs --evaluation --frames compact --out data/pairs
       agent record --human --suite doom-room --episodes 10 --out data/mine
+      agent record --tasks examples/tasks.yaml --policy small --out data/own
+      agent record --env browser:mine.yaml --policy random "walk around" --time-limit 10 --episodes 5 --out data/walk
     """
     screen = console.console(machine=json)
     with screen.status("starting"):
@@ -69,9 +82,17 @@ def record(
         from training.workers.hire import check, hire
 
         player = _HUMAN if human else policy
-        plan = Plan(env, player, suite, seed, out, noise, frames.value, every_tick, evaluation, resolution)
+        if sum(given is not None for given in (suite, tasks, instruction)) > 1:
+            raise UserError("--suite, --tasks and an instruction say each what is to be done; give one of them")
+        if suite is None and tasks is None and instruction is None:
+            suite = _default_suite(env)
+        plan = Plan(
+            env, player, suite, seed, out, noise, frames.value, every_tick, evaluation, resolution,
+            str(tasks) if tasks else None, _words(instruction), time_limit, allow_real_desktop,
+        )  # fmt: skip
         check(workers)
         _check(plan)
+        episodes = min(episodes or plan.most or _EPISODES, plan.most or sys.maxsize)
         todo = [index for index in range(episodes) if not _is_whole(plan.path(index))]
     tally = _Tally()
     interrupted = False
@@ -86,7 +107,7 @@ def record(
     elif todo:
         try:
             with hire(partial(Recording, plan), workers, most=len(todo)) as crew, console.progress(screen) as progress:
-                bar = progress.add_task(suite, total=episodes, completed=episodes - len(todo), note="starting")
+                bar = progress.add_task(plan.name, total=episodes, completed=episodes - len(todo), note="starting")
                 for index, item in crew.run(todo):
                     tally.add(index, item)
                     progress.update(bar, advance=1, note=tally.pace())
@@ -110,11 +131,14 @@ class _Tally:
     start, and however many episodes there are, they start once."""
 
     episodes: int = 0
+    judged: int = 0
     successes: int = 0
+    late: int = 0
     ticks: int = 0
     frames: int = 0
     errors: list[str] = field(default_factory=list)
     elsewhere: int = 0  # episodes of another command that records into the same folder
+    warnings: dict[str, int] = field(default_factory=dict)  # and in how many episodes
     _begun: float = field(default_factory=time.perf_counter)
     _first: tuple[float, int, int] | None = None
     _last: float = 0.0
@@ -129,7 +153,11 @@ class _Tally:
             self.elsewhere += 1
             return
         self.episodes += 1
+        self.judged += item.success is not None
         self.successes += item.success is True
+        self.late += item.late
+        for warning in item.warnings:
+            self.warnings[warning] = self.warnings.get(warning, 0) + 1
         self.ticks += item.ticks
         self.frames += item.frames
         self._last = time.perf_counter()
@@ -146,21 +174,40 @@ class _Tally:
 
     def pace(self) -> str:
         ticks, frames = self.rates()
-        success = 100.0 * self.successes / max(1, self.episodes)
-        return f"{ticks:.0f} ticks/s, {frames:.0f} frames/s, {success:.1f} % success"
+        success = f", {100.0 * self.successes / self.judged:.1f} % success" if self.judged else ""
+        return f"{ticks:.0f} ticks/s, {frames:.0f} frames/s{success}"
 
     def summary(self) -> dict[str, Any]:
         ticks, frames = self.rates()
         return {
             "episodes": self.episodes,
-            "success": self.successes / self.episodes if self.episodes else None,
+            "success": self.successes / self.judged if self.judged else None,
             "ticks": self.ticks,
             "frames": self.frames,
             "seconds": time.perf_counter() - self._begun,
             "ticks_per_second": ticks,
             "frames_per_second": frames,
+            "late": self.late,
+            "warnings": self.warnings,
             "errors": self.errors,
         }
+
+
+def _default_suite(env: str) -> str:
+    from agent.cli.compose import same_world
+
+    if not same_world(env, "doom"):
+        raise UserError(
+            f"say what is to be done in world {env!r}: --suite NAME, --tasks FILE, or an instruction: "
+            f'agent record --env {shlex.quote(env)} "..." --out DIR'
+        )
+    return _SUITE
+
+
+def _words(instruction: str | None) -> str | None:
+    if instruction is not None and not instruction.strip():
+        raise UserError('the instruction is empty; for example: agent record "pick up the red key" --out data/key')
+    return instruction and instruction.strip()
 
 
 def _is_whole(path: Path) -> bool:
@@ -181,7 +228,7 @@ def _is_whole(path: Path) -> bool:
 
 def _check(plan: Plan) -> None:
     """Refuse wrong input before any process starts; note the plan in the folder, or compare with what it says."""
-    from agent.cli.compose import is_path, private_folder, world_factory
+    from agent.cli.compose import is_path, private_folder, same_world, world_factory
     from envs import plugins
     from tasks import world_tasks
 
@@ -191,13 +238,22 @@ def _check(plan: Plan) -> None:
             raise UserError(f"policy {plan.policy!r}: there is no such folder")
     elif plan.policy != _HUMAN and ":" not in plan.policy and plan.policy not in plugins.names("policy"):
         raise UserError(plugins.unknown_name("policy", plan.policy, plugins.names("policy")))
-    world_tasks.suite(plan.suite)
+    if plan.suite is not None:
+        world_tasks.suite(plan.suite)
     try:
-        task = plan.task(0)
+        chosen = [plan.task(index) for index in range(plan.most or 1)]
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"{error}; --evaluation records it all the same") from error
-    if task.world != plan.world:
-        raise UserError(f"suite {plan.suite!r} is played in world {task.world!r}, not in {plan.world!r}")
+    for task in chosen:
+        if not same_world(task.world, plan.world):
+            what = f"suite {plan.suite!r}" if plan.suite else f"{plan.tasks}: {task.id}"
+            raise UserError(f"{what} is played in world {task.world!r}, not in {plan.world!r}")
+    if plan.policy == "expert" and not world_tasks.of(plan.world).has_expert:
+        raise UserError(
+            f"world {plan.world!r} brings no expert; record another --policy, or play yourself with --human"
+        )
     wanted = {key: value for key, value in asdict(plan).items() if key != "out"}
     path = plan.out / _PLAN
     try:
@@ -229,6 +285,11 @@ def _tell(screen: Console, summary: dict[str, Any]) -> None:
         f"{summary['ticks_per_second']:.0f} ticks/s and {summary['frames_per_second']:.0f} frames/s once they ran",
         markup=False,
     )
+    if summary["late"]:
+        share = 100.0 * summary["late"] / max(1, summary["ticks"])
+        screen.print(f"{summary['late']} ticks came late ({share:.1f} %)", style="yellow")
+    for warning, count in summary["warnings"].items():
+        screen.print(f"warning: {warning} (in {count} episodes)", style="yellow", markup=False)
     screen.print(f"Episodes: {summary['out']}", markup=False)
     if summary["interrupted"]:
         screen.print("The same command goes on from here.")

@@ -26,6 +26,7 @@ from envs.action import NEUTRAL, Action
 from envs.foreign import ForeignError
 from envs.world import World
 
+_BLANK = "the picture was of a single colour all the time: the game may show nothing, or not have begun"
 _PAUSE = 0.01  # seconds between two looks at whether a pause is over
 
 
@@ -152,6 +153,7 @@ class _Rollout:
         self.info: Mapping[str, Any] = {}
         self.action = NEUTRAL  # the last one
         self.replaced = False  # whether somebody acts in the player's stead
+        self.blank = True  # every picture so far is of a single colour
         self.ended = False  # by the world
         self.why = ""  # the player or the control ended it
         self.verdict: Verdict | None = None
@@ -166,6 +168,7 @@ class _Rollout:
         self.player.begin()
         observation, self.info = self.world.reset(seed=seed, options=options)
         frame = self.frame = observation["pixels"]
+        self.look(frame)
         text, hertz, size = self.instruction.text, self.world.tick_hz, frame.shape[:2]
         self.subscribers.start(Start(text, seed, options, hertz, size, self.player.actor, self.world.controls))
         self.judge_state()
@@ -244,11 +247,16 @@ class _Rollout:
             observation, reward, terminated, truncated, self.info = self.world.step_chunk(actions)
             actions = actions[: self.info.get("ticks", len(actions))]
         self.frame, self.ended, self.action = observation["pixels"], terminated or truncated, actions[-1]
+        self.look(self.frame)
         self.tick += len(actions)
         actor = hands.actor if hands else self.player.actor
         source = None if starved else decision
         text = self.instruction.text
         return Segment(tick, seen, notes, actions, float(reward), text, actor, starved, source, self.info, now)
+
+    def look(self, frame: Frame) -> None:
+        """Note whether anything was ever to be seen."""
+        self.blank = self.blank and bool((frame == frame[0, 0]).all())
 
     def remember(self, segment: Segment, decision: TimedDecision | None) -> None:
         """Keep what was done, thought and said for later decisions."""
@@ -306,6 +314,7 @@ class _Rollout:
             said=tuple(self.said),
             done=self.done,
             decided=self.decided if self.verdict else None,
+            warnings=(*self.world.warnings, *([_BLANK] if self.blank and self.tick else [])),
         )
 
     def end(self, outcome: Outcome, *, failed: bool) -> None:

@@ -19,6 +19,7 @@ from agent.talk import intents
 from agent.talk.intents import Intent, OpenQuestion
 from agent.talk.surroundings import Surroundings
 from agent.talk.transcript import Dialogue
+from agent.talk.understanding import Reader, Understanding
 from agent.talk.voice import Voice
 from envs.action import NEUTRAL, KeyboardMouse
 from envs.text import encodable
@@ -62,7 +63,7 @@ class Conversation(Dialogue, Control, Subscriber):
     `trusted`: names of players whose words count as the user's. `paced`: a lockstep world runs no faster than the
     clock while somebody follows the run or may join it. `name`: what players in the game call the agent. `listens`:
     the player follows instructions; a scripted one does not. `by_hand`: only a person plays, and a lockstep world waits
-    until somebody has the controls.
+    until somebody has the controls. `reader`: which sentences the player was taught; it is not told to do others.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Conversation(Dialogue, Control, Subscriber):
         name: str = "agent",
         listens: bool = True,
         by_hand: bool = False,
+        reader: Reader | None = None,
     ) -> None:
         super().__init__()
         self.instruction = LiveInstruction("")
@@ -99,6 +101,7 @@ class Conversation(Dialogue, Control, Subscriber):
         self._steps = 0
         self._ending = ""
         self._around = Surroundings(voice)
+        self._understanding = Understanding(self._around.known, reader)
         self._index = -1
         self._spoken = ("", -1)
         self._space = KeyboardMouse()
@@ -126,6 +129,8 @@ class Conversation(Dialogue, Control, Subscriber):
             self._ending, self._open_question, self._due, self._index = "", None, 0.0, -1
             if instruction:
                 self._goals = [Goal(instruction, picture)]
+                if picture is None and (doubt := self._doubt([instruction])):
+                    self._goals, self._ending = [], "" if self._keep else doubt
             self._pursue()
 
     def close(self) -> None:
@@ -205,10 +210,8 @@ class Conversation(Dialogue, Control, Subscriber):
     @property
     def mode(self) -> str:
         """human, paused, asking, idle or acting."""
-        if self.human is not None:
-            return "human"
-        if self.paused:
-            return "paused"
+        if self.human is not None or self.paused:
+            return "paused" if self.human is None else "human"
         if self._open_question is not None:
             return "asking"
         return "acting" if self._goals else "idle"
@@ -360,9 +363,8 @@ class Conversation(Dialogue, Control, Subscriber):
             self._instruct(message, picture, seen)
 
     def _instruct(self, message: Intent, picture: Frame | None, seen: Sequence[str]) -> None:
-        wanted = [Goal(text, picture) for text in intents.steps(message.text)]
-        if picture is None and (strange := self._around.strange(w.text for w in wanted)):
-            self._say(f"i don't know the word {strange}")
+        wanted = [Goal(self._understanding.followed(text), picture) for text in intents.steps(message.text)]
+        if picture is None and self._doubt([goal.text for goal in wanted]):
             if message.place == "instead" and self._keep:  # the user does not want the old goal any more
                 self._goals, self._open_question = [], None
                 self._pursue()
@@ -379,6 +381,13 @@ class Conversation(Dialogue, Control, Subscriber):
         if seen:
             self._wonder(self._around.kind(wanted[0].text), seen)
 
+    def _doubt(self, texts: Sequence[str]) -> str:
+        """Say what can't be followed of some instructions; "" where all can."""
+        goal = self._last.text if self._last else ""
+        if doubt := next(filter(None, (self._understanding.doubt(text, goal) for text in texts if self._listens)), ""):
+            self._say(doubt)
+        return doubt
+
     def _choose(self, message: Intent, seen: Sequence[str]) -> None:
         """The user says something like "the red one": an answer to the agent's question, or a correction of the goal
         that it pursues, or pursued last."""
@@ -388,8 +397,8 @@ class Conversation(Dialogue, Control, Subscriber):
             return
         named = intents.thing_of(message.text)
         if named and named.noun and not named.pointer and "other" not in message.text:
-            if strange := self._around.strange([message.text]):
-                self._say(f"i don't know the word {strange}")
+            if strange := self._understanding.strange_noun(message.text):
+                self._say(strange)
             else:
                 self._retarget(intents.with_thing(goal.text, message.text))
             return
@@ -435,13 +444,16 @@ class Conversation(Dialogue, Control, Subscriber):
     def _look(self, message: Intent) -> list[str]:
         """The colours of the things that a message may mean, see Surroundings.meant. The model takes a moment for it:
         call this without the lock, so that the game goes on."""
-        goal = self._goals[0] if self._goals else self._last
-        asked = self._open_question or self._choices
+        self._understanding.foreign(message.text)  # known from now on
+        goal, asked = self._goals[0] if self._goals else self._last, self._open_question or self._choices
         return [] if asked and message.kind == "choice" else self._around.meant(message, goal.text if goal else "")
 
     # Answer in a thread, so that the game goes on.
 
     def _inquire(self, reply: _Reply) -> None:
+        if foreign := self._understanding.foreign(reply.text):
+            self._say(foreign, reply.tell)
+            return
         self._unanswered += 1
         self._replies.put(reply)
 

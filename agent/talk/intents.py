@@ -61,6 +61,26 @@ _ASKING = re.compile(
     r"|(?:the|that|this) .* (?:is|are|has) (?:what|which|where)\b"
 )
 _FAVOUR = re.compile(r"(?:(?:can|could|would|will) you|i(?:'d| would) like you to|i want you to|you should)\s+")
+# What is said around an instruction to be polite.
+_SO_KIND = r"(?:so (?:kind|good|nice)(?: as)?|kind enough) to"
+_HAVE_TIME = r"you(?: (?:don't mind|please|can|could|would|are ready|(?:have|get) (?:a|the) \w+))"
+_COURTESY_BEFORE = re.compile(
+    r"^(?:(?:please|kindly|hello|hi|hey|dear|excuse me|sorry|so|well|ok(?:ay)?|now|just|agent|my (?:friend|dear)|there)"
+    r"(?![a-z'])|(?:i(?: am|'m| was)? wonder(?:ing)? (?:if|whether)|do you think) (?:you (?:could|would|might|can)|it)"
+    rf"|(?:would|could|can|will|won't) you(?: (?:mind|please|kindly|be {_SO_KIND}))*"
+    rf"|(?:be|if you(?: would| could)?(?: be)?) {_SO_KIND}|do me (?:a|the) favou?r and"
+    r"|(?:i(?:'d| would)|it(?:'d| would)) (?:be|really be|appreciate it|love it)(?: (?:so|very|most|really|quite))*"
+    r"(?: (?:grateful|thankful|glad|happy|pleased|great|nice|lovely|kind|good|helpful))? if you (?:could|would)"
+    r"|i(?:'d| would) (?:like|love|want)(?: for)? you to|(?:i|we) (?:want|need|ask|beg) you to"
+    r"|may i (?:ask|trouble|bother) you to|you (?:should|must|have to|need to|may)|go ahead and|try to|let's"
+    rf"|feel free to|(?:if|when(?:ever)?|as soon as) {_HAVE_TIME})[\s,!.:]+"
+)
+_COURTESY_AFTER = re.compile(
+    r"[\s,]+(?:please|kindly|thanks(?: a lot| so much)?|thank you(?: (?:very|so) much)?|for me|(?:right )?now|at once"
+    rf"|(?:will|would|could) you|ok(?:ay)?|my (?:friend|dear)|mate|buddy|agent|(?:if|when(?:ever)?) {_HAVE_TIME}"
+    r"|if that is (?:ok|okay|possible)"
+    r"|(?:(?:that|which) (?:is|are|lies?|stands?|you (?:can )?see) )?(?:over |right )?there)[\s,.!?]*$"
+)
 _PAST = re.compile(r"\b(?:did|have|has|had|was|were|picked|took|came|begin with|end with)\b")
 _OF_GOAL = re.compile(
     r"what (?:are|were) you (?:doing|up to|trying to do)|what(?:'s| is| are) your (?:goals?|tasks?|plan|instruction)"
@@ -72,6 +92,13 @@ _OF_VIEW = re.compile(
     r"|what(?:'s| is) (?:there|here|in view|in front of you|around you)"
 )
 _THEN = re.compile(r"\s*(?:[,.;]\s*|\s)(?:and )?(?:then|after that|afterwards|after this|finally)\b[\s,]*")
+_ELLIPSIS = re.compile(
+    rf"(?:(?:to|at|towards|into|onto|for) )?(?P<thing>(?:the|a|an|that) (?:(?:{'|'.join(COLOURS)})[\s,]*)*"
+    r"(?P<noun>(?!one\b|ones\b)[a-z]+(?: [a-z]+)?)?(?: ?ones?)?)"
+)
+_AND_ONE = re.compile(
+    rf"(?P<before>.+?),? and (?P<one>(?:the|a|an) (?:(?:{'|'.join(COLOURS)})[\s,]*)+(?:ones?)?)", re.IGNORECASE
+)
 _LATER = re.compile(r"(?:and )?(?:then|after that|afterwards|after this|next|when you(?:'re| are) done),?\s+")
 _FIRST = re.compile(r"(?:but |no,? )?(?:first|before that|to begin with),?\s+")
 _WHICH = re.compile(r"which (?P<kind>.+?) the (?P<first>.+?) or the (?P<second>.+?)\s*\?")
@@ -223,7 +250,55 @@ def steps(instruction: str) -> list[str]:
     """The steps of an instruction, in order: "first pick up the key, then go to the torch" has two."""
     first = _FIRST.match(instruction)
     parts = [part.strip(" ,.;") for part in _THEN.split(instruction[first.end() :] if first else instruction)]
-    return [part for part in parts if part] or [instruction]
+    found: list[str] = []
+    for part in parts:
+        both = _AND_ONE.fullmatch(part)
+        named = thing_of(both["before"]) if both else None
+        for said in (both["before"], both["one"]) if both and named and named.noun else (part,):
+            if said:
+                found.append(_completed(said, found[-1]) if found else said)
+    return found or [instruction]
+
+
+def _completed(step: str, before: str) -> str:
+    """A step with what it leaves out, as the step before it says: "the red one" after "pick up the blue key", or
+    "touch it"."""
+    thing = thing_of(before)
+    if thing is None or not thing.noun:
+        return step
+    left_out = _ELLIPSIS.fullmatch(step.lower())
+    if left_out and (left_out["noun"] or colour_of(step)):
+        if left_out["noun"]:
+            return with_thing(before, left_out["thing"])
+        return with_colour(before, thing.noun, colour_of(step) or "")
+    if thing_of(step) is None:
+        return re.sub(r"\b(?:it|that one|this one)\b", f"the {thing.words}", step, count=1)
+    return step
+
+
+def spelled_out(instruction: str) -> str:
+    """The instruction without politeness, each step complete in itself: "would you kindly fetch the blue key, then the
+    red one?" is "fetch the blue key, then fetch the red key"."""
+    return ", then ".join(_bare(step) for step in steps(_bare(instruction)))
+
+
+def _bare(text: str) -> str:
+    words = re.sub(r"\s+", " ", text.strip().lower()).strip(" ,.!?;:")
+    while (shorter := _COURTESY_AFTER.sub("", _COURTESY_BEFORE.sub("", words)).strip(" ,.!?;:")) != words:
+        words = shorter
+    words = re.sub(r"^(fetch|find|grab|collect|take|pick up) me (?=the|an?|that)\b", r"\1 ", words)
+    verb, _, rest = words.partition(" ")
+    return f"{_infinitive(verb)} {rest}" if verb.endswith("ing") and rest else words
+
+
+def _infinitive(verb: str) -> str:
+    """ "take" for "taking", as after "would you mind"."""
+    stem = verb.removesuffix("ing")
+    if not re.search(r"[aeiou]", stem):
+        return verb  # such as bring
+    if re.search(r"([bdgmnpt])\1$", stem):
+        return stem[:-1]
+    return f"{stem}e" if re.search(r"(?<![aeiou])[aeiou](?:[kvcmsz]|(?<=i)r)$", stem) else stem
 
 
 def which(speech: str) -> OpenQuestion | None:

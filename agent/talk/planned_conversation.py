@@ -6,7 +6,6 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
@@ -20,7 +19,7 @@ from agent.policy import Decision
 from agent.talk import intents
 from agent.talk.conversation import Conversation, Goal
 from agent.talk.planner import ALL_DONE, DONE, GIVEN_UP, PASSED, Plan, Planner, Situation
-from agent.talk.surroundings import Surroundings
+from agent.talk.understanding import Understanding
 from agent.talk.voice import Voice
 from envs.action import NEUTRAL
 
@@ -30,13 +29,6 @@ _FRAMES = 3  # shown to a planner, a second apart
 _HISTORY = 12  # past steps that a planner is told of
 _MOVED = 1.5  # mean difference of two frames, of 255, above which something has moved
 _AGAIN = 2.0  # seconds until a planner that failed is asked again
-
-
-class _Surroundings(Surroundings):
-    """Surroundings in which no word is strange: the planner may know words that the player does not."""
-
-    def strange(self, texts: Iterable[str]) -> str:
-        return ""
 
 
 class PlannedConversation(Conversation):
@@ -64,7 +56,7 @@ class PlannedConversation(Conversation):
         **how: Any,
     ) -> None:
         super().__init__(voice, **how)
-        self._around = _Surroundings(voice)
+        self._understanding = Understanding(lambda noun: noun)  # the planner knows words that the player does not
         self.notebook = ""  # the planner's latest notes
         self.history: deque[tuple[str, str]] = deque(maxlen=_HISTORY)  # (step, what came of it)
         self._planner = planner

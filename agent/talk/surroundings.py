@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 
 from agent.episode import Frame
 from agent.talk import intents
@@ -42,14 +41,6 @@ class Surroundings:
         """The plain name of the thing that an instruction is about."""
         noun = intents.kind_of(instruction)
         return self.known(noun) or noun
-
-    def strange(self, texts: Iterable[str]) -> str:
-        """The first noun in some texts that the agent does not know; "" if it knows all of them."""
-        for text in texts:
-            thing = intents.thing_of(text)
-            if thing and thing.noun and not thing.pointer and self.known(thing.noun) is None:
-                return thing.noun
-        return ""
 
     def meant(self, message: Intent, goal: str) -> list[str]:
         """The colours of the things that a message may mean.

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import io
 import os
+import re
 import shutil
 import signal
 import threading
@@ -43,6 +44,8 @@ _CLOSE_SECONDS = 5.0
 _NUDGE_SECONDS = 0.3
 _LEFT = ("navigated", "context was destroyed", "Cannot find context")  # what CDP says where a page goes
 _TAIL = 5  # lines of the page's console in an error
+_KEPT = 500  # lines of it that are kept
+_MOST_ERRORS = 100  # different ones
 _LINE = 200  # characters of each
 
 _environment = threading.Lock()
@@ -75,7 +78,8 @@ class Chromium:
 
     def __init__(self, origin: str, size: tuple[int, int], timeout: float) -> None:
         self._origin, self._size, self._timeout = origin, size, timeout
-        self._console: deque[str] = deque(maxlen=_TAIL)
+        self._console: deque[str] = deque(maxlen=_KEPT)
+        self._errors: dict[str, int] = {}  # and how often
         self._encoded: str | None = None
         self._mark = 0
         self._acks: set[asyncio.Future[Any]] = set()
@@ -99,6 +103,17 @@ class Chromium:
     def dead(self) -> str | None:
         """Why this browser is of no more use; None while it is well."""
         return self._gone.result() if self._gone.done() else None
+
+    @property
+    def console(self) -> tuple[str, ...]:
+        """The console's lines since the page was loaded, the last ones if there were many."""
+        return tuple(self._console)
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """What went wrong in the page since it was loaded, and how often: uncaught errors, which begin with "uncaught",
+        and errors that its console was told of, such as files that are missing."""
+        return dict(self._errors)
 
     @property
     def version(self) -> str:
@@ -159,7 +174,7 @@ class Chromium:
             raise BrowserError(self._told(reason)) from error
 
     def _told(self, reason: str) -> str:
-        lines = "; the console's last lines: " + " | ".join(self._console) if self._console else ""
+        lines = "; the console's last lines: " + " | ".join([*self._console][-_TAIL:]) if self._console else ""
         return f"{reason}{lines}"
 
     # In the browser's thread
@@ -197,8 +212,11 @@ class Chromium:
         if not self._gone.done():
             self._gone.set_result(reason)
 
-    def _note(self, line: str) -> None:
-        self._console.append(" ".join(line.split())[:_LINE])
+    def _note(self, line: str, *, error: bool = False) -> None:
+        line = " ".join(line.split())[:_LINE]
+        self._console.append(line)
+        if error and (line in self._errors or len(self._errors) < _MOST_ERRORS):
+            self._errors[line] = self._errors.get(line, 0) + 1
 
     async def _start(self, program: str) -> None:
         try:
@@ -240,7 +258,7 @@ class Chromium:
         self._page.on("crash", lambda _: self._end("the page crashed"))
         self._page.on("dialog", lambda dialog: self._soon(self._answer(dialog)))
         self._page.on("console", self._hear)
-        self._page.on("pageerror", lambda error: self._note(f"uncaught {error.name}: {error.message}"))
+        self._page.on("pageerror", lambda error: self._threw(error.name or "Error", error.message, error.stack or ""))
         self._cdp = await context.new_cdp_session(self._page)
         self._cdp.on("Page.screencastFrame", self._came)
 
@@ -261,7 +279,13 @@ class Chromium:
         await (dialog.accept() if dialog.type == "beforeunload" else dialog.dismiss())
 
     def _hear(self, message: ConsoleMessage) -> None:
-        self._note(f"{message.type}: {message.text}")
+        failed = message.type == "error"
+        place = _base(message.location["url"]) if failed and "load resource" in message.text else ""
+        self._note(f"{message.type}: {message.text}{f' ({place})' if place else ''}", error=failed)
+
+    def _threw(self, name: str, message: str, stack: str) -> None:
+        place = re.search(r"([^/\s()]+:\d+:\d+)\)?\s*$", stack.split("\n    at ")[1] if "\n    at " in stack else "")
+        self._note(f"uncaught {name}: {message}{f' ({place[1]})' if place else ''}", error=True)
 
     def _came(self, event: Any) -> None:
         self._soon(self._cdp.send("Page.screencastFrameAck", {"sessionId": event["sessionId"]}))
@@ -278,6 +302,7 @@ class Chromium:
         from playwright.async_api import TimeoutError as LateError
 
         self._console.clear()
+        self._errors.clear()
         try:
             response = await self._page.goto(url, wait_until="load", timeout=self._timeout * 1000)
         except LateError as error:
@@ -361,6 +386,11 @@ def _own_session() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = before
+
+
+def _base(url: str) -> str:
+    """The file that a URL names; the folders before it may be a secret."""
+    return urlsplit(url).path.rpartition("/")[2]
 
 
 def try_out() -> str:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from envs.action import BUTTONS, KEYS, KeyboardMouse
+from envs.browser.begin import Steps, checked
 from envs.errors import UserError
 from envs.gymnasium.keymap import Strict, hands, meanings, validated
 from envs.resolution import parse_size
@@ -35,6 +36,8 @@ class WorldFile(Strict):
     max_look: float = Field(default=45.0, gt=0.0, le=180.0)
     lockstep: bool | None = None
     ready: str = "true"
+    begin: Steps = ()
+    hold: float = Field(default=0.05, ge=0.0, le=10.0)
     state: str = 'typeof __state === "function" ? __state() : null'
     over: str = "false"
     options: dict[str, Any] = Field(default_factory=dict)
@@ -52,6 +55,8 @@ class WorldFile(Strict):
             names & set(KEYS), names & set(BUTTONS), max_look=self.max_look, pointer=self.pointer, wheel=self.wheel,
             ignored=(names - set(self.keys)) | (set() if looks else {"look"}),
         )  # fmt: skip
+
+    _begin = field_validator("begin")(checked)
 
     @field_validator("size")
     @classmethod

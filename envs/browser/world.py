@@ -17,9 +17,11 @@ from urllib.parse import quote, urlsplit
 import gymnasium
 import numpy as np
 
-from envs.action import NEUTRAL, Action
+from envs.action import BUTTONS, KEYS, NEUTRAL, Action
+from envs.browser import begin
 from envs.browser.chromium import BrowserError, Chromium, Event, Frame
 from envs.browser.files import read
+from envs.browser.kept import keep
 from envs.browser.keys import key_event, modifiers
 from envs.browser.server import serve
 from envs.resolution import parse_size
@@ -30,6 +32,8 @@ _NOTCH = 100.0  # CSS pixels that a notch of the wheel scrolls
 _POLL_SECONDS = 0.05
 _LOCK_SECONDS = 10.0
 _RELOADS = 3
+_BLANK_SECONDS = 3.0  # until a page that threw an error has to show something
+_MOST_TOLD = 5  # errors of a page in the warnings of an episode
 
 _tokens = itertools.count(1)
 
@@ -63,7 +67,8 @@ class BrowserWorld(World):
         self._held = NEUTRAL
         self._position = (self._size[0] // 2, self._size[1] // 2)
         self._carry = (0.0, 0.0)
-        self._locked = False
+        self._since: dict[str, float] = {}  # when each key and button that is held was pressed, in real time
+        self._locked = self._begun = False
         self._over = True
         self._tick = 0
         self._due = 0.0
@@ -184,6 +189,9 @@ class BrowserWorld(World):
             self._send(self._hands(NEUTRAL))
         else:
             self._load()
+        if not self._begun:
+            begin.play(_Menu(self), self._file.begin, self._file.timeout, self._file.hold)
+            self._begun = True
         if self._file.pointer_lock:
             self._lock()
         if self._resets:
@@ -191,18 +199,39 @@ class BrowserWorld(World):
         self._define()
         self._tick, self._carry = 0, (0.0, 0.0)
         reply, self._frame = self._ask([], "look", draw=True)
+        self._refuse_broken()
         return reply
+
+    def _refuse_broken(self) -> None:
+        """Raises BrowserError where scripts of the page threw and it shows nothing."""
+        thrown = [error for error in self._browser.errors if error.startswith("uncaught")]
+        deadline = time.monotonic() + (_BLANK_SECONDS if self.realtime else 0.0)
+        while thrown and self._frame is not None and (self._frame == self._frame[0, 0]).all():
+            if time.monotonic() > deadline:
+                raise self._kept("the page threw an error and shows nothing but a single colour", thrown[0])
+            time.sleep(_POLL_SECONDS)
+            self._frame = self._browser.newest()
+
+    def _kept(self, what: str, *more: str) -> BrowserError:
+        """An error about the page; its picture and its console are kept, and named in the message."""
+        kept = keep(self._name, self._browser)
+        return BrowserError("; ".join([f"{self._name}: {what}", *more, *kept]))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        errors = self._chromium.errors if self._chromium is not None else {}
+        told = [f"the page: {error}{f' ({count} times)' if count > 1 else ''}" for error, count in errors.items()]
+        more = len(told) - _MOST_TOLD
+        return (*told[:_MOST_TOLD], *([f"the page: {more} other errors"] if more > 0 else []))
 
     def _load(self) -> None:
         self._browser.load(self._url, self._file.page)
         deadline = time.monotonic() + self._file.timeout
         while not self._browser.evaluate(f"Boolean({self._file.ready}\n)"):
             if time.monotonic() > deadline:
-                raise BrowserError(
-                    f"{self._name}: not ready after {self._file.timeout:g} s: {self._file.ready} is still false"
-                )
+                raise self._kept(f"not ready after {self._file.timeout:g} s: {self._file.ready} is still false")
             time.sleep(_POLL_SECONDS)
-        self._held, self._locked, self._events = NEUTRAL, False, 0
+        self._held, self._locked, self._events, self._begun = NEUTRAL, False, 0, False
 
     def _lock(self) -> None:
         """Click in the middle of the page, where it does not hold the pointer already; games take it then."""
@@ -215,9 +244,9 @@ class BrowserWorld(World):
         deadline = time.monotonic() + _LOCK_SECONDS
         while not self._browser.evaluate("document.pointerLockElement !== null"):
             if time.monotonic() > deadline:
-                raise BrowserError(
-                    f"{self._name}: the page does not take the pointer when it is clicked in the middle; "
-                    "say pointer_lock: false in the world file if it never does"
+                raise self._kept(
+                    "the page does not take the pointer when it is clicked in the middle; say pointer_lock: false in "
+                    "the world file if it never does, or begin: with what leads to the game"
                 )
             time.sleep(_POLL_SECONDS)
 
@@ -260,7 +289,7 @@ class BrowserWorld(World):
         if not self.action_space.contains(action):
             raise ValueError(f"{self._name}: {action!r} is not in {self.action_space!r}")
         try:
-            events = self._hands(action)
+            events = self._hands(self._with_short_presses(action) if self.realtime else action)
             if self.realtime:
                 reply, _ = self._ask(events, "look", draw=False)
                 self._frame = self._browser.newest()
@@ -288,10 +317,25 @@ class BrowserWorld(World):
 
     # The hands
 
+    def _with_short_presses(self, action: Action) -> Action:
+        """`action`, and what was pressed less than `hold` seconds ago: a page that looks at its keys once a frame does
+        not see a shorter press."""
+        now = time.monotonic()
+        short = {name for name, since in self._since.items() if now - since < self._file.hold}
+        kept = replace(
+            action, keys=action.keys | (self._held.keys & short), buttons=action.buttons | (self._held.buttons & short)
+        )
+        held = self._held.keys | self._held.buttons
+        self._since = {name: self._since.get(name, now) if name in held else now for name in kept.keys | kept.buttons}
+        return kept
+
     def _hands(self, action: Action) -> list[Event]:
-        """The events that lead from what is held to `action`: releases first, then the mouse, then presses."""
+        """The events that lead from what is held to `action`, in what the page listens to."""
         used = frozenset(self._file.keys)
-        action = replace(action, keys=action.keys & used, buttons=action.buttons & used)
+        return self._all_hands(replace(action, keys=action.keys & used, buttons=action.buttons & used))
+
+    def _all_hands(self, action: Action) -> list[Event]:
+        """The events that lead from what is held to `action`: releases first, then the mouse, then presses."""
         before, self._held = self._held, action
         events: list[Event] = []
         keys, buttons = set(before.keys), set(before.buttons)
@@ -335,6 +379,26 @@ class BrowserWorld(World):
     def _mouse(self, kind: str, bits: int, button: str = "none", **more: Any) -> Event:
         x, y = self._position
         return "Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, "button": button, "buttons": bits, **more}
+
+
+class _Menu:
+    """The page of a world before the game begins: all keys reach it."""
+
+    def __init__(self, world: BrowserWorld) -> None:
+        self._world = world
+
+    def evaluate(self, expression: str) -> Any:
+        return self._world._browser.evaluate(expression)
+
+    def hold_down(self, name: str, seconds: float) -> None:
+        names = frozenset({name})
+        held = Action(keys=names & frozenset(KEYS), buttons=names & frozenset(BUTTONS))
+        self._world._send(self._world._all_hands(held))
+        time.sleep(seconds)
+        self._world._send(self._world._all_hands(NEUTRAL))
+
+    def point(self, x: float, y: float) -> None:
+        self._world._send(self._world._all_hands(Action(pointer=(x, y))))
 
 
 def _named(given: Any) -> dict[str, str]:

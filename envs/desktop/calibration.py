@@ -14,6 +14,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,30 +34,78 @@ _WIDTH = 192  # of the pictures that are compared
 _STEP = 1 / 12  # of the width: the shift that a step is to have
 _FOV = (45.0, 125.0)  # degrees: what games have
 _SURE, _LIKELY = 0.85, 0.5  # correlations with the first picture: the turn is complete; it may be
+_MEASUREMENTS = 3  # at most: two that agree are wanted
+_AGREE = 0.05  # how far two measurements may differ
+_ALIKE_AGAIN = 0.7  # correlation with the first picture at a part of a turn: it is to be seen there as well
+_NEAR = 0.05  # how far from a part of a turn the first picture may be
 _TRIES = 3  # a machine under load may stall the game in the middle of it
 _MOST = 2000  # counts: a view that these do not turn is not turned by the mouse
 _ALIKE = 0.5  # correlation of a picture with its neighbour, below which a shift means nothing
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Degrees for one count of the mouse, negative where the game turns the other way; a pitch of 0 where it has none.
+
+    `counts`: of a whole turn, or None where the field of view was taken instead. `steady`: whether one large move turns
+    as far as many small ones; where it does not, the measurement is of this moment alone.
+    """
+
+    yaw: float
+    pitch: float
+    counts: float | None
+    steady: bool
+
+    @property
+    def degrees_per_count(self) -> tuple[float, float]:
+        return self.yaw, self.pitch
+
+    def __str__(self) -> str:
+        against = f"{self.counts:.0f} counts for a whole turn" if self.counts else "the field of view"
+        return f"{abs(self.yaw):.5f} degrees a count, measured twice, against {against}"
 
 
 class CalibrationError(UserError):
     """The view did not turn, or nothing seen came back."""
 
 
-def measure(
-    turn: Callable[[int, int], None], look: Callable[[], Frame], *, fov: float | None = None
-) -> tuple[float, float]:
-    """Degrees per count of the mouse as (yaw, pitch); a pitch of 0 where the game has none.
+def measure(turn: Callable[[int, int], None], look: Callable[[], Frame], *, fov: float | None = None) -> Measurement:
+    """Measure twice what a count of the mouse does, and a third time where the two differ.
 
     `turn(right, down)` moves the mouse by so many counts and waits until it is to be seen; `look` gives the frame
-    (H, W, 3). `fov`: the frame's width in degrees, if known. The view ends where it began. Raises CalibrationError.
+    (H, W, 3). `fov`: the frame's width in degrees, if known. The view ends where it began. Raises CalibrationError,
+    also where no two measurements agree.
     """
+    found: list[Measurement] = []
+    moved = 0  # counts to the right
+
+    def counted(right: int, down: int) -> None:
+        nonlocal moved
+        moved += right
+        turn(right, down)
+
+    for _ in range(_MEASUREMENTS):
+        now = _measure_once(counted, look, fov)
+        for before in found:
+            if abs(now.yaw / before.yaw - 1.0) < _AGREE:
+                turns = round(moved / now.counts) * now.counts if now.counts else 0.0
+                turn(round(turns - moved), 0)
+                return replace(now, steady=now.steady and before.steady)
+        found.append(now)
+    raise CalibrationError(
+        "the game's degrees per mouse count could not be measured: "
+        f"{', '.join(f'{abs(one.yaw):.4f}' for one in found)} came out, and no two agree; set degrees_per_count or fov"
+    )
+
+
+def _measure_once(turn: Callable[[int, int], None], look: Callable[[], Frame], fov: float | None) -> Measurement:
     for _ in range(_TRIES):
         step, shift = _find_step(turn, look)
         whole = _turn_around(turn, look, step, shift, fov)
         if whole is not None:
             break
     per_count = abs(shift) / step
-    _warn_of_acceleration(turn, look, step, shift)
+    steady = _is_steady(turn, look, step, shift)
     if whole is None:
         if fov is None:
             raise CalibrationError(
@@ -76,7 +125,7 @@ def measure(
         ratio = 0.0
     elif 0.85 < abs(ratio) < 1.18:  # the shifts are averages over a bent picture; nearly all games turn alike
         ratio = math.copysign(1.0, ratio)
-    return math.copysign(yaw, -shift), yaw * ratio
+    return Measurement(math.copysign(yaw, -shift), yaw * ratio, whole, steady)
 
 
 def _find_step(turn: Callable[[int, int], None], look: Callable[[], Frame]) -> tuple[int, float]:
@@ -97,8 +146,8 @@ def _find_step(turn: Callable[[int, int], None], look: Callable[[], Frame]) -> t
         step, first = min(_MOST, max(step + 1, min(4 * step, round(grown)))), second
 
 
-def _warn_of_acceleration(turn: Callable[[int, int], None], look: Callable[[], Frame], step: int, shift: float) -> None:
-    """One turn there and many small ones back have to end where it began."""
+def _is_steady(turn: Callable[[int, int], None], look: Callable[[], Frame], step: int, shift: float) -> bool:
+    """Whether one turn there and many small ones back end where it began. Warns where they don't."""
     before = _small(look())
     turn(step, 0)
     pieces = 12
@@ -110,6 +159,8 @@ def _warn_of_acceleration(turn: Callable[[int, int], None], look: Callable[[], F
             "the game turns by another angle for one large move of the mouse than for the same in small ones, so that "
             "turns will be off: switch the acceleration of the mouse off in its settings"
         )
+        return False
+    return True
 
 
 def _turn_around(
@@ -138,11 +189,33 @@ def _turn_around(
             turn(end - at, 0)
             rest, sure = compare()
             if sure > _SURE:
-                return end - step * rest / moved
+                return _first_return(turn, compare, end - step * rest / moved, fewest * step, step / moved)
             turn(at - end, 0)
         before = off, alike
     turn(-at, 0)
     return None
+
+
+def _first_return(
+    turn: Callable[[int, int], None],
+    compare: Callable[[], tuple[float, float]],
+    whole: float,
+    fewest: float,
+    counts_per_pixel: float,
+) -> float:
+    """`whole` counts, or the half or the third of them where the first picture is to be seen there as well: a return
+    may have been missed while something walked by. `fewest`: counts that a turn has at least. The view ends at the
+    first picture again."""
+    for parts in (2, 3):
+        part = round(whole / parts)
+        if part < fewest:
+            continue
+        turn(-part, 0)
+        off, alike = compare()
+        turn(part, 0)
+        if alike > _ALIKE_AGAIN and abs(off * counts_per_pixel) < _NEAR * part:
+            return whole / parts
+    return whole
 
 
 def _focal(fov: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -15,11 +16,14 @@ from envs.desktop.hands import Hands
 from envs.desktop.hotkeys import Hotkeys
 from envs.desktop.screen import Screen
 from envs.desktop.server import Xvfb
+from envs.desktop.terminal import listening
 from envs.desktop.watchdog import Charge, Watchdog
 from envs.errors import UserError
 from envs.reaper import guarded, spawn
 
 _TAIL_LINES = 6
+_LOG = "game.log"
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # and what else terminals are told
 # A game is to find our display and nobody's session.
 _LEFT_OUT = ("WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SESSION_MANAGER")
 
@@ -106,10 +110,10 @@ class Stage:
         executable = shutil.which(command[0], path=_path())
         if executable is None:
             raise GameError(f"{command[0]} is not installed, or not on the PATH")
-        with (self.folder / "game.log").open("wb") as log:
+        with listening(self.folder / _LOG) as terminal:
             self._process = spawn(
                 [guarded(executable), *command[1:]], env=self._environment() | dict(variables), cwd=self.folder,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=terminal, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
     def end(self) -> None:
@@ -133,8 +137,8 @@ class Stage:
 
     def output(self) -> str:
         """What the game has written to its standard output and standard error since it started."""
-        path = self.folder / "game.log"
-        return path.read_text(errors="replace") if path.exists() else ""
+        path = self.folder / _LOG
+        return _COLOURS.sub("", path.read_text(errors="replace")) if path.exists() else ""
 
     def tail(self) -> str:
         """The end of what the game said, as the end of a message."""
@@ -174,6 +178,7 @@ class Stage:
             "XDG_CACHE_HOME": str(home / ".cache"),
             "XDG_STATE_HOME": str(home / ".local" / "state"),
             "XDG_RUNTIME_DIR": str(home),  # nor does a Wayland display lie there, which games would prefer
+            "TERM": "dumb",
             "SDL_VIDEODRIVER": "x11",
             "GDK_BACKEND": "x11",
             "QT_QPA_PLATFORM": "xcb",

@@ -79,6 +79,7 @@ class DesktopWorld(World):
         self._stage = Stage(self.game.size, self._display, _pressable(self.game), self.game.hold)
         self._window: Window | None = None
         self._place = Rect(0, 0, width, height)
+        self._measured: calibration.Measurement | None = None
         self._seen = 0.0  # when the game had drawn something
         self._turn = (0.0, 0.0)  # counts of the mouse that are still owed
         self._ticks = Ticks(self.tick_hz)
@@ -157,7 +158,8 @@ class DesktopWorld(World):
                 time.sleep(item)
 
     def calibrate(self) -> tuple[float, float]:
-        """Measure the degrees per count of the mouse as (yaw, pitch), by turning around, and remember them.
+        """Measure the degrees per count of the mouse as (yaw, pitch), by turning around, and remember them, unless the
+        game turns by another angle for one large move than for small ones.
 
         `reset` does so by itself where they are not known. Raises CalibrationError.
         """
@@ -172,9 +174,21 @@ class DesktopWorld(World):
                     time.sleep(_POLL)
             self._rest()
 
-        self.degrees_per_count = calibration.measure(turn, self.pixels, fov=self.game.fov)
-        calibration.remember(self.game, self._adapter, self.degrees_per_count)
+        self._measured = calibration.measure(turn, self.pixels, fov=self.game.fov)
+        self.degrees_per_count = self._measured.degrees_per_count
+        if self._measured.steady:
+            calibration.remember(self.game, self._adapter, self.degrees_per_count)
         return self.degrees_per_count
+
+    @property
+    def facts(self) -> dict[str, str]:
+        if self._measured is not None:
+            steady = "" if self._measured.steady else ", and not kept: the mouse is accelerated"
+            return {"mouse": f"{self._measured}{steady}"}
+        if self.game.mouse != "captured" or self.degrees_per_count is None:
+            return {}
+        whence = "given by the world's file" if self.game.degrees_per_count else "as measured before"
+        return {"mouse": f"{abs(self.degrees_per_count[0]):.5f} degrees a count, {whence}"}
 
     # The world.
 

@@ -6,6 +6,7 @@ sentence, training or held out, back into what it means.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -28,12 +29,12 @@ from tasks.doom.phrases import (
     TRAINING,
 )
 from tasks.task import Pair, Phrasing, thing_name
-from tasks.templates import PREFIXES, SUFFIXES
+from tasks.templates import PREFIXES, SUFFIXES, words_of
 
 __all__ = [
     "COLOUR_WORDS", "HELD_OUT", "HELD_OUT_COLOUR_WORDS", "HELD_OUT_NOUNS", "NOUNS", "TRAINING", "Meaning", "Phrasing",
     "avoiding", "compound", "noun_phrase", "phrase", "plain", "plain_goal", "read", "read_thing", "related", "sentence",
-    "taught",
+    "taught", "words",
 ]  # fmt: skip
 
 
@@ -195,6 +196,16 @@ def _words() -> list[tuple[str, str]]:
 def taught() -> dict[str, str]:
     """What things are called in training, and the plain name of each."""
     return {noun: nouns[0] for nouns in NOUNS.values() for noun in nouns}
+
+
+@functools.cache
+def words() -> frozenset[str]:
+    """The words that instructions are made of."""
+    tables = (TRAINING, HELD_OUT, NOUNS, HELD_OUT_NOUNS, COLOUR_WORDS, HELD_OUT_COLOUR_WORDS, RELATIONS,
+              HELD_OUT_RELATIONS)  # fmt: skip
+    said = [text for table in tables for texts in table.values() for text in texts]
+    around = [text for pair in (*THEN, *HELD_OUT_THEN) for text in pair]
+    return words_of((*said, *around, *AVOID, *HELD_OUT_AVOID, *PREFIXES, *SUFFIXES))
 
 
 def read_thing(text: str) -> tuple[str, str | None] | None:

@@ -62,6 +62,11 @@ class DoomTasks(WorldTasks):
 
         return language
 
+    def reads(self, text: str) -> bool:
+        from tasks.doom.dialogues import read_question
+
+        return super().reads(text) or read_question(text) is not None
+
     def verifier_in(self, state: Any, text: str) -> Verifier | None:
         from tasks.doom.proposals import verifier_in
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from envs.minetest.things import COLOURS, KINDS
 from tasks.task import Phrasing
-from tasks.templates import COMMON, COMMON_HELD_OUT, Grammar
+from tasks.templates import COMMON, COMMON_HELD_OUT, Grammar, words_of
 
 TRAINING: dict[str, tuple[str, ...]] = {
     "look_at": (*COMMON["face"], "find {x}", "look for {x}", "where is {x}", "show me {x}"),
@@ -97,6 +98,12 @@ def read(text: str) -> Meaning | None:
         if words and len(words) <= 2 and words[-1] in kinds_for(verb) and colour in (None, *COLOURS):
             return Meaning(verb, words[-1], colour, _WORDS.get(slots.get("n") or "", 1))
     return None
+
+
+@functools.cache
+def words() -> frozenset[str]:
+    """The words that instructions are made of."""
+    return GRAMMAR.words() | words_of((*KINDS, *COLOURS, *_WORDS, *map(_plural, KINDS)))
 
 
 def plain(meaning: Meaning) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from envs.playroom.things import COLOURS, KINDS
 from tasks.task import Phrasing
-from tasks.templates import COMMON, COMMON_HELD_OUT, Grammar
+from tasks.templates import COMMON, COMMON_HELD_OUT, Grammar, words_of
 
 TRAINING: dict[str, tuple[str, ...]] = {
     "look_at": (*COMMON["face"], "find {x}", "look for {x}", "where is {x}", "show me {x}"),
@@ -126,6 +127,12 @@ def read(text: str) -> Meaning | None:
         if thing is not None and (verb != "stack" or other is not None):
             return Meaning(verb, *thing, place, other)
     return None
+
+
+@functools.cache
+def words() -> frozenset[str]:
+    """The words that instructions are made of."""
+    return GRAMMAR.words() | words_of((*KINDS, *COLOURS, *(name for names in PLACES.values() for name in names)))
 
 
 def plain(meaning: Meaning) -> str:

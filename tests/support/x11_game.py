@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--title", default="tiny game")
     parser.add_argument("--free", action="store_true", help="leave the pointer where it is")
     parser.add_argument("--windowless", action="store_true")
+    parser.add_argument("--buffered", action="store_true", help="say so as C programs do, when a buffer is full")
     options = parser.parse_args()
     width, height = (int(n) for n in options.size.split("x"))
     print("starting", flush=True)
@@ -82,7 +83,7 @@ def main() -> None:
     buttons: list[int] = []
     wheel = 0
     log = options.events.open("a", buffering=1) if options.events else None
-    print("ready to play", flush=True)
+    print("ready to play", flush=not options.buffered)
     while True:
         start = time.perf_counter()
         moved = (0, 0)

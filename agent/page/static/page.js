@@ -124,17 +124,17 @@ function label(id, words, key) {
 
 const CAPS = { Space: "space", ShiftLeft: "shift", ControlLeft: "ctrl", ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→" };
 const cap = (code) => CAPS[code] ?? code.replace(/^(Key|Digit)/, "");
-const ALWAYS = ["KeyW", "KeyA", "KeyS", "KeyD", "KeyE"], BUTTONS = ["left", "right", "middle"], MOUSE = ["look", "pointer", "wheel"];
+const ALWAYS = ["KeyW", "KeyA", "KeyS", "KeyD", "KeyE"], CLICKS = ["left", "right", "middle"], MOUSE = ["look", "pointer", "wheel"];
 const MOST_CAPS = 8; // keys that are always shown
 let handsWere = "";
 
 function hands(action, controls) {
   const keys = action.keys ?? [], buttons = action.buttons ?? [], [yaw, pitch] = action.look ?? [0, 0];
   const turn = (yaw > 0.2 ? "→" : yaw < -0.2 ? "←" : "") + (pitch > 0.2 ? "↑" : pitch < -0.2 ? "↓" : "");
-  const told = Object.keys(controls), named = told.filter((name) => !BUTTONS.includes(name) && !MOUSE.includes(name));
+  const told = Object.keys(controls), named = told.filter((name) => !CLICKS.includes(name) && !MOUSE.includes(name));
   const shown = told.length ? named.slice(0, MOST_CAPS) : ALWAYS;
   const parts = [...new Set([...shown, ...keys])].map((code) => [cap(code), keys.includes(code), controls[code]]);
-  for (const name of BUTTONS)
+  for (const name of CLICKS)
     if (controls[name] || buttons.includes(name) || (name === "left" && !told.length))
       parts.push([`${name} button`, buttons.includes(name), controls[name]]);
   parts.push([`look ${turn || "·"}`, turn !== "", controls.look]);

@@ -140,7 +140,7 @@ def test_play_the_expert_in_doom_in_real_time(capsys: pytest.CaptureFixture[str]
     assert "done: " in out
     assert "realtime: " in out
     assert "starved ticks" in out
-    assert "--policy expert --seed 2 'look up'" in out
+    assert "--policy expert --seed 2 --time realtime 'look up'" in out
 
 
 @pytest.mark.parametrize(("sign", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -172,7 +172,7 @@ def test_a_world_that_prints_does_not_break_json() -> None:
     args = ["play", "go", "--no-page", "--time-limit", "0.3", "--env", f"{SELF}:Chatty", "--policy", f"{SELF}:Liar"]
     done = agent(*args, "--json")
     assert done.returncode == 0
-    assert set(json.loads(done.stdout)) == {"folder", "report", "video", "episodes"}
+    assert set(json.loads(done.stdout)) == {"folder", "report", "video", "episodes", "lost"}
     assert "noise of the world" in done.stderr
     assert "deep noise" in done.stderr
 

@@ -33,7 +33,7 @@ from training.data.repair import repair
 
 COUNT = int(os.environ.get("LUDENS_FUZZ", "40"))
 NESTED: Any = []
-for _ in range(950):
+for _ in range(200):
     NESTED = [NESTED]
 VALUES = [
     None, True, -1, 0, 3, 10**15, 10**400, 2**63, 1.5, 1e300, -1e-300, math.nan, -math.inf, "", "text", "../x",

@@ -322,13 +322,13 @@ def test_the_whole_recipe(tmp_path: Path) -> None:
     [
         ("vision: {frames: 0, rate: 1}", r"vision\.frames"),
         ("colour: blue", "colour"),
-        ("vision: [", "while parsing"),
+        ("vision: [", "not YAML"),
     ],
 )
 def test_a_wrong_recipe_is_refused_by_its_field(tmp_path: Path, text: str, said: str) -> None:
     whole = Path("training/small/recipes/small.yaml").read_text()
     kept = "".join(line for line in whole.splitlines(keepends=True) if line.split(":")[0] != text.split(":")[0])
-    (tmp_path / "recipe.yaml").write_text(text if said == "while parsing" else kept + text)
+    (tmp_path / "recipe.yaml").write_text(text if said == "not YAML" else kept + text)
     with pytest.raises(ValueError, match=said):
         SmallRecipe.load(tmp_path / "recipe.yaml")
 
