@@ -1,8 +1,8 @@
 """Collection: a player sets itself tasks in a level, one after the other, and tries them.
 
-A job is a level. The setter proposes what is worth trying in the frame that is seen now, the curriculum chooses one of
-the proposals, the player tries it with sampled decisions, and the next proposal is made from where that ends. The world
-is reset between levels alone: a key that was picked up for one task is there for the next.
+A job is a level. The setter proposes what is worth trying in what is seen now and was seen before the last tries. The
+curriculum chooses one of the proposals, and the player tries it with sampled decisions. The next proposal is made from
+where that ends. The world is reset between levels alone: a key that was picked up for one task is there for the next.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from agent.capabilities import Samples, require
+from agent.episode import Frame
 from agent.loop.players import InStep
 from agent.loop.runtime import play
 from agent.policy import Context, Decision, Policy
@@ -30,6 +31,8 @@ from tasks.task import Task
 from training.data.episodes import Recorder
 from training.improve.chain import Chain
 from training.workers.parallel_play import ParallelPlay
+
+LOOKED_BACK = 4  # frames that the setter sees: what was in view before the last tries, and now
 
 
 @dataclass(frozen=True)
@@ -137,9 +140,11 @@ class Collector:
         chain.enter(level.seed, level.options)
         tries: list[Try] = []
         audited: list[Audited] = []
+        seen: list[Frame] = []
         rejected = 0
         for number in range(self._settings.tries):
-            chosen, wrong = self._choose(chain, level, number)
+            seen.append(chain.observation["pixels"])
+            chosen, wrong = self._choose(chain, tuple(seen[-LOOKED_BACK:]), level, number)
             rejected += wrong
             if chosen is None:
                 continue  # nothing here is worth a try; another draw may be
@@ -155,12 +160,15 @@ class Collector:
         write_whole(level_file(out, level.id), json.dumps(played.to_json()).encode())
         return played
 
-    def _choose(self, chain: Chain, level: Task, number: int) -> tuple[tuple[Task, bool] | None, int]:
-        """The task to try now, with whether it is a rehearsal; and how much of what the setter said was rejected."""
+    def _choose(
+        self, chain: Chain, seen: tuple[Frame, ...], level: Task, number: int
+    ) -> tuple[tuple[Task, bool] | None, int]:
+        """The task to try now, with whether it is a rehearsal; and how much of what the setter said was rejected.
+        `seen`: what was in view before the last tries, and now."""
         settings, seed = self._settings, level.seed * self._settings.tries + number
         view = SetterView(
             world=settings.env,
-            frames=(chain.observation["pixels"],),
+            frames=seen,
             tried=self._curriculum.tried,
             skills=self._curriculum.skills(),
             tick_hz=chain.tick_hz,
