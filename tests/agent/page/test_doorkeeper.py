@@ -61,7 +61,7 @@ def descriptors() -> int:
 @pytest.mark.parametrize("says", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"POST /say HTTP/1.1\r\n"])
 def test_many_strangers_cost_few_descriptors_and_not_for_long(run: Run, says: bytes) -> None:
     before = descriptors()
-    sockets = strangers(run.page.port, 300, says=says)
+    sockets = strangers(run.page.port, 150, says=says)
     try:
         time.sleep(0.3)
         ours = descriptors() - before - len(sockets)
@@ -133,7 +133,7 @@ def test_the_run_keeps_descriptors_for_itself(tmp_path: Path) -> None:
         port = int(address.split(":")[2].split("/")[0])
         child.stdin.write("go\n")
         child.stdin.flush()
-        attack = threading.Thread(target=lambda: sockets.extend(strangers(port, 400)))
+        attack = threading.Thread(target=lambda: sockets.extend(strangers(port, 250)))
         attack.start()
         assert child.stdout.readline() == "problems 0\n"
         attack.join()
