@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import multiprocessing
 import os
 import random
@@ -25,6 +26,7 @@ from agent.loop.runtime import play
 from agent.policy import Context, Decision, PolicySpec
 from envs.action import Action
 from envs.doom.world import DoomWorld
+from envs.world import Observation
 from tasks.task import Task, VerifierSpec
 from tests.support.worlds import SquareWorld
 from training.data.durable_files import seal, unseal
@@ -148,6 +150,33 @@ def test_the_memory_of_every_decision_and_the_time_of_every_step_are_recorded(tm
     assert began <= times[0] <= times[-1] <= time.time()
     assert times == sorted(times)
     assert len(set(times)) == 10  # the ticks of a decision were played at once
+
+
+class OnTheClock(SquareWorld):
+    """Moves on by itself, and stands still for half a second in its fifth tick."""
+
+    realtime = True
+
+    def __init__(self) -> None:
+        super().__init__(length=12)
+        self.stepped: list[tuple[float, float]] = []
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        began = time.time()
+        time.sleep(0.5 if self.tick == 4 else 0.02)
+        self.stepped.append((began, time.time()))
+        return super().step(action)
+
+
+def test_in_real_time_every_step_has_the_time_at_which_it_was_played(tmp_path: Path) -> None:
+    world = OnTheClock()
+    play(world, InStep(Random()), "go", seed=3, subscribers=[Recorder(tmp_path / "a")])
+    times = read_episode(tmp_path / "a").steps["time"].to_pylist()
+    assert len(times) == len(world.stepped) == 12
+    ends = [0.0, *(end for _, end in world.stepped)]
+    for at, (_, end), before in zip(times, world.stepped, ends, strict=False):
+        assert before <= at <= end + 0.05
+    assert max(b - a for a, b in itertools.pairwise(times)) >= 0.4  # the half second is not smoothed away
 
 
 def test_episodes_without_memory_and_time_are_read_too(tmp_path: Path) -> None:
