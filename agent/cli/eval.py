@@ -122,6 +122,9 @@ def evaluate(
     claims = mine["false_claims"]
     if claims["share"]:
         screen.print(f"said that what is there is not: {100 * claims['share']:.1f} % of {claims['episodes']}")
+    late = mine["late"]
+    if late["share"]:
+        screen.print(f"{100 * late['share']:.1f} % of {late['ticks']:,} ticks came late", style="yellow")
     if json is not None:
         console.save_json(screen, json, report)
 

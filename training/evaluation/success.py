@@ -47,7 +47,8 @@ class Result:
     `success`, `why`: the verdict. `claim`: whether the player said that something that is there is not; None where that
     would be right. `signalled`: whether it said within LINGER ticks of its success that it was done; None without a
     success. `confirmed`: whether its first line confirmed the instruction rightly; None where there is nothing to
-    confirm. `played`: a digest of all decisions of the episode, the same for the same decisions.
+    confirm. `played`: a digest of all decisions of the episode, the same for the same decisions. `ticks`: how many were
+    played, `late`: how many of them came late, as in `agent.episode.Outcome`.
     """
 
     success: bool
@@ -57,6 +58,8 @@ class Result:
     signalled: bool | None = None
     confirmed: bool | None = None
     played: str = ""
+    ticks: int = 0
+    late: int = 0
 
 
 class _Decided(Subscriber):
@@ -87,6 +90,7 @@ class Tally:
     signals: list[int] = field(default_factory=lambda: [0, 0])  # that it is done, of how many successes
     confirmations: list[int] = field(default_factory=lambda: [0, 0])  # right ones, of how many instructions
     played: list[tuple[str, str]] = field(default_factory=list)  # each task's id, and the digest of its episode
+    ticks: list[int] = field(default_factory=lambda: [0, 0])  # that came late, of how many
 
     def add(self, task: Task, result: Result) -> None:
         verb = task.verb
@@ -97,14 +101,16 @@ class Tally:
         _count(self.claims, result.claim)
         _count(self.signals, result.signalled)
         _count(self.confirmations, result.confirmed)
+        self.ticks = [self.ticks[0] + result.late, self.ticks[1] + result.ticks]
 
     def to_json(self) -> dict[str, Any]:
         """JSON values: `success`, `ci`, `episodes`, and the same for every verb in `by_verb`.
 
         `false_claims`: their `share` of the `episodes` in which there was something to be done. `done_signalled`: the
         share of the successes after which the player said so within a second. `confirmed`: the share of the
-        instructions that it confirmed rightly. `played`: a digest of all episodes; two evaluations with the same one
-        are the same, decision by decision.
+        instructions that it confirmed rightly. `late`: the share of the `ticks` that came late, in a world that moves
+        by itself. `played`: a digest of all episodes; two evaluations with the same one are the same, decision by
+        decision.
         """
         successes, n = (sum(counts[i] for counts in self.by_verb.values()) for i in (0, 1))
         return {
@@ -114,6 +120,7 @@ class Tally:
             "false_claims": proportion(*self.claims, name="share"),
             "done_signalled": proportion(*self.signals, name="share"),
             "confirmed": proportion(*self.confirmations, name="share"),
+            "late": {"share": self.ticks[0] / max(1, self.ticks[1]), "ticks": self.ticks[1]},
             "played": hashlib.sha256(json.dumps(sorted(self.played)).encode()).hexdigest()[:16],
         }
 
@@ -158,11 +165,15 @@ class Evaluator:
             claim = speech.false_claim(task, outcome)
             signalled = outcome.done if outcome.success and task.verb != "stand_still" else None
             return Result(
-                bool(outcome.success), outcome.why, outcome.decisions, claim, signalled, confirmed, decided.digest()
-            )
+                bool(outcome.success), outcome.why, outcome.decisions, claim, signalled, confirmed, decided.digest(),
+                outcome.ticks, outcome.late,
+            )  # fmt: skip
         lines = confirmation.beyond(line for _, line in outcome.said)
         why = f"said {lines[0]!r}" if lines else "said nothing"
-        return Result(said, why, outcome.decisions, confirmed=confirmed, played=decided.digest())
+        return Result(
+            said, why, outcome.decisions, confirmed=confirmed, played=decided.digest(), ticks=outcome.ticks,
+            late=outcome.late,
+        )  # fmt: skip
 
     def _policy(self, name: str) -> Any:
         if name not in self._policies:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
 from agent.random_policy import RandomPolicy
+from envs.action import Action
 from envs.doom.level import Level
 from envs.doom.world import DoomWorld
 from envs.playroom.world import Playroom
+from envs.world import Observation
 from tasks import controls, world_tasks
 from tasks.doom import suites
 from tasks.doom.language import read
@@ -58,6 +63,25 @@ def test_the_expert_beats_chance_on_the_same_tasks() -> None:
     assert expert["episodes"] == 20
     assert set(expert["by_verb"]) == set(suites.BASIC)
     assert heard[-1] == 40
+    assert expert["late"]["ticks"] > 100
+    assert expert["late"]["share"] == 0.0  # Doom waits
+
+
+class Hurried(DoomWorld):
+    """Moves on by itself, and is slower than it says."""
+
+    realtime = True
+
+    def step_chunk(self, actions: Sequence[Action]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        time.sleep(3.0 * len(actions) / self.tick_hz)
+        return super().step_chunk(actions)
+
+
+def test_ticks_that_came_late_are_told() -> None:
+    task = replace(suites.evaluation("doom-basic").task(3, 0), time_limit=16)
+    late = evaluate([task], RandomPolicy, Hurried, workers=1)["policy"].to_json()["late"]
+    assert late["ticks"] == 16
+    assert late["share"] > 0.0
 
 
 def test_a_task_that_nobody_can_judge_is_refused() -> None:
