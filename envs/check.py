@@ -53,7 +53,7 @@ def check_world(
     Plays `episodes` episodes of at most `ticks` ticks with random actions drawn from `seed`, and a few more for the
     single rules. A rule that a world gives no occasion to test (no episode ended in `ticks` ticks) counts as kept.
     `limit`: seconds after which a call of the world counts as hanging, where this is the main thread; None waits for
-    ever. `on_part`: hears each part when it begins, with None, and when it is done, with the seconds that it took.
+    ever. `on_part`: called for each part when it begins, with None, and when it is done, with the seconds it took.
     """
     broken: dict[str, Violation] = {}
     for rules in (_shape, _life, _play, _refusals, _determinism, _chunks, _gymnasium):
@@ -327,7 +327,7 @@ def _gymnasium(make: Make, episodes: int, ticks: int, seed: int) -> Rules:
 
 
 def unnamed(world: World) -> str:
-    """A sentence that says which keys and buttons the world tells players nothing of; empty where it names all.
+    """A sentence that says which keys and buttons the world tells players nothing of; empty if it names all.
 
     No broken rule: prompted models then have to find out what a key does.
     """
@@ -353,7 +353,7 @@ class _Answer:
 
 
 def _refused(call: Callable[[], Any]) -> _Answer:
-    """Whether `call` raises an error that tells the caller to reset; true where it does."""
+    """Whether `call` raises an error that tells the caller to reset."""
     try:
         call()
     except (gymnasium.error.ResetNeeded, RuntimeError) as error:

@@ -1,7 +1,7 @@
 """Which of our environment variables a game gets: those that a program needs to run and to draw, and no secrets.
 
-A game is somebody else's program, and whoever starts the agent has API keys and tokens among the variables. So a game
-gets the variables named here, and what its world's file adds. A process of the same user can still read
+A game is a foreign program, and the user's environment variables hold API keys and tokens. So a game gets the
+variables named here, and what its world's file adds. A process of the same user can still read
 /proc/PID/environ of the agent: run a game that you don't trust as another user.
 """
 

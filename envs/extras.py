@@ -23,7 +23,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 
 
 def extra_of(module: str | None) -> str | None:
-    """The extra that brings a module, or the package that a submodule is in; None where it is in no extra."""
+    """The extra that brings a module, or the package that a submodule is in; None if it is in no extra."""
     for extra, modules in EXTRAS.items():
         if module and any(f"{module}.".startswith(f"{known}.") for known in modules):
             return extra
@@ -41,12 +41,12 @@ def installed(extra: str) -> bool:
 
 
 def message(what: str, error: ImportError) -> str | None:
-    """What to say where `what` can't go on for want of a module; None where no extra brings it."""
+    """What to say if `what` can't go on because a module is missing; None if no extra brings the module."""
     extra = extra_of(error.name)
     return None if extra is None else f"{what} needs ludens[{extra}]: {command(extra)}"
 
 
 def require(what: str, extra: str) -> None:
-    """Raise UserError with the command that installs an extra, where it is missing. `what` needs it."""
+    """If an extra is missing, raise UserError with the command that installs it. `what` needs it."""
     if not installed(extra):
         raise UserError(f"{what} needs ludens[{extra}]: {command(extra)}")

@@ -28,7 +28,7 @@ class DiskFullError(OSError):
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error says that a disk, or somebody's share of it, is full."""
+    """Whether an error says that a disk, or a user's quota on it, is full."""
     return isinstance(error, OSError) and error.errno in _FULL
 
 
@@ -52,8 +52,8 @@ def disk(path: Path) -> Iterator[None]:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A file beside `path`, of the same ending, to write into; it takes the place of `path` when it is done. Whoever
-    reads `path` finds what was there before, or all of the new. Raises DiskFullError."""
+    """A file beside `path`, of the same ending, to write into. It replaces `path` when it is done. A reader of `path`
+    finds the old content or all of the new. Raises DiskFullError."""
     part = path.with_name(f".tmp-{uuid.uuid4().hex[:8]}-{path.name}")
     with disk(path.parent):
         try:
@@ -73,7 +73,7 @@ def write_whole(path: Path, data: bytes | str) -> None:
 @contextmanager
 def claimed(path: Path) -> Iterator[bool]:
     """Whether it is ours to make `path`: it is not there, and no other process is about to make it. While this lasts
-    nobody else is told so; that ends with this process, however it ends. Raises DiskFullError."""
+    no other caller is told so; that ends with this process, however it ends. Raises DiskFullError."""
     mark = path.with_name(f".claim-{path.name}")
     with disk(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ class ForeignError(UserError):
 @contextlib.contextmanager
 def boundary(name: str, call: str) -> Iterator[None]:
     """Around a `call` (such as "step()") of the foreign world `name`. Raises ForeignError for what comes out of it;
-    errors that a person can mend, and Ctrl+C, pass."""
+    errors that a person can fix, and Ctrl+C, pass."""
     try:
         yield
     except (UserError, gymnasium.error.ResetNeeded):
@@ -49,14 +49,14 @@ def _place(error: BaseException) -> str:
 
 
 def checked_reset(name: str, result: Any) -> tuple[Any, dict[str, Any]]:
-    """What `reset()` gave, where it is (observation, info). Raises ForeignError."""
+    """What `reset()` gave. Raises ForeignError if it is not (observation, info)."""
     if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], dict):
         raise ForeignError(f"{name}: reset() gave {_shape(result)}; expected {API}")
     return result
 
 
 def checked_step(name: str, result: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-    """What `step()` gave, where it is what Gymnasium asks for; numpy's numbers made Python's. Raises ForeignError."""
+    """What `step()` gave, with Python numbers for numpy's. Raises ForeignError if it breaks Gymnasium's contract."""
     if not isinstance(result, tuple) or len(result) != 5:
         raise ForeignError(f"{name}: step() gave {_shape(result)}; expected {API}")
     observation, reward, terminated, truncated, info = result

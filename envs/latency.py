@@ -24,7 +24,7 @@ _LIKELY = ("KeyW", "ArrowUp", "KeyD", "ArrowRight", "KeyA", "ArrowLeft", "KeyS",
 @dataclass(frozen=True)
 class Latency:
     """`ticks` from an input to the first frame that shows it, and the milliseconds that they took here; medians over
-    trials. `input`: the one that showed soonest: "look", a key or a button."""
+    trials. `input`: the input that showed soonest: "look", a key or a button."""
 
     input: str
     ticks: int
@@ -34,7 +34,7 @@ class Latency:
 def input_latency(world: World, seed: int = 0) -> Latency | None:
     """Hold one input after the other, from rest, until the picture changes more than it does by itself.
 
-    Plays short episodes of `world`, which stays open. None where no input changed the picture clearly each time: it may
+    Plays short episodes of `world`, which stays open. None if no input changed the picture clearly each time: it may
     need a place where there is something to use, or the picture moves on by itself.
     """
     found = []
@@ -58,7 +58,7 @@ def _inputs(space: KeyboardMouse) -> Iterator[tuple[str, Action]]:
 
 
 def _trial(world: World, action: Action, seed: int) -> tuple[int, float] | None:
-    """Ticks and milliseconds until an input shows; None where it does not, or the episode ends before."""
+    """Ticks and milliseconds until an input shows; None if it does not, or the episode ends before."""
     observation, _ = world.reset(seed=seed)
     before, moving = observation["pixels"], _LEAST
     for _ in range(_REST):

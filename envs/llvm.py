@@ -15,7 +15,7 @@ from pathlib import Path
 
 @functools.cache
 def load_triton_first() -> None:
-    """Before anything is drawn with OpenGL: load triton's library, where it is installed. Takes 60 ms, once."""
+    """Load triton's library, if it is installed, before anything is drawn with OpenGL. Takes 60 ms, once."""
     found = importlib.util.find_spec("triton") if sys.platform.startswith("linux") else None
     for folder in (found.submodule_search_locations or ()) if found else ():
         library = Path(folder) / "_C" / "libtriton.so"

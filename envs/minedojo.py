@@ -1,4 +1,4 @@
-"""`MineDojoWorld`: Minecraft, through MineDojo 0.1 in a Python of its own (`agent env setup minedojo`).
+"""`MineDojoWorld`: Minecraft, through MineDojo 0.1 in its own Python (`agent env setup minedojo`).
 
 MineDojo takes one MultiDiscrete of eight numbers a tick and looks in steps of 15 degrees; here it is played with keys
 and a mouse like Minecraft itself. The game is lockstep: it waits for `step`. Starting it takes minutes, Java 8, and the
@@ -226,7 +226,7 @@ class MineDojoWorld(BridgeWorld):
 
 
 def serve(world: str, arguments: dict[str, Any]) -> Remote:
-    """A Remote in MineDojo's own Python. Raises UserError, which says how to set that up, where it is missing."""
+    """A Remote in MineDojo's own Python. If that is missing, raises UserError, which says how to set it up."""
     headless = {} if os.environ.get("DISPLAY") else {"MINEDOJO_HEADLESS": "1"}
     return Remote(
         world, arguments=arguments, python=guest_python("minedojo"), env=headless, timeout=120.0, start_timeout=300.0

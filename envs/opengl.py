@@ -9,7 +9,7 @@ _LIBRARIES = {"egl": ("libEGL.so.1",), "osmesa": ("libOSMesa.so.8", "libOSMesa.s
 
 
 def backend() -> str | None:
-    """The first of "egl" and "osmesa" whose library loads; None where neither does."""
+    """The first of "egl" and "osmesa" whose library loads; None if neither does."""
     for name, files in _LIBRARIES.items():
         for file in files:
             try:

@@ -1,6 +1,6 @@
 """The only registry: worlds, policies and the other parts, found by name through entry points.
 
-The built-in parts register through the same groups as anybody else's. Only what is asked for is imported, and
+The built-in parts register through the same groups as those of other packages. Only what is asked for is imported, and
 `package.module:Name` works wherever a name does. So does `NAME:ARGUMENT`, such as gymnasium:CartPole-v1: the part that
 is called NAME, with ARGUMENT as its first argument.
 """

@@ -52,10 +52,10 @@ def guarded(
 
     `ending`: TERM for a program that ends at that signal and has something to clean up.
 
-    Give it to whoever starts the program (`DoomGame.set_vizdoom_path`, `subprocess`). The kernel watches the thread
+    Give it to what starts the program (`DoomGame.set_vizdoom_path`, `subprocess`). The kernel watches the thread
     that starts it, so that thread has to stay alive as long as the program. `by_child`: a child of this process starts
     the program (playwright's driver does); it is then killed when that child ends. `without`: environment variables
-    that the program does not get. `session`: it gets a session of its own, so that Ctrl+C in a terminal, which goes to
+    that the program does not get. `session`: it gets its own session, so that Ctrl+C in a terminal, which goes to
     all of a process group, does not end it before we have closed it. `folder`: where it starts, if not where we are.
     Returns `executable` unchanged where the system has no `setpriv` (util-linux).
     """
@@ -81,7 +81,7 @@ def _guard_script(
     setsid = shutil.which("setsid") if session else None
     start = f"exec {shlex.quote(setsid)}" if setsid else "exec"  # it does not fork: a shell's child leads no group
     inner = f'[ "$PPID" = {pid} ] && {start} "$0" "$@"'
-    if by_child:  # field 4 of stat is the parent of the parent, who has to be us
+    if by_child:  # field 4 of stat is the parent of the parent: it has to be us
         inner = f'read -r _ _ _ above _ < "/proc/$PPID/stat" && [ "$above" = {pid} ] && {start} "$0" "$@"'
     script = (
         "#!/bin/sh\n"

@@ -18,11 +18,11 @@ _held: dict[str, tuple[int, int]] = {}  # of a folder: the process that made it,
 
 def scratch_folder(kind: str) -> Path:
     """A new folder in the temporary folder, such as ludens-scratch-doom-x7k2. It goes with `remove`, or with the
-    process; if that is killed, with the next call of this function by anybody."""
+    process; if that is killed, with the next call of this function by any process."""
     _sweep()
     folder = tempfile.mkdtemp(prefix=f"{PREFIX}{kind}-")
     lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it, however this process ends
+    fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel unlocks it, however this process ends
     if not _held:
         atexit.register(_remove_all)
     _held[folder] = os.getpid(), lock
@@ -45,7 +45,7 @@ def _remove_all() -> None:
 
 
 def _sweep() -> None:
-    """Remove the folders of processes that are gone, which are those that nobody locks."""
+    """Remove the folders of ended processes: the folders that no process locks."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
             state = folder.lstat()

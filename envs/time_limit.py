@@ -1,4 +1,4 @@
-"""`within`: a call that has to come back in time; and where in somebody's code something happened."""
+"""`within`: a call that has to come back in time; and where in foreign code something happened."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-_GRACE = 10.0  # seconds until a call that does not even hear the alarm ends the process
+_GRACE = 10.0  # seconds until a call that ignores the alarm ends the process
 _OURS = Path(__file__).resolve().parent
 _LIBRARIES = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib"))
 
@@ -27,8 +27,8 @@ class HungError(BaseException):
 
 @contextlib.contextmanager
 def within(seconds: float, call: str) -> Iterator[None]:
-    """Around a `call`, such as "step()": raises HungError in it after so many seconds. One that hangs in C code and
-    hears no signal ends the process a little later, with a traceback that shows where. Only the main thread of a
+    """Around a `call`, such as "step()": raises HungError in it after so many seconds. A call that hangs in C code and
+    gets no signal ends the process a little later, with a traceback that shows where. Only the main thread of a
     process has such an alarm; elsewhere nothing happens."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
@@ -49,7 +49,7 @@ def within(seconds: float, call: str) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
-        if left:  # somebody else's alarm goes on
+        if left:  # an earlier alarm goes on
             signal.setitimer(signal.ITIMER_REAL, max(0.001, left - (time.monotonic() - begun)))
 
 
@@ -62,7 +62,7 @@ def limit_calls(world: Any, seconds: float) -> None:
 def _limited(function: Any, seconds: float, call: str) -> Any:
     inside = False  # step_chunk() calls step(), and has its own time
 
-    @functools.wraps(function)  # whoever asks what it takes is told
+    @functools.wraps(function)  # keeps the signature for introspection
     def limited(*args: Any, **given: Any) -> Any:
         nonlocal inside
         if inside:

@@ -130,7 +130,7 @@ class VectorWorld:
         self._answers: dict[int, Answer] = {}
         self._busy: set[int] = set()
         self._running: set[int] = set()
-        self._lost: dict[int, str] = {}  # worlds whose episode is broken, and nobody has been told yet
+        self._lost: dict[int, str] = {}  # worlds with a broken episode that is not reported yet
         self._frames: Pixels | None = None
         self._memory = os.memfd_create("frames", os.MFD_CLOEXEC)
         self.observation_space: gymnasium.spaces.Dict
@@ -157,7 +157,7 @@ class VectorWorld:
         """Begin an episode in `worlds` (all by default): pixels (n, H, W, 3) and infos, in the order of `worlds`.
 
         `seeds` and `options` have an entry a world; one dict of options holds for all. A worker that fails here is
-        started anew and asked again, since no episode is lost. Raises ValueError where a world refuses its options.
+        started anew and asked again, since no episode is lost. Raises ValueError if a world refuses its options.
         """
         indices = list(range(len(self)) if worlds is None else worlds)
         each = [options] * len(indices) if options is None or isinstance(options, dict) else list(options)
@@ -367,7 +367,7 @@ class VectorWorld:
             stdout=worker.stderr,
             stderr=worker.stderr,
             pass_fds=(theirs.fileno(), self._memory),
-            start_new_session=True,  # a process group of its own, so that its games can be killed with it
+            start_new_session=True,  # its own process group, so that its games can be killed with it
             env={
                 "OMP_NUM_THREADS": "1",
                 **os.environ,

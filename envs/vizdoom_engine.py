@@ -1,6 +1,6 @@
-"""Where ViZDoom's engine is started: guarded, without our secrets, and in a folder of its own.
+"""Where ViZDoom's engine is started: guarded, without our secrets, and in its own folder.
 
-The engine writes `_vizdoom/` into the folder where it stands, and takes our process down where it can't.
+The engine writes `_vizdoom/` into its current folder. If it can't, it takes our process down.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class World(gymnasium.Env[Observation, Action]):
         return observation, total, terminated, truncated, {**info, "ticks": ticks}
 
     def pace(self) -> None:
-        """Block until the next tick is due. Lockstep worlds wait for nobody and return at once."""
+        """Block until the next tick is due. Lockstep worlds return at once."""
 
     @property
     def held(self) -> tuple[frozenset[str], frozenset[str]]:
@@ -95,7 +95,7 @@ class World(gymnasium.Env[Observation, Action]):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should know of the game in this episode although it goes on, such as errors of its own."""
+        """What a person should know of the game although the episode goes on, such as errors of the game."""
         return ()
 
     @property

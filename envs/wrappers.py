@@ -20,7 +20,7 @@ class WorldWrapper(World):
     """A world around a world; hands everything on. Subclasses change one thing.
 
     A `gymnasium.Wrapper` would not do: it is no `World`, and hides `tick_hz`, `held`, `chat`, `pace` and
-    `step_chunk` from whoever holds it.
+    `step_chunk` from the code that holds it.
     """
 
     def __init__(self, world: World) -> None:
@@ -86,8 +86,8 @@ class RealTime(WorldWrapper):
 
     The deadlines are absolute, so that errors don't add up. A control loop reads a frame, thinks, calls `pace()`,
     which blocks until the next tick is due, and steps; `step` paces by itself where `pace` was not called since the
-    last step. Who comes late by less than a tick gets a shorter next tick; who misses whole ticks does not get them
-    back: those deadlines are dropped and the grid goes on, so that a stall never turns into a burst.
+    last step. A loop that is late by less than a tick gets a shorter next tick. Whole missed ticks are not made up
+    for: those deadlines are dropped and the grid goes on, so that a stall never turns into a burst.
 
     `late_ticks`: ticks of this episode that began more than a tenth of a tick after they were due.
     `dropped_ticks`: deadlines of this episode that passed without a step. `clock` and `sleep` are for tests.

@@ -14,7 +14,7 @@ DEEPEST = 100  # values within each other
 
 
 class YamlFileError(ValueError):
-    """What is wrong in a file, without its values. `line`: counted from 1, None where there is none."""
+    """What is wrong in a file, without its values. `line`: counted from 1, None if there is none."""
 
     def __init__(self, problem: str, line: int | None = None) -> None:
         super().__init__(f"line {line}: not YAML: {problem}" if line else f"not YAML: {problem}")
@@ -22,7 +22,7 @@ class YamlFileError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses keys that are there twice, of which YAML takes the last. A date is text: nothing here asks for one."""
+    """Refuses duplicate keys: YAML would take the last of them. A date is text: nothing here asks for one."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()

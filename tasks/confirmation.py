@@ -1,4 +1,4 @@
-"""What is said before an instruction is followed, so that one hears how it was understood: "ok go to red torch"."""
+"""What the player says before it follows an instruction, to show how it understood it: "ok go to red torch"."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def beyond(lines: Iterable[str]) -> list[str]:
 
 
 def confirmed(task: Task, lines: Iterable[str]) -> bool | None:
-    """Whether a task's instruction was confirmed rightly, by the first line; None where there is nothing to confirm."""
+    """Whether a task's instruction was confirmed rightly, by the first line; None if there is nothing to confirm."""
     expected = confirmation(task.instruction, task.world)
     return next(iter(lines), "") == expected if expected else None

@@ -1,4 +1,4 @@
-"""Controls: the same task with other words. Who still succeeds did not listen."""
+"""Controls: the same task with other words. A player that still succeeds did not listen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def without_language(task: Task) -> Task:
 
 def other_name(task: Task) -> Task | None:
     """The language control: the instruction names another thing of the level (or the other direction), while the
-    verifier still wants the first. None where the verb has nothing to exchange."""
+    verifier still wants the first. None if the verb has nothing to exchange."""
     if task.verifier is None:
         return None
     text = world_tasks.of(task.world).other_words(np.random.default_rng([task.seed, 4]), task)

@@ -1,7 +1,7 @@
 """`Curriculum`: the archive of tasks tried, and which of the proposed tasks are tried next.
 
-The archive is a list of tries with judged outcomes; everything else follows from it. Goals that the player can neither
-always nor never do teach most: their weight is 4p(1-p) for an estimated competence p (learnability), with a bonus for
+The archive is a list of tries with judged outcomes; everything else follows from it. Goals that the player reaches
+sometimes teach most: their weight is 4p(1-p) for an estimated competence p (learnability), with a bonus for
 goals that were tried rarely. Competence is a smoothed share of successes among the last tries, since the player
 changes: of a goal towards its verb's, of a verb towards one half.
 """
@@ -57,7 +57,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Choice:
-    """A proposal that is to be tried, where its goal stands, and whether it is a rehearsal of what is mastered."""
+    """A proposal to try, where its goal stands, and whether it rehearses a mastered goal."""
 
     proposal: Proposal
     standing: Standing
@@ -161,7 +161,7 @@ class Curriculum:
 
 
 def _different(world: str, proposals: Sequence[Proposal]) -> list[Proposal]:
-    """The proposals without those whose goal another one has in the same level."""
+    """The proposals without duplicates: one for each goal in a level."""
     kept: list[tuple[Proposal, Goal]] = []
     for proposal in proposals:
         goal = goal_of(world, proposal.instruction)

@@ -17,7 +17,7 @@ class JsonLinesError(UserError, ValueError):
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file, one a line. Raises JsonLinesError where it can't be read or a line is no JSON object."""
+    """The objects of a file, one a line. Raises JsonLinesError if it can't be read or a line is no JSON object."""
     rows: list[dict[str, Any]] = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -37,9 +37,9 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write objects, one a line. Whoever reads meanwhile, or after a crash, finds the old file or the new one.
+    """Write objects, one a line. A reader finds the old file or the new one, also after a crash.
 
-    Raises UserError where the folder can't be written to.
+    Raises UserError if the folder can't be written to.
     """
     text = "".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows)
     fresh = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")

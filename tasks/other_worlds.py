@@ -1,4 +1,4 @@
-"""What worlds bring that know nothing of success but one thing: a return, or the values of expressions in a page."""
+"""What other worlds bring: success is known only from a return, or from the values of expressions in a page."""
 
 from __future__ import annotations
 

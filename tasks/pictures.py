@@ -15,7 +15,7 @@ Picture = npt.NDArray[np.uint8]
 def load(name: str, world: str = "") -> Picture | None:
     """A picture by name: uint8 RGB (H, W, 3) of an image file, or one that `world` draws; None for "".
 
-    Raises ValueError where there is no such picture.
+    Raises ValueError if there is no such picture.
     """
     if not name:
         return None

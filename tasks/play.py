@@ -43,7 +43,7 @@ def play_task(
 
 
 def _judge(task: Task, verifier: Verifier, state: Any) -> Verdict | None:
-    """What the verifier says. Raises VerifierError where it can't judge this world."""
+    """What the verifier says. Raises VerifierError if it can't judge this world."""
     name = task.verifier.name if task.verifier is not None else type(verifier).__name__
     try:
         verdict = verifier.update(state)

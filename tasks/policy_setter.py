@@ -27,7 +27,7 @@ class PolicySetter:
     def propose(self, view: SetterView, n: int) -> list[Proposal | Rejected]:
         """At most `n` proposals, all different, and what was rejected on the way.
 
-        There are fewer where the policy says nothing new in ROUNDS times `n` answers. Raises UserError where no frame
+        There are fewer where the policy says nothing new in ROUNDS times `n` answers. Raises UserError if no frame
         is in view.
         """
         if not view.frames:

@@ -1,4 +1,4 @@
-"""`TaskSetter`: who proposes tasks. A setter sees pixels and judged outcomes, never ground truth."""
+"""`TaskSetter`: proposes tasks. A setter sees pixels and judged outcomes, never ground truth."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_TICKS = 100_000  # of a time limit: most of an hour at 35 ticks a second
 class Tried:
     """A task that was tried, and how a reward judged it.
 
-    `id`: of the try, so that none counts twice. `success` and `score` (0 to 100) are None where the reward failed.
+    `id`: of the try, so that none counts twice. `success` and `score` (0 to 100) are None if the reward failed.
     `task`: the id of the suite's task that it was, if it was one. `generation`: of the player that tried.
     """
 
@@ -56,8 +56,8 @@ class Proposal:
     """A task that a setter proposes.
 
     `instruction`: one line of text. `time_limit`: ticks. `why`: the setter's reason. `task`: the id of a suite's task,
-    where the proposal is one. `seed` and `options`: what the world is to be reset with; None where the task is to be
-    tried in the level that is in view. Raises ValueError for an instruction or a time limit that is none.
+    where the proposal is one. `seed` and `options`: the arguments of the world's `reset`; None if the player tries the
+    task in the level that is in view. Raises ValueError for an invalid instruction or time limit.
     """
 
     instruction: str
@@ -81,7 +81,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Rejected:
-    """What a setter said that is no proposal: its `text`, and `why` it was refused. Nobody repairs it."""
+    """An answer of a setter that is no proposal: its `text`, and `why` it was refused. It is not repaired."""
 
     text: str
     why: str

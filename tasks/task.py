@@ -1,4 +1,4 @@
-"""`Task`: what to do, where, and who says whether it was done."""
+"""`Task`: what to do, in which world, and the verifier of the outcome."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Task:
     """A goal in a world.
 
     `instruction`: text as a person would type it. `world`: a world's name. `seed` and `options` go to its
-    `reset`. `time_limit`: ticks. `verifier`: None where nobody can tell. `verb`: the family that reports group by.
+    `reset`. `time_limit`: ticks. `verifier`: None if nothing can judge it. `verb`: the family that reports group by.
     `picture`: the name of a picture (tasks.pictures) of what is meant, where the instruction does not name it.
-    `answer`: what has to be said, where that makes the success; such a task has no verifier.
+    `answer`: what the player has to say, if saying it is the success; such a task has no verifier.
     """
 
     id: str

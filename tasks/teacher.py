@@ -1,4 +1,4 @@
-"""Teachers: who says, for training, what to do in a state."""
+"""Teachers: they say, for training, what to do in a state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DONE = codec.tokens_of(hand="done")
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do in one decision. `place`: (column, foot row) bins of what is wanted, NOWHERE where it is not in view.
+    """What to do in one decision. `place`: (column, foot row) bins of what is wanted, NOWHERE if it is not in view.
     `done`: there is nothing left to do."""
 
     tokens: codec.Tokens
@@ -29,10 +29,11 @@ class Advice:
 
 
 class Teacher(Protocol):
-    """Advises in one episode of a task, whoever plays it."""
+    """Advises in one episode of a task, whichever player plays it."""
 
     def advise(self, state: Any, thought: str | None = None) -> Advice:
-        """What to do in a state; to be asked once in every decision. `thought`: the last one of another who plays."""
+        """What to do in a state; asked once in every decision. `thought`: the player's last thought, if the
+        teacher itself does not play."""
 
 
 class Goals(Protocol):
@@ -97,7 +98,7 @@ class Coach:
 def place_of(
     goals: Goals, state: Any, spec: VerifierSpec, sights: Mapping[int, tuple[float, float]]
 ) -> tuple[int, int]:
-    """The bins of what has to be looked for now, NOWHERE where it is not in view."""
+    """The bins of what has to be looked for now, NOWHERE if it is not in view."""
     at = sights.get(goals.wanted(state, spec))
     return NOWHERE if at is None else bins(at)
 

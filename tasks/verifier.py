@@ -132,7 +132,7 @@ class Watch(ABC):
 
     @abstractmethod
     def wrong(self, state: Any) -> str:
-        """What was done that was not asked for, such as "took the red cube"; empty where nothing was."""
+        """What was done that was not asked for, such as "took the red cube"; empty if nothing was."""
 
     @abstractmethod
     def names(self, state: Any) -> list[str]:

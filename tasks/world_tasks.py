@@ -63,7 +63,7 @@ class WorldTasks:
 
     @property
     def goals(self) -> Goals | None:
-        """What can be asked for in a state of this world; None where nobody can tell."""
+        """What can be asked for in a state of this world; None if that is not known."""
         return None
 
     @property
@@ -83,7 +83,7 @@ class WorldTasks:
         return type(self).expert is not WorldTasks.expert
 
     def teacher(self, task: Task) -> Teacher:
-        """Who says what to do in every state of one episode of a task: a Coach, where the world brings `goals`. Raises
+        """The teacher for every state of one episode of a task: a Coach, if the world brings `goals`. Raises
         ValueError for a task that it does not know."""
         if self.goals is None:
             raise ValueError(f"nobody teaches {task.id}: its world brings neither a teacher nor goals")
@@ -91,7 +91,7 @@ class WorldTasks:
         return Coach(task, self.goals, verifier, self.confirmation(task.instruction))
 
     def task_from_instruction(self, text: str, seed: int) -> Task | None:
-        """The task that a typed sentence is; None where the world does not say."""
+        """The task that a typed sentence is; None if the world does not say."""
         return None
 
     def task_of_entry(self, entry: Entry, task_id: str, text: str, seed: int, rng: np.random.Generator) -> Task:
@@ -113,7 +113,7 @@ class WorldTasks:
 
     @property
     def language(self) -> Language | None:
-        """How instructions of this world are read; None where nothing reads them."""
+        """How instructions of this world are read; None if nothing reads them."""
         return None
 
     def reads(self, text: str) -> bool:
@@ -122,11 +122,11 @@ class WorldTasks:
 
     def verifier_in(self, state: Any, text: str) -> Verifier | None:
         """A verifier of a sentence from this state on, for the audit of goals that a setter proposes. A goal that can't
-        be done, or is done already, gets `tasks.verifier.Impossible`; None where nobody can tell what is meant."""
+        be done, or is done already, gets `tasks.verifier.Impossible`; None if the meaning is not known."""
         return None
 
     def other_words(self, rng: np.random.Generator, task: Task) -> str | None:
-        """An instruction for another thing of the task's level, for the language control; None where the task has
+        """An instruction for another thing of the task's level, for the language control; None if the task has
         nothing to exchange."""
         return None
 
@@ -164,7 +164,7 @@ class WorldTasks:
             raise ValueError(f"verifier sequence: wrong arguments {spec.args}: {error}") from error
 
     def confirmation(self, text: str) -> str:
-        """What is said before an instruction is followed, so that one hears how it was understood; empty for what is
+        """What the player says before it follows an instruction, to show how it understood it; empty if the sentence is
         not read."""
         language = self.language
         meaning = None if language is None else language.read(text)
@@ -180,7 +180,7 @@ class UnknownSuiteError(UserError, ValueError):
 
 
 def steps_of(spec: VerifierSpec) -> list[VerifierSpec]:
-    """The steps of a "sequence". Raises TypeError or KeyError where its arguments are no steps."""
+    """The steps of a "sequence". Raises TypeError or KeyError if its arguments are no steps."""
     return [VerifierSpec(step["name"], dict(step.get("args", {}))) for step in spec.args["steps"]]
 
 
@@ -228,5 +228,5 @@ def training(name: str) -> Suite:
 
 
 def verifier_of(task: Task, *, references: bool = True) -> Verifier | None:
-    """A fresh verifier of a task; None where nobody can judge it. Raises ValueError as `WorldTasks.verifier` does."""
+    """A fresh verifier of a task; None if it can't be judged. Raises ValueError as `WorldTasks.verifier` does."""
     return None if task.verifier is None else of(task.world).verifier(task.verifier, references=references)

@@ -19,8 +19,8 @@ class Learner(Protocol):
     def update(self, dataset: Path, parent: Path, out: Path, on_progress: OnProgress) -> Path:
         """Learn from the episodes under `dataset`, starting from the checkpoint `parent`; the new checkpoint's folder.
 
-        The learner writes into the folder `out` alone. Called again with the same arguments it goes on where it was
-        stopped, and does nothing where it was done. Raises EpisodeError where there is nothing to learn from and
+        The learner writes into the folder `out` alone. A second call with the same arguments resumes a
+        stopped run, and does nothing if the run is done. Raises EpisodeError if there is nothing to learn from and
         ValueError for a parent that it can't train.
         """
         ...

@@ -148,7 +148,7 @@ class Loop(Generic[Part]):
         self._on_progress(Progress(self.plan.name, units, self.plan.steps * self.plan.size, shown))
 
     def _summary_writer(self) -> Any:
-        """What writes TensorBoard's events; None where there is no log to write."""
+        """What writes TensorBoard's events; None if there is no log to write."""
         if self._log is None or not self.ranks.leads:
             return None
         from torch.utils.tensorboard import SummaryWriter
@@ -178,7 +178,7 @@ class Loop(Generic[Part]):
         self._save_every = max(SAVE_SECONDS, (self._saved - began) / SAVE_SHARE)
 
     def _resume(self) -> None:
-        """Go on from the saved state. Raises ValueError where it is damaged, or that of another model."""
+        """Go on from the saved state. Raises ValueError if it is damaged, or that of another model."""
         with _usable(self._state):
             state = torch.load(self._state, weights_only=True, map_location="cpu")
             self._model.load_state_dict(state["model"], strict=False)
@@ -190,7 +190,7 @@ class Loop(Generic[Part]):
 
 def saved_step(state: Path) -> int:
     """The step at which a run with this state goes on; 0 where there is no saved state. Reads no weights. Raises
-    ValueError where it is damaged."""
+    ValueError if it is damaged."""
     if not state.exists():
         return 0
     with _usable(state):

@@ -87,7 +87,7 @@ Job = Callable[[Ranks, OnProgress], None]  # what every process runs; only rank 
 def launch(job: Job, count: int, meeting: Path, on_progress: OnProgress) -> None:
     """Run `job` in `count` new processes of one thread each, which meet at the file `meeting`. `job` must be picklable.
 
-    Raises RuntimeError where a process dies; the others are ended then.
+    Raises RuntimeError if a process dies; the others are ended then.
     """
     context = multiprocessing.get_context("spawn")
     reports: Any = context.Queue()

@@ -51,11 +51,11 @@ OnProgress = Callable[[Progress], None]
 
 
 def ignore_progress(progress: Progress) -> None:
-    """The OnProgress of a caller who does not want to know."""
+    """The OnProgress that ignores all progress."""
 
 
 def same_recipe(recipe: Section, out: Path) -> None:
-    """Write the recipe of a run to `out`/recipe.json. Raises ValueError where `out` holds a run of another recipe."""
+    """Write the recipe of a run to `out`/recipe.json. Raises ValueError if `out` holds a run of another recipe."""
     file = out / "recipe.json"
     text = json.dumps(recipe.model_dump(mode="json"), indent=2)
     if file.exists() and file.read_text() != text:
@@ -66,7 +66,7 @@ def same_recipe(recipe: Section, out: Path) -> None:
 def open_run(recipe: Mapping[str, Any], out: Path, *, resume: bool) -> None:
     """Make the folder of a run and write its recipe, a JSON object, to `out`/recipe.json; or go on with a run there.
 
-    Raises ValueError where `out` holds a run and `resume` is not set, a run of another recipe, or something else.
+    Raises ValueError if `out` holds a run and `resume` is not set, a run of another recipe, or something else.
     """
     wanted = json.loads(json.dumps(recipe))
     file = out / "recipe.json"
@@ -85,7 +85,7 @@ def open_run(recipe: Mapping[str, Any], out: Path, *, resume: bool) -> None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """The recipe of a run. Raises ValueError where it is damaged."""
+    """The recipe of a run. Raises ValueError if it is damaged."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -107,7 +107,7 @@ def _run(args: list[str]) -> int:
         return 2
     except OSError as error:
         if isinstance(error, BrokenPipeError):
-            # Whoever read us has had enough (agent list | head); keep Python from complaining at exit.
+            # The reader closed the pipe (agent list | head). Keep Python from complaining at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), raw_stdout().fileno())
             return 1
         if not is_full(error):

@@ -72,7 +72,7 @@ def _parent(lineage: Lineage, hashes: set[str]) -> str:
 
 
 def _trained(trained: Any) -> str:
-    """What the manifest says of the training: its stage and frames, where it says them."""
+    """The stage and frames of the training, as far as the manifest states them."""
     stage, frames = trained.get("stage"), trained.get("frames")
     parts = [str(stage)] if isinstance(stage, str) else []
     if isinstance(frames, int):

@@ -212,9 +212,9 @@ def keep_clock(world: World, clock: Clock) -> World:
 
 
 def reader(policy: Any, name: str, world: str) -> Reader | None:
-    """Which sentences the policy called `name` was taught, where that is known: the shipped one knows the languages of
-    the worlds, and so does what was trained from it in a world with a language. None for any other policy, which may
-    understand anything."""
+    """The sentences that the policy called `name` was taught, if they are known. The shipped policy knows the languages
+    of the worlds. So does a policy that was trained from it in a world with a language. None for any other policy: it
+    may understand anything."""
     if not isinstance(policy, KnowsNouns):
         return None
     from tasks import world_tasks
@@ -274,7 +274,7 @@ def run_folder(out: Path | None, name: str) -> Path:
 
 
 def _fresh(folder: Path) -> Path:
-    """Make a folder that nobody else has made, of this name or with a number behind it."""
+    """Make a new folder of this name, or with a number appended if the name is taken."""
     for number in count(1):
         made = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
         with suppress(FileExistsError):
@@ -284,8 +284,8 @@ def _fresh(folder: Path) -> Path:
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for their owner alone (0700); one that is there becomes
-    private too. Raises OSError."""
+    """Make a folder and its missing parents, for their owner alone (0700). An existing folder becomes private too.
+    Raises OSError."""
     missing = [part for part in (folder, *folder.parents) if not part.exists()]
     for part in reversed(missing):
         part.mkdir(mode=0o700, exist_ok=True)

@@ -24,7 +24,7 @@ app = console.verb()
 _GIB = 2**30
 _TRY_SECONDS = 60
 
-# Tried in processes of their own: a driver that is missing may end the process instead of raising.
+# Each is tried in its own process: a missing driver may end the process instead of raising.
 _TRY_DOOM = """
 import vizdoom
 game = vizdoom.DoomGame()
@@ -143,7 +143,7 @@ def _look_at_checkpoint(folder: Path, out: Any, json: bool) -> None:
 
 
 def _safely(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    """The findings of `look`; one that raises is itself a finding."""
+    """The findings of `look`. If `look` raises, the exception is itself a finding."""
     findings: list[Finding] = []
     try:
         findings.extend(look())
@@ -204,7 +204,7 @@ def _torch() -> Iterator[Finding]:
 
 
 def _doom() -> Iterator[Finding]:
-    # The game leaves its .ini where it runs.
+    # The game writes its .ini into the current folder.
     with tempfile.TemporaryDirectory() as scratch:
         ok, said = _try(_TRY_DOOM, cwd=scratch)
     mend = "" if ok else f"{sys.executable} -m pip install --force-reinstall vizdoom"

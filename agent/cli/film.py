@@ -52,7 +52,7 @@ def open_world(episode: Episode, resolution: str | None = None, *, env: str | No
     `env`: the world to make, as the person names it. Without it the episode's own metadata names the world, and may
     name only a registered one: an episode may come from anybody, so it must not choose code or programs.
 
-    Raises UserError where it can't be played again.
+    Raises UserError if it can't be played again.
     """
     if env is None and episode.task is None:
         raise UserError(f"{episode.path}: it does not say in which world it was played; name it with --env")

@@ -62,7 +62,7 @@ def evaluate(
 
 
 def _folder(policy: str) -> Path | None:
-    """The checkpoint folder of a policy, or None where it has none."""
+    """The checkpoint folder of a policy, or None if it has none."""
     from agent.cli import compose
     from agent.small.checkpoint import SHIPPED
 

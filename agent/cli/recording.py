@@ -62,7 +62,7 @@ class Plan:
 
     @property
     def most(self) -> int | None:
-        """How many tasks there are; None where there is always another one."""
+        """The number of tasks; None if there is always another one."""
         return None if self.tasks is None else len(_tasks_of(Path(self.tasks).resolve()))
 
     def path(self, index: int) -> Path:
@@ -138,7 +138,7 @@ def _record(plan: Plan, index: int, policy: Any, world: World) -> Recorded:
     outcome = play_task(
         world, player, task, subscribers=(recorder, drawn),
         observe="tick" if plan.every_tick or world.realtime else "decision",
-        end_on_done=task.verifier is None,  # where nobody judges, the player says when it is over
+        end_on_done=task.verifier is None,  # without a verifier, the player ends the episode
     )  # fmt: skip
     player.close()
     if recorder.episode is None:

@@ -93,7 +93,7 @@ def score(
 
 @dataclass(frozen=True)
 class _Row:
-    """An episode and what the reward says of it; `truth` is None where it is not known."""
+    """An episode and what the reward says of it; `truth` is None if it is not known."""
 
     path: Path
     verb: str
@@ -169,7 +169,7 @@ def _report(reward: str, scored: _Scored) -> dict[str, Any]:
 
 
 def _group(rows: Sequence[_Row]) -> dict[str, Any]:
-    """The figures of some episodes; `agreement` is None where the truth is not known of any."""
+    """The figures of some episodes; `agreement` is None if the truth is not known of any."""
     from rewards.score import Score
     from training.evaluation.agreement import agreement, share
 

@@ -133,5 +133,5 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
 
 
 def echo_traceback(error: BaseException) -> None:
-    """Print the traceback of an error that nobody expected; what it quotes may be anybody's words."""
+    """Print the traceback of an unexpected error. The text that it quotes may come from anyone."""
     echo("".join(traceback.format_exception(error)), err=True, nl=False)

@@ -126,7 +126,7 @@ def _bars(screen: Console) -> Iterator[OnProgress]:
 
 
 class FormName(StrEnum):
-    """How the model writes actions: with tokens of their own, or as text with the tokenizer that it has."""
+    """How the model writes actions: with dedicated tokens, or as text with its own tokenizer."""
 
     tokens = "tokens"
     text = "text"
@@ -240,7 +240,7 @@ def update(
 
 
 def _print_checkpoint(screen: Console, checkpoint: Path, policy: str | None, json: bool) -> None:
-    """Say where a checkpoint is and, where it is known as a policy, how to play it."""
+    """Say where a checkpoint is and, if it is known as a policy, how to play it."""
     if json:
         console.print_json({"checkpoint": str(checkpoint)})
         return

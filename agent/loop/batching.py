@@ -35,8 +35,8 @@ class Batched:
     A player takes a `seat()` for the length of an episode. `act` blocks until every seated player has asked; the last
     one computes the decisions of all. Small models take nearly the same time for one frame as for eight.
 
-    Who is in a batch depends on how fast the others play. The decisions of a BatchInvariant policy don't depend on it;
-    those of another policy may, by rounding.
+    The requests in a batch depend on how fast the episodes play. The decisions of a BatchInvariant policy don't depend
+    on the batch. The decisions of another policy may, by rounding.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -71,7 +71,7 @@ class Batched:
         return pending.decisions
 
     def _decide_if_all_asked(self) -> None:
-        """Decide for all who wait. It keeps the lock meanwhile: everybody waits anyway, so it holds up nobody."""
+        """Decide for all that wait. It keeps the lock meanwhile. All of them wait anyway, so this delays none."""
         if not self._waiting or len(self._waiting) < self._seated:
             return
         waiting, self._waiting = self._waiting, []

@@ -15,7 +15,7 @@ from envs.action import Action
 class ContextBuilder:
     """Keeps the frames, chunks and thoughts of the last `spec.history` decisions of one episode.
 
-    `seed`: the episode's; every decision gets random numbers of its own, the same in every run.
+    `seed`: the seed of the episode. Every decision gets its own random numbers, the same in every run.
     """
 
     def __init__(self, spec: PolicySpec, seed: int | None) -> None:
@@ -35,7 +35,7 @@ class ContextBuilder:
         self._thought, self._since = "", -1
 
     def forget(self) -> None:
-        """Somebody else takes the controls or gives them back: what was seen and done belongs to another time."""
+        """Forget what was seen and done. The loop calls this when another actor takes or returns the controls."""
         for kept in (self._frames, self._chunks, self._thoughts, self._actions):
             kept.clear()
         self._thought, self._since = "", None

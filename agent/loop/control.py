@@ -13,7 +13,7 @@ Order = Literal["play", "wait", "end"]
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """An action in the player's stead at one tick, and whom the episode names as the one who acted."""
+    """An action that replaces the player's at one tick, and the actor that the episode names for it."""
 
     action: Action
     actor: str
@@ -34,7 +34,7 @@ class Control:
         return "play"
 
     def hands(self, tick: int) -> Hands | None:
-        """The action at `tick` in the player's stead; None if the player plays."""
+        """The action that replaces the player's at `tick`; None if the player plays."""
         return None
 
     def done(self, decision: Decision) -> bool:

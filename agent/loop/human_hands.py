@@ -35,7 +35,7 @@ class HumanHands:
         """A message of the page, an Action as a JSON object. Keys, buttons and pointer hold from now on; look and wheel
         are added to the next tick. Raises ValueError that names the wrong field."""
         known = {"keys", "buttons"} & set(message) if isinstance(message, dict) else ()
-        for field in known:  # people press any key: one that the world does not take is no error
+        for field in known:  # people press any key: a key that the world does not take is no error
             if not isinstance(message[field], list) or len(message[field]) > 32:
                 raise ValueError(f"action.{field}: expected a list of names")
         space = self._space

@@ -55,9 +55,10 @@ class TimedDecision:
 class ChunkQueue:
     """The actions to come. The loop takes from it; inference merges into it, from any thread.
 
-    The queue holds one chunk: a newer decision replaces all that an older one had planned. A decision that is to be
-    played whole begins when it is there, and where another such one is not over, after it. An epoch is a stretch of
-    play with one instruction in one episode. `reset` starts the next epoch; chunks of earlier epochs are dropped whole.
+    The queue holds one chunk: a newer decision replaces the whole plan of an older one. A decision that must be played
+    whole begins when it arrives. If another such decision is still being played, it begins after that one. An epoch is
+    a stretch of play with one instruction in one episode. `reset` starts the next epoch; chunks of earlier epochs are
+    dropped whole.
 
     `stale`: chunks dropped because their epoch was over. `late`: ticks between request and arrival of the last chunks.
     `latencies`: seconds of every decision of the episode.
@@ -105,7 +106,7 @@ class ChunkQueue:
             elif timed.decision.actions and lateness >= len(timed.decision.actions):
                 return False
             else:
-                # Actions whose ticks are past are dropped by position: they count from the tick of the request.
+                # Drop the actions of past ticks by position: actions count from the tick of the request.
                 timed = replace(timed, index=self._merged, begin=timed.tick)
             if timed.whole and timed.begin > self._now:
                 self._following = timed
@@ -138,9 +139,9 @@ class ChunkQueue:
 
 
 class Player(ABC):
-    """Who plays: the loop asks it for decisions, and it puts them into `queue`.
+    """A player: the loop asks it for decisions, and it puts them into `queue`.
 
-    `spec`: the frames and the chunk it wants. `actor`: whom episodes name as the one who acted. `sees_state`: whether
+    `spec`: the frames and the chunk it wants. `actor`: the actor that episodes name. `sees_state`: whether
     requests carry ground truth; only scripted players may have it.
     """
 
@@ -188,11 +189,11 @@ class InStep(Player):
 
 
 class Beside(Player):
-    """A policy in a thread of its own, for worlds that go on while it decides: asynchronous chunks.
+    """A policy in its own thread, for worlds that go on while it decides: asynchronous chunks.
 
     It is asked every `spec.chunk` ticks while it keeps up. If its decisions come late, it is asked earlier, by as many
-    ticks as the last decisions were late, so that the next chunk is there when the current one ends. One whose
-    decisions are played whole is asked when the last one is about to end.
+    ticks as the last decisions were late, so that the next chunk is there when the current one ends. A policy
+    whose decisions are played whole is asked when its last decision is about to end.
     """
 
     def __init__(self, policy: Policy) -> None:

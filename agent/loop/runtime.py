@@ -36,7 +36,7 @@ def hold(last: Action) -> Action:
 
 
 def release(last: Action) -> Action:
-    """The fallback of a starved tick that lets go of everything."""
+    """The fallback of a starved tick that releases everything."""
     return NEUTRAL
 
 
@@ -62,12 +62,12 @@ def play(
 
     `picture`: what an instruction shows instead of naming it, if the instruction is a text. `judge` sees ground truth
     after the reset and after every step, and ends the episode with its verdict; pass a fresh `verifier.update`. It
-    rules on the first instruction: once the instruction changes, other than by a step towards it, nobody judges.
+    rules on the first instruction: once the instruction changes, other than by a step towards it, there is no verdict.
     `annotate` sees ground truth at the ticks where a decision is asked for; the subscribers get what it returns, for
     training data. `observe`: look at every tick, or only where a decision is due, which is faster in lockstep.
     `end_on_done`: the player may end the episode. `linger`: ticks to play on after success, to see whether the player
     says that it is done. `fallback`: the action of a starved tick, made from the last action; by default what the
-    policy's spec says. `control`: pauses and ends the episode, and acts in the player's stead.
+    policy's spec says. `control`: pauses and ends the episode, and may replace the player.
 
     The first Ctrl+C ends the episode in order, the second one at once. The world stays open: its owner closes it.
     Raises what the world or the player raises.
@@ -109,7 +109,7 @@ def play(
         rollout.end(outcome, failed=failure is not None)
     if failure:
         raise failure
-    # Ctrl+C may have come while the subscribers finished: the caller must hear of it too.
+    # Ctrl+C may have come while the subscribers finished: the caller must learn of it too.
     return replace(outcome, interrupted=interrupted.is_set(), problems=rollout.subscribers.problems)
 
 
@@ -152,7 +152,7 @@ class _Rollout:
         self.frame: Frame | None = None  # the newest
         self.info: Mapping[str, Any] = {}
         self.action = NEUTRAL  # the last one
-        self.replaced = False  # whether somebody acts in the player's stead
+        self.replaced = False  # whether another actor replaces the player
         self.blank = True  # every picture so far is of a single colour
         self.ended = False  # by the world
         self.why = ""  # the player or the control ended it
@@ -193,7 +193,7 @@ class _Rollout:
         return order == "play"
 
     def follow_orders(self) -> Hands | None:
-        """Whoever acts in the player's stead, if anybody; where that or the instruction changes, drop the plan."""
+        """The hands that replace the player, if any. A change of hands or instruction drops the plan."""
         hands = self.control.hands(self.tick)
         if (hands is not None) != self.replaced:
             self.replaced = hands is not None
@@ -235,7 +235,7 @@ class _Rollout:
         hands: Hands | None,
         notes: Mapping[str, Any] | None,
     ) -> Segment:
-        """Move the world by `actions`, or by the fallback where there are none."""
+        """Step the world by `actions`, or by the fallback if there are none."""
         assert self.frame is not None
         starved = not actions
         actions = actions or (self.rules.fallback(self.action),)
@@ -318,7 +318,7 @@ class _Rollout:
         )
 
     def end(self, outcome: Outcome, *, failed: bool) -> None:
-        """Tell the subscribers, and let go of the keys of a world that goes on without us."""
+        """Tell the subscribers, and release the keys in a world that goes on without us."""
         self.subscribers.end(outcome, self.frame)
         if self.world.realtime and not self.ended and not failed:
             self.world.step(NEUTRAL)

@@ -38,7 +38,7 @@ class EpisodeStatistics:
         self._last = now
 
     def paused(self) -> None:
-        """Somebody paused the episode: the tick that follows is not late."""
+        """The episode was paused: the next tick is not late."""
         self._last = None
 
     def add(self, segment: Segment) -> None:

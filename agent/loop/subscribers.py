@@ -1,4 +1,4 @@
-"""`Segment`: what one pass of the control loop played. `Subscribers`: who is told of it."""
+"""`Segment`: what one pass of the control loop played. `Subscribers`: the listeners that are told of it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`Doorkeeper`: connections of strangers are few, short, and never cost the run a file descriptor that it needs.
 
 Every user of the machine can connect to 127.0.0.1. A connection that has not shown the page's cookie or token lives
-for a few seconds, there are a few of them at a time, and none is kept where descriptors get scarce.
+for a few seconds. Only a few such connections exist at a time, and none is kept when descriptors get scarce.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Doorkeeper:
         return Watched
 
     def came(self, client: Client | None, transport: asyncio.Transport) -> None:
-        """Somebody has connected. Of too many strangers the one who waits longest goes: who has the cookie shows it at
-        once."""
+        """A client has connected. If there are too many strangers, the one that waits longest is dropped: a client with
+        the cookie shows it at once."""
         if client is None or _scarce(transport):
             transport.abort()
             return

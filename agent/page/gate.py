@@ -21,8 +21,8 @@ def _same(given: str, right: str) -> bool:
 
 
 class Gate:
-    """An ASGI application around another. `port`: where it is served, on 127.0.0.1. `doorkeeper` hears who has shown
-    the cookie or the token.
+    """An ASGI application around another. `port`: where it is served, on 127.0.0.1. `doorkeeper` hears which
+    clients have shown the cookie or the token.
 
     `token` opens the page: as `?token=...` once, which is answered with a cookie (HttpOnly, SameSite=Strict), and from
     then on by that cookie. A browser sends a cookie to every port of a host, so this one belongs to `home`, a path that

@@ -55,7 +55,7 @@ class Hub(Subscriber):
     def __init__(self, talk: Conversation) -> None:
         self.talk = talk
         self.shot: Shot | None = None
-        self.spans: list[tuple[int, str]] = []  # (first tick, who acts): agent, human, idle
+        self.spans: list[tuple[int, str]] = []  # (first tick, actor): agent, human, idle
         self.outcome: Outcome | None = None
         self._number = self._index = self._ticks = self._starved = self._first_line = self._episode = 0
         self._hz = 1.0

@@ -56,7 +56,7 @@ class Page:
     """Serves the live page of a run on 127.0.0.1. `hub` is a subscriber for the loop.
 
     `folder`: where clips go. `port`: 0 takes a free one. `address`: what a person opens, with the token; it leads to
-    `home`, where a browser has its cookie. Raises UserError where the port is taken.
+    `home`, where a browser has its cookie. Raises UserError if the port is taken.
     """
 
     def __init__(self, talk: Conversation, folder: Path, *, port: int = 0) -> None:
@@ -94,7 +94,7 @@ class Page:
             time.sleep(0.005)
 
     def wait_for_viewer(self, seconds: float | None = None) -> bool:
-        """Block until somebody has opened the page; False if nobody did in time."""
+        """Block until a browser has opened the page; False if none did in time."""
         return self._opened.wait(seconds)
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class Page:
 
 
 class _Pulse:
-    """While somebody watches, takes a new shot RATE times a second, encodes it once, and wakes the viewers."""
+    """While a viewer watches, takes a new shot RATE times a second, encodes it once, and wakes the viewers."""
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
@@ -193,7 +193,7 @@ class _Pulse:
             due = max(due + 1.0 / RATE, time.monotonic())
             await asyncio.sleep(due - time.monotonic())
             if not self._viewers:
-                return  # nobody waits; the next viewer starts this task again
+                return  # no viewer waits; the next one starts this task again
 
 
 class _Viewer:
@@ -234,7 +234,7 @@ class _Viewer:
                 if not isinstance(message, dict):
                     return
                 if message.get("take"):
-                    with contextlib.suppress(ValueError):  # somebody else has the controls: the state says so
+                    with contextlib.suppress(ValueError):  # another viewer has the controls: the state says so
                         self._hands = self._talk.take_over()
                 elif message.get("give"):
                     self.leave()

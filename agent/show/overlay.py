@@ -282,7 +282,7 @@ def write_video(path: Path | str, frames: Iterable[Picture], fps: float) -> Path
     """Write `frames`, uint8 (H, W, 3), as a moving picture of the kind that the name of `path` ends in.
 
     .mp4 (H.264, plays anywhere), .webp or .gif (for pages that show no video). Raises ValueError on another ending, or
-    if there are no frames, and OSError where it can't be written; then there is no part of it.
+    if there are no frames, and OSError if it can't be written; then there is no part of it.
     """
     path = Path(path)
     writers = {".mp4": _write_mp4, ".webp": _write_animation, ".gif": _write_animation}

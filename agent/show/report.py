@@ -93,7 +93,7 @@ def write_report(
 ) -> None:
     """Write the report of the episodes that `boards` followed.
 
-    It shows the `video.mp4` beside it, if there is one, with `video_note` below. Raises OSError where it can't be
+    It shows the `video.mp4` beside it, if there is one, with `video_note` below. Raises OSError if it can't be
     written; then there is no part of it.
     """
     episodes = [_episode(board) for board in boards if board.start is not None and board.outcome is not None]

@@ -29,7 +29,7 @@ MOST_WORDS = 2000  # characters of a message
 _DIALOGUE = 6  # lines of dialogue that a decision may know
 _DEEDS = 8  # deeds that are kept
 _HEAR = 0.25  # seconds between two looks at the world's own chat
-_PATIENCE = 60.0  # seconds that a run of a single task waits for somebody to answer the agent
+_PATIENCE = 60.0  # seconds that a run of a single task waits for an answer to the agent
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Conversation(Dialogue, Control, Subscriber):
 
     `voice`: answers questions. `keep`: when nothing is left to do, the run goes on and waits for an instruction.
     `trusted`: names of players whose words count as the user's. `paced`: a lockstep world runs no faster than the
-    clock while somebody follows the run or may join it. `name`: what players in the game call the agent. `listens`:
-    the player follows instructions; a scripted one does not. `by_hand`: only a person plays, and a lockstep world waits
-    until somebody has the controls. `reader`: which sentences the player was taught; it is not told to do others.
+    clock while a person follows the run or may join it. `name`: what players in the game call the agent. `listens`:
+    the player follows instructions; a scripted player does not. `by_hand`: only a person plays, and a lockstep world
+    waits until a person has the controls. `reader`: the sentences that the player was taught; it is told no others.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Conversation(Dialogue, Control, Subscriber):
         self._by_hand = by_hand
         self._address = re.compile(rf"@?{re.escape(name.lower())}\b[\s,:]*")
         self._goals: list[Goal] = []
-        self._last: Goal | None = None  # the one that was pursued last
+        self._last: Goal | None = None  # the goal that was pursued last
         self._open_question: OpenQuestion | None = None  # the agent asked it and waits for an answer
         self._unsure = 0.0  # since when it waits, by the clock
         self._choices: OpenQuestion | None = None  # the last question of that kind
@@ -228,7 +228,7 @@ class Conversation(Dialogue, Control, Subscriber):
 
     @property
     def _accompanied(self) -> bool:
-        """Whether somebody follows the run, or may join it."""
+        """Whether a person follows the run, or may join it."""
         return self._keep or self.attended > 0
 
     @property

@@ -37,7 +37,7 @@ class PlannedConversation(Conversation):
 
     The planner is asked when there is a new goal; when its steps are done; when the player says that it sees no such
     thing, asks which thing is meant, or has not moved for `stuck` seconds; and at least every `every` seconds of play.
-    It thinks in a thread of its own. Until the first plan the player follows the user's own words. When all steps are
+    It thinks in its own thread. Until the first plan the player follows the user's own words. When all steps are
     done the player holds still until the next plan. If the user changes the goals, the plan is dropped. If the planner
     fails, the player goes on with its last step, or with the user's words.
 
@@ -62,7 +62,7 @@ class PlannedConversation(Conversation):
         self._planner = planner
         self._every, self._stuck, self._waits = every, stuck, waits
         self._version = 0  # of the user's goals
-        self._why = ""  # the planner is to be asked for this reason
+        self._why = ""  # the reason to ask the planner
         self._thinks = self._holds = False
         self._since_asked: list[str] = []  # steps done since the planner was asked
         self._asked_at = self._moved_at = self._looked_at = 0  # ticks
@@ -116,7 +116,7 @@ class PlannedConversation(Conversation):
             if not missing:
                 self._deeds.append(intents.deed(step.text, self._around.known))
             if missing or not self._goals[0].planned:
-                # Nobody knows the next step yet. Without a hold the player would start again on what it has done.
+                # The next step is not known yet. Without a hold the player would start again on what it has done.
                 self._holds = not self._out
                 self._consult(f"the player says: {decision.speech}" if missing else ALL_DONE)
             return True
@@ -252,7 +252,7 @@ class PlannedConversation(Conversation):
             try:
                 view = self._voice.describe(now.frames[-1]) if self._voice is not None else ""
                 plan = self._planner.plan(replace(now, view=view))
-            except Exception as error:  # a planner may be a remote model or anybody's code; the game outlives it
+            except Exception as error:  # a planner may be a remote model or foreign code; the game outlives it
                 with self._lock:
                     self._failed(error)
             else:

@@ -125,7 +125,7 @@ class SmallPlanner:
     """`small` as a planner.
 
     It writes no plans: its steps are the parts of the goal's own words. If the player is stuck, it is told to face a
-    thing that the model proposes. Then it sees another part of the room, and nothing that nobody asked for happened.
+    thing that the model proposes. Then it sees another part of the room, and does nothing that was not asked for.
     """
 
     def __init__(self, model: ChatModel) -> None:
@@ -159,7 +159,7 @@ def load_planner(name: str) -> Planner:
 
 
 def situation_text(now: Situation, pictures: int = 0) -> str:
-    """The situation in words, a line for each fact or speaker, so that nobody's words pass for another's."""
+    """The situation in words, a line for each fact or speaker, so that no speaker can pass for another."""
     ends = [_line(step if end == DONE else f"{step} ({end})") for step, end in now.history]
     lines = [f"Goal: {_clean(now.goal, MOST_WORDS)}"]
     lines += [f"{name}: {what}" for name, what in (

@@ -1,7 +1,7 @@
 """`Understanding`: whether a policy can follow a person's words, and what to say where it can't.
 
-A small model that is told something it was never taught does something else and says "done". So the words are held
-against what it was taught: the nouns that it knows, and the sentences that a `Reader` reads.
+If a small model is told something that it was never taught, it does something else and says "done". So the words are
+checked against what it was taught: the nouns that it knows, and the sentences that a `Reader` reads.
 """
 
 from __future__ import annotations

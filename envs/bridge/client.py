@@ -33,7 +33,7 @@ from envs.reaper import spawn
 _GRACE = 5.0  # seconds that a guest has to close its world
 _TAIL = 3000  # bytes of the log in an error
 _LOG_LIMIT = 16 << 20  # bytes of the log on disk
-_GREETING_LIMIT = 4096  # bytes from somebody who has not shown the token
+_GREETING_LIMIT = 4096  # bytes from a client that has not shown the token
 _DAY = 24 * 3600.0
 _PREFIX = "ludens-bridge-"
 
@@ -112,7 +112,7 @@ class Remote:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The running guest's Python, numpy and process id; empty where none runs."""
+        """The running guest's Python, numpy and process id; empty if none runs."""
         return {} if self._guest is None else self._guest.facts
 
     def start(self) -> None:
@@ -140,7 +140,7 @@ class Remote:
     def call(self, method: str, *arguments: Any, timeout: float | None = None) -> Any:
         """What a method of `envs.bridge.server.Guest` gives: reset, step, step_chunk, get, call, look.
 
-        Raises RemoteError where it raised there, GuestError where the guest is lost.
+        Raises RemoteError if the call raised in the guest, GuestError if the guest is lost.
         """
         with self._lock:
             self.start()
@@ -260,7 +260,7 @@ class _Guest:
         # both sides have the memory mapped and the socket open: neither needs its name any more
 
     def _spawn(self, address: str, token: str) -> None:
-        # The guest is somebody else's program, and what steers our Python would lead the guest's astray.
+        # The guest is a foreign program. The variables that steer our Python would mislead the guest's.
         kept = environment.for_games()
         kept.update({"PYTHONUNBUFFERED": "1", "TMPDIR": self._scratch.name, **self._env, "LUDENS_BRIDGE_TOKEN": token})
         command = [*self._python, os.path.abspath(server.__file__), address]
@@ -270,14 +270,14 @@ class _Guest:
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
-                start_new_session=True,  # a process group of its own, which is killed as a whole
+                start_new_session=True,  # its own process group, which is killed as a whole
                 env=kept,
             )
         except OSError as error:
             raise UserError(f"bridge: {command[0]} can't be started ({error.strerror}); give a Python") from error
 
     def _accept(self, listener: socket.socket, token: str, deadline: float) -> Channel:
-        """The connection of our guest; whoever lacks the token is hung up on."""
+        """The connection of our guest. A client without the token is disconnected."""
         while True:
             if self._process is not None and self._process.poll() is not None:
                 raise EOFError("it ended before it connected")
@@ -335,7 +335,7 @@ class _Guest:
 
 
 def _greeting(channel: Channel, deadline: float) -> Any:
-    """The first message of whoever connected, who has five seconds for it; None where it is none."""
+    """The first message of a client, which has five seconds for it; None if no valid message comes."""
     try:
         return channel.receive(min(deadline, time.monotonic() + 5.0))
     except (ProtocolError, EOFError, OSError):
@@ -356,6 +356,6 @@ def _sweep() -> None:
     places = (Path(place) for place in {_memory_folder(), tempfile.gettempdir()} if place)
     for folder in (folder for place in places for folder in place.glob(f"{_PREFIX}*-*")):
         pid = folder.name[len(_PREFIX) :].split("-")[0]
-        with contextlib.suppress(OSError):  # somebody else swept it
+        with contextlib.suppress(OSError):  # another process swept it
             if not os.path.exists(f"/proc/{pid}") and folder.stat().st_mtime < horizon:
                 shutil.rmtree(folder, ignore_errors=True)

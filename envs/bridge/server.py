@@ -67,7 +67,7 @@ class Channel:
         """Send a message of plain values and arrays. `deadline`: by `time.monotonic()`.
 
         Raises ProtocolError for a message beyond the limit or one that msgpack can't hold, before a byte is sent;
-        OSError (a time-out among them) where the other side is gone or does not read.
+        OSError (a time-out among them) if the other side is gone or does not read.
         """
         self._used = 0
         try:
@@ -368,7 +368,7 @@ def watch_over() -> None:
     if child == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-        libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: nobody would watch over us
+        libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: die with the parent that watches over us
         return
     libc.prctl(1, signal.SIGTERM)
     if os.getppid() != before:

@@ -23,8 +23,8 @@ _STEP_SECONDS = 1800.0
 class Recipe:
     """How a guest's environment is made.
 
-    `pythons`: the versions that will do, the best one first. `steps`: what is told, and the arguments of `pip install`.
-    `check`: a script that prints one line where all is well. `beside`: what the system has to have besides.
+    `pythons`: the versions that work, the best one first. `steps`: messages, each with the arguments of `pip install`.
+    `check`: a script that prints one line if all is well. `beside`: what else the system needs.
     """
 
     pythons: tuple[str, ...]
@@ -63,7 +63,7 @@ def folder(name: str) -> Path:
 
 
 def guest_python(name: str) -> Path:
-    """The interpreter of a guest that is set up. Raises UserError with the command that does it where it is not."""
+    """The interpreter of a guest that is set up. If it is not, raises UserError with the command that does it."""
     place = folder(name)
     if not _marker(place).exists():
         raise UserError(f"{name} has no environment yet: agent env setup {name}")
@@ -71,10 +71,10 @@ def guest_python(name: str) -> Path:
 
 
 def install(name: str, *, python: str | None = None, again: bool = False, tell: Callable[[str], None] = print) -> str:
-    """Make the environment of a guest; what its check says. Does nothing where it is there, unless `again`.
+    """Make the environment of a guest and return what its check says. An existing one is kept, unless `again`.
 
-    `python`: the interpreter to make it of, by default the first that the recipe likes. `tell` hears each step. Raises
-    UserError that names the step that failed, its last words and the whole log.
+    `python`: the interpreter to make it of, by default the first that the recipe accepts. `tell` receives each step.
+    Raises UserError that names the step that failed, its last words and the whole log.
     """
     recipe, place = RECIPES.get(name), folder(name)
     assert recipe is not None
@@ -92,7 +92,7 @@ def install(name: str, *, python: str | None = None, again: bool = False, tell: 
         _run([*pip, *arguments.split()], what, log)
     tell("a first try")
     found = _run([str(_interpreter(place)), "-c", recipe.check], "the first try", log)
-    # last, so that an environment that was interrupted does not pass for one
+    # last, so that an interrupted installation does not count as an environment
     _marker(place).write_text(json.dumps({"found": found, "python": base, "at": time.strftime("%Y-%m-%d")}))
     return found
 
@@ -106,7 +106,7 @@ def _interpreter(place: Path) -> Path:
 
 
 def _base(recipe: Recipe, name: str, python: str | None) -> str:
-    """An interpreter whose version the recipe likes."""
+    """An interpreter with a version that the recipe accepts."""
     candidates = [python] if python else [sys.executable, *(f"python{version}" for version in recipe.pythons)]
     for candidate in candidates:
         path = shutil.which(candidate)

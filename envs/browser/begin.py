@@ -15,7 +15,7 @@ from envs.gymnasium.keymap import Strict, hands
 _TAP = 0.15  # seconds that a key or a button is held, and the pause after it
 _POLL = 0.05  # seconds
 
-# The middle of an element that can be clicked, in the unit square of the view; null where there is none yet.
+# The middle of an element that can be clicked, in the unit square of the view; null if there is none yet.
 _MIDDLE = """((selector) => {
   const element = document.querySelector(selector);
   if (element === null) return null;

@@ -1,4 +1,4 @@
-"""`Chromium`: one headless browser with one page, driven by playwright in a thread of its own."""
+"""`Chromium`: one headless browser with one page, driven by playwright in its own thread."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Chromium:
 
     def load(self, url: str, name: str | None = None) -> None:
         """Load `url` and wait until it has loaded. `name`: what errors call it, where the address is a secret. Raises
-        BrowserError where it can't be had."""
+        BrowserError if it can't be had."""
         self._run(self._load(url, name or url), self._timeout + _CLOSE_SECONDS, f"{name or url} does not load")
 
     def evaluate(self, expression: str) -> Any:
@@ -169,7 +169,7 @@ class Chromium:
         except TimeoutError as error:
             future.cancel()
             reason = f"{what}: no answer in {seconds:g} s"
-            self.kill()  # a page in an endless loop answers nobody ever again
+            self.kill()  # a page in an endless loop never answers again
             self._loop.call_soon_threadsafe(self._end, reason)
             raise BrowserError(self._told(reason)) from error
 
@@ -350,7 +350,7 @@ class Chromium:
         return f'"#{self._mark:06x}"'
 
     async def _marked(self) -> Frame:
-        """The first frame that bears the mark."""
+        """The first frame with the mark."""
         seen: str | None = None
         nudge = time.monotonic() + _NUDGE_SECONDS
         while True:
@@ -371,7 +371,7 @@ class Chromium:
 
 @contextlib.contextmanager
 def _own_session() -> Iterator[None]:
-    """While this lasts, playwright starts its driver in a session of its own: one that hears of Ctrl+C in a terminal
+    """While this lasts, playwright starts its driver in a separate session: a driver that gets the Ctrl+C of a terminal
     would end Chromium before we have closed it."""
     from playwright._impl._driver import compute_driver_executable
 

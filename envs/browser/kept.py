@@ -1,4 +1,4 @@
-"""`keep`: the picture and the console of a page that can't be played, kept for the person who has to mend it."""
+"""`keep`: the picture and the console of a page that can't be played, kept for the person who has to fix it."""
 
 from __future__ import annotations
 

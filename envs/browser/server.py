@@ -1,7 +1,7 @@
 """`serve`: a folder on the loopback interface, for the pages of a game that lies on this machine.
 
-Every user of the machine can connect to 127.0.0.1, so the server answers only our own browser: one that opened the
-secret address and bears the cookie it got there. On Linux it hangs up on other users at once.
+Every user of the machine can connect to 127.0.0.1, so the server answers only our own browser: it opened the
+secret address and sends the cookie it got there. On Linux the server disconnects other users at once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class FolderServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), partial(_Handler, directory=str(self.folder)))
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether a connection may ask anything: not one of another user, nor one too many."""
+        """Whether a connection may send requests: it belongs to our user, or the system does not tell its user."""
         uid = _owner(client_address[1], self.server_port)
         return uid is None or uid == os.geteuid()
 
@@ -72,7 +72,7 @@ class _Handler(SimpleHTTPRequestHandler):
     }
 
     def send_head(self) -> Any:
-        # A page elsewhere whose name was pointed at this address asks with its own name: refuse it.
+        # A foreign page whose host name resolves to this address sends its own name: refuse it.
         if self.headers.get("Host") != f"127.0.0.1:{self.server.server_port}":
             self.send_error(HTTPStatus.FORBIDDEN)
             return None
@@ -101,7 +101,7 @@ class _Handler(SimpleHTTPRequestHandler):
         return f"ludens-files-{self.server.server_port}"
 
     def _entered(self) -> bool:
-        """Whether the request bears the cookie that the secret address gives."""
+        """Whether the request has the cookie that the secret address gives."""
         try:
             found = SimpleCookie(self.headers.get("Cookie", "")).get(self._cookie)
         except CookieError:
@@ -135,7 +135,7 @@ def _public(folder: Path, path: Path) -> bool:
 
 
 def _owner(port: int, server_port: int) -> int | None:
-    """The user whose socket connects 127.0.0.1:`port` with our `server_port`; None where the system does not tell."""
+    """The user whose socket connects 127.0.0.1:`port` with our `server_port`; None if the system does not tell."""
     loopback = socket.inet_aton("127.0.0.1")[::-1].hex().upper()
     local, remote = f"{loopback}:{port:04X}", f"{loopback}:{server_port:04X}"
     try:

@@ -50,8 +50,8 @@ class BrowserWorld(World):
 
     `info["state"]` is a dict: `page`, the value of the world file's `state` expression; `tick`; `javascript`, the
     values of the expressions that `reset(options={"javascript": {NAME: EXPRESSION}})` names. The other options go to
-    `__reset`. Raises UserError where the file is wrong, and BrowserError (one too) where the page is, or the browser
-    died; the next `reset` then starts another.
+    `__reset`. Raises UserError if the file is wrong, and BrowserError (a UserError too) if the page is wrong or
+    the browser died; the next `reset` then starts another.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}  # type: ignore[misc]
@@ -264,7 +264,7 @@ class BrowserWorld(World):
     def _ask(self, events: Sequence[Event], call: str, *more: Any, draw: bool) -> tuple[dict[str, Any], Frame | None]:
         """Call a hook of the page once it was given `events`; its reply, and the frame after it with `draw`."""
         for _ in range(_RELOADS):
-            expected = 0 if self.realtime else self._events + len(events)  # who can't stop the game need not wait
+            expected = 0 if self.realtime else self._events + len(events)  # in real time, don't wait for the events
             args = ", ".join([str(self._token), str(expected), "COLOUR", *map(json.dumps, more)])
             reply, frame = self._browser.perform(events, f"__ludens.{call}({args})", draw=draw)
             self._events = reply["events"]
@@ -368,7 +368,7 @@ class BrowserWorld(World):
         step = (round(right), round(down))
         self._carry = (right - step[0], down - step[1])  # a count is the least that a mouse moves
         x, y = x + step[0], y + step[1]
-        if not self._locked:  # beyond the edge no page would hear of it; under the lock every count tells
+        if not self._locked:  # beyond the edge no page gets the event; under the lock every count matters
             if action.pointer is not None:
                 x, y = math.floor(action.pointer[0] * width), math.floor(action.pointer[1] * height)
             x, y = min(max(x, 0), width - 1), min(max(y, 0), height - 1)

@@ -31,12 +31,12 @@ Frame = npt.NDArray[np.uint8]
 Band = npt.NDArray[np.float32]
 
 _WIDTH = 192  # of the pictures that are compared
-_STEP = 1 / 12  # of the width: the shift that a step is to have
+_STEP = 1 / 12  # of the width: the shift that a step should have
 _FOV = (45.0, 125.0)  # degrees: what games have
 _SURE, _LIKELY = 0.85, 0.5  # correlations with the first picture: the turn is complete; it may be
 _MEASUREMENTS = 3  # at most: two that agree are wanted
 _AGREE = 0.05  # how far two measurements may differ
-_ALIKE_AGAIN = 0.7  # correlation with the first picture at a part of a turn: it is to be seen there as well
+_ALIKE_AGAIN = 0.7  # correlation with the first picture at a part of a turn: the picture shows there as well
 _NEAR = 0.05  # how far from a part of a turn the first picture may be
 _TRIES = 3  # a machine under load may stall the game in the middle of it
 _MOST = 2000  # counts: a view that these do not turn is not turned by the mouse
@@ -45,10 +45,10 @@ _ALIKE = 0.5  # correlation of a picture with its neighbour, below which a shift
 
 @dataclass(frozen=True)
 class Measurement:
-    """Degrees for one count of the mouse, negative where the game turns the other way; a pitch of 0 where it has none.
+    """Degrees for one count of the mouse, negative if the game turns the other way; pitch is 0 if there is none.
 
-    `counts`: of a whole turn, or None where the field of view was taken instead. `steady`: whether one large move turns
-    as far as many small ones; where it does not, the measurement is of this moment alone.
+    `counts`: of a whole turn, or None if the field of view was used instead. `steady`: whether one large move turns
+    as far as many small ones; if not, the measurement holds for this moment alone.
     """
 
     yaw: float
@@ -72,7 +72,7 @@ class CalibrationError(UserError):
 def measure(turn: Callable[[int, int], None], look: Callable[[], Frame], *, fov: float | None = None) -> Measurement:
     """Measure twice what a count of the mouse does, and a third time where the two differ.
 
-    `turn(right, down)` moves the mouse by so many counts and waits until it is to be seen; `look` gives the frame
+    `turn(right, down)` moves the mouse by so many counts and waits until the frame shows it; `look` gives the frame
     (H, W, 3). `fov`: the frame's width in degrees, if known. The view ends where it began. Raises CalibrationError,
     also where no two measurements agree.
     """
@@ -166,7 +166,7 @@ def _is_steady(turn: Callable[[int, int], None], look: Callable[[], Frame], step
 def _turn_around(
     turn: Callable[[int, int], None], look: Callable[[], Frame], step: int, shift: float, fov: float | None
 ) -> float | None:
-    """The counts of a whole turn, or None where no picture came back. Ends where it began."""
+    """The counts of a whole turn, or None if no picture came back. Ends where it began."""
     low, high = _FOV if fov is None else (fov * 0.85, min(fov * 1.15, 175.0))
     fewest, mostest = (2 * math.pi * _focal(limit) / abs(shift) for limit in (high, low))  # steps
     seen = [_small(look())]
@@ -203,9 +203,9 @@ def _first_return(
     fewest: float,
     counts_per_pixel: float,
 ) -> float:
-    """`whole` counts, or the half or the third of them where the first picture is to be seen there as well: a return
-    may have been missed while something walked by. `fewest`: counts that a turn has at least. The view ends at the
-    first picture again."""
+    """`whole` counts, or a half or a third of them if the first picture shows there as well: a return may have been
+    missed while something walked by. `fewest`: the least counts of a turn. The view ends at the first picture again.
+    """
     for parts in (2, 3):
         part = round(whole / parts)
         if part < fewest:

@@ -32,7 +32,7 @@ class Game(Strict):
     process, where the only window is not enough. `size`: (width, height) of the frames, and of the own screen.
 
     `keys`: the keys it listens to, or a mapping from the keys of an action to those of the game. `buttons`, `wheel`:
-    what else. `ignore`: keys and buttons that a player may hold all the same, and that reach nobody. `mouse`:
+    what else. `ignore`: keys and buttons that a player may hold, but that are never sent. `mouse`:
     "captured" (moving it turns the view), "free" (a pointer) or "none"; a `look` then turns nothing.
 
     `controls`: what a player is told of the keys and buttons, by their names in an action, and of "look", "pointer" and
@@ -44,10 +44,10 @@ class Game(Strict):
 
     `tick_hz`: ticks in a second. `hold`: seconds that a key stays down at least: two frames of the game. `max_look`:
     degrees in a tick at most. `degrees_per_count`: how far the view turns for one count of the mouse, or (yaw, pitch)
-    of them, a negative one where the game turns the other way and 0 where it does not turn; None has it measured.
-    `max_counts`: counts of the mouse that the game follows at once, the rest goes to the next ticks: any number where
-    it reads the mouse itself; None is less than half of the frame, for games that put the pointer back to the middle.
-    `fov`: degrees that a frame is wide, where it is known, which makes measuring easier.
+    of them: negative if the game turns the other way, 0 if it does not turn; None has it measured. `max_counts`: counts
+    of the mouse that the game follows at once; the rest goes to the next ticks. It is any number if the game reads the
+    mouse itself; None is less than half of the frame, for games that put the pointer back to the middle. `fov`: the
+    frame's width in degrees, if known, which makes measuring easier.
     """
 
     command: tuple[str, ...] = ()

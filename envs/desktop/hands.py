@@ -57,10 +57,10 @@ def _letter(symbol: int) -> str:
 
 
 def release(display: Display, codes: Set[int], buttons: Set[int], window: int) -> None:
-    """Let go of those of the keys and buttons that are down, so that nobody but the game's `window` hears of it.
+    """Release the keys and buttons that are down, so that only the game's `window` gets the events.
 
-    A release goes to the window that has the focus, which may have changed since the press: if that is not the game's,
-    the keyboard is grabbed meanwhile. A button's goes to the window that got the press anyway.
+    A key release goes to the window that has the focus, and the focus may have changed since the press. If another
+    window has it, the keyboard is grabbed meanwhile. A button release goes to the window that got the press anyway.
     """
     with locked(display):
         root = display.screen().root
@@ -87,7 +87,7 @@ def _bits(keymap: list[int]) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def locked(display: Display) -> Iterator[None]:
-    """Nobody else does anything on the display meanwhile: what was checked stays so until the events are sent."""
+    """No other client acts on the display meanwhile: what was checked stays true until the events are sent."""
     display.grab_server()
     try:
         yield
@@ -124,8 +124,8 @@ class Hands:
     def act(self, window: Window, place: Rect, action: Action, counts: tuple[int, int]) -> str:
         """Hold what `action` holds, move the mouse by `counts` (right, down); empty, or why nothing was sent.
 
-        Nothing is sent, and everything is let go of, unless `window` has the focus and is at `place`, and a button is
-        pressed only where the pointer is on it. Raises ValueError for keys that are refused.
+        Unless `window` has the focus and is at `place`, nothing is sent and everything is released. A button is pressed
+        only while the pointer is on the window. Raises ValueError for keys that are refused.
         """
         wanted = action.keys | action.buttons
         if said := keysyms.refused(action.keys, outside=self._outside):
@@ -157,7 +157,7 @@ class Hands:
 
     @whole()
     def release(self, window: Window | None) -> None:
-        """Let go of everything; only the game's `window` may hear of it."""
+        """Release everything; only the game's `window` may get the events."""
         self._down.clear()
         release(self._screen.display, self.codes, self.buttons, window.id if window is not None else 0)
 

@@ -21,7 +21,7 @@ class Hotkeys:
 
     @whole()
     def __init__(self, display: str) -> None:
-        self._display = connect(display)  # of its own: nobody else reads what is pressed
+        self._display = connect(display)  # its own connection: nothing else reads its key presses
         self._root = self._display.screen().root
         self._codes = keycodes(self._display, (PAUSE, STOP))
         self.paused = False

@@ -78,7 +78,7 @@ def functions(key: str, keysyms: Iterable[str] = ()) -> frozenset[str]:
 
 
 def refused(keys: Set[str], *, outside: bool = False, meanings: Mapping[str, frozenset[str]] | None = None) -> str:
-    """Which of the held keys would close or switch a window together, such as "Alt+F4"; empty where none would.
+    """Which of the held keys would close or switch a window together, such as "Alt+F4"; empty if none would.
 
     They are meant by what they do, not by one name: the Enter of the numpad is Enter. `outside`: on a person's own
     display, where Control with a letter may close what he works in. `meanings`: what each key does there, as

@@ -50,7 +50,7 @@ def focused(display: Display, window: int) -> bool:
 class Screen:
     """Connections to the X display `name`: one to ask and send, one to look.
 
-    `authority`: the file with its cookie, None for the person's own. Raises UserError where it can't be reached.
+    `authority`: the file with its cookie, None for the person's own. Raises UserError if it can't be reached.
     """
 
     @whole()
@@ -106,7 +106,7 @@ class Screen:
 
     @whole()
     def title(self, window: Window) -> str:
-        """The window's title; empty where it has none."""
+        """The window's title; empty if it has none."""
         try:
             for atom in ("_NET_WM_NAME", "WM_NAME"):
                 found = window.get_full_property(self.display.get_atom(atom), X.AnyPropertyType)
@@ -118,7 +118,7 @@ class Screen:
 
     @whole()
     def process(self, window: Window) -> str:
-        """The name of the process that the window belongs to; empty where it does not tell."""
+        """The name of the process that the window belongs to; empty if the window does not tell."""
         try:
             found = window.get_full_property(self.display.get_atom("_NET_WM_PID"), X.AnyPropertyType)
             return "" if found is None else Path(f"/proc/{found.value[0]}/comm").read_text().strip()
@@ -127,7 +127,7 @@ class Screen:
 
     @whole()
     def rect(self, window: Window) -> Rect | None:
-        """Where the window is; None where it is not to be seen."""
+        """Where the window is; None if it is not visible."""
         try:
             if window.get_attributes().map_state != X.IsViewable:
                 return None
@@ -137,14 +137,14 @@ class Screen:
 
     @whole()
     def place(self, window: Window) -> Rect:
-        """Where the window is on the display. Raises Xlib.error.XError where it is gone."""
+        """Where the window is on the display. Raises Xlib.error.XError if it is gone."""
         geometry = window.get_geometry()
         corner = self.root.translate_coords(window, 0, 0)  # of the window in the root; the reply has it negated
         return Rect(corner.x, corner.y, geometry.width, geometry.height)
 
     @whole()
     def fill(self, window: Window) -> None:
-        """Put the window at the top left and, where it lets itself, make it as large as the display."""
+        """Put the window at the top left and, if it allows that, make it as large as the display."""
         width, height = self.size
         if self.rect(window) != Rect(0, 0, width, height):
             window.configure(x=0, y=0, width=width, height=height, border_width=0, stack_mode=X.Above)
@@ -179,7 +179,7 @@ class Screen:
         return np.array(image)
 
     def visible(self, rect: Rect) -> Rect | None:
-        """The part of `rect` that is on the display; None where there is none."""
+        """The part of `rect` that is on the display; None if there is none."""
         left, top = max(0, rect.left), max(0, rect.top)
         right = min(self.size[0], rect.left + rect.width)
         bottom = min(self.size[1], rect.top + rect.height)

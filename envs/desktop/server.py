@@ -30,8 +30,8 @@ _environment = threading.Lock()
 class Xvfb:
     """A running Xvfb with one screen of `size` (width, height); it dies with this process.
 
-    `name`: its display, such as ":7". `authority`: the file that holds the cookie without which it lets nobody in.
-    Raises UserError where Xvfb is missing or does not start.
+    `name`: its display, such as ":7". `authority`: the file with the cookie that every client has to show.
+    Raises UserError if Xvfb is missing or does not start.
     """
 
     def __init__(self, size: tuple[int, int], folder: Path) -> None:
@@ -109,7 +109,7 @@ def connect(name: str, authority: Path | None = None) -> Display:
 
 
 def _write_authority(path: Path, number: str, cookie: bytes) -> None:
-    """A file of the format of Xau(3) with one entry; the one that the server reads needs no number."""
+    """A file of the format of Xau(3) with one entry; the file that the server reads needs no display number."""
     fields = (socket.gethostname().encode(), number.encode(), _COOKIE, cookie)
     entry = struct.pack(">H", _FAMILY_LOCAL) + b"".join(struct.pack(">H", len(field)) + field for field in fields)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

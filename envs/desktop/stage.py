@@ -1,4 +1,4 @@
-"""`Stage`: where a desktop game plays: its display, its processes, its files, and who guards all that."""
+"""`Stage`: where a desktop game plays: its display, its processes, its files, and its watchdog."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from envs.reaper import guarded, spawn
 _TAIL_LINES = 6
 _LOG = "game.log"
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # and what else terminals are told
-# A game is to find our display and nobody's session.
+# A game must find our display and no user's session.
 _LEFT_OUT = ("WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SESSION_MANAGER")
 
 
@@ -36,7 +36,7 @@ class Stage:
     """An X server of our own with a screen of `size` (width, height), or a person's `display`, and a game on it.
 
     Nothing is opened before `open`. `keys`: all that may be pressed, in names of KeyboardEvent.code; `hold`: seconds
-    that one stays down at least. Raises UserError where the display or the guards can't be had.
+    that one stays down at least. Raises UserError if the display or the guards can't be had.
     """
 
     def __init__(self, size: tuple[int, int], display: str | None, keys: Iterable[str], hold: float) -> None:
@@ -104,7 +104,7 @@ class Stage:
     def start(self, command: Sequence[str], variables: Mapping[str, str]) -> None:
         """End the game that runs, and start `command`, with `variables` in its environment beside the usual ones.
 
-        Raises GameError where there is no such program.
+        Raises GameError if there is no such program.
         """
         self.end()
         executable = shutil.which(command[0], path=_path())

@@ -29,7 +29,7 @@ def listening(log: Path) -> Iterator[int]:
 
 
 def _copy(terminal: int, file: io.FileIO) -> None:
-    with contextlib.suppress(OSError), file:  # EIO is the end: nobody has the other side any more
+    with contextlib.suppress(OSError), file:  # EIO is the end: no process has the other side open any more
         while data := os.read(terminal, 65536):
             with contextlib.suppress(OSError):  # a full disk: the game must not wait for us
                 file.write(data)

@@ -1,8 +1,8 @@
-"""The watchdog: a process that lets go of every key when the agent is gone, however it ended.
+"""The watchdog: a process that releases every key when the agent is gone, however it ended.
 
-A key stays down when the client that pressed it is killed. So a process of its own waits for the end of the agent: it
-hears of it from the kernel (a pidfd, and a pipe that closes), lets go of the keys and buttons, and then ends the game
-and its X server where they are ours.
+A key stays down when the client that pressed it is killed. So a separate process waits for the end of the agent. It
+hears of it from the kernel (a pidfd, and a pipe that closes), releases the keys and buttons, and then ends the game
+and its X server if they are ours.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Charge:
 
 
 class Watchdog:
-    """A watchdog that is on duty as soon as this returns. Raises UserError where it does not start."""
+    """A watchdog that is on duty as soon as this returns. Raises UserError if it does not start."""
 
     def __init__(self, charge: Charge) -> None:
         # -S and -I would be faster and lose the virtual environment. A session of its own, so that neither Ctrl+C
@@ -71,7 +71,7 @@ class Watchdog:
         return self._process.poll() is None
 
     def tell(self, window: int) -> None:
-        """Which window is the game's, the only one that may hear of keys that are let go."""
+        """Tell which window is the game's. Only that window may get the key releases."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(f"{window}\n".encode())
@@ -87,7 +87,7 @@ class Watchdog:
 
 
 def watch(charge: Charge) -> None:
-    """Wait for the end of the agent and clean up behind it; return at once where it says goodbye."""
+    """Wait for the end of the agent and clean up behind it; return at once if it says goodbye."""
     from Xlib.ext import xtest
 
     from envs.desktop.hands import release
@@ -114,8 +114,8 @@ def watch(charge: Charge) -> None:
         *whole, told = told.split(b"\n")
         window = int(whole[-1]) if whole else window
     try:
-        # The server ends the agent's connection by itself, and lets go of what it held, only when nobody has its socket
-        # any more: a process that the agent forked may have it for long. Where it is gone, this is an error reply.
+        # The server ends the agent's connection and releases its keys only when no process has the socket open any
+        # more: a process that the agent forked may keep it for long. If the connection is gone, this is an error reply.
         display.create_resource_object("resource", charge.client).kill_client()
         display.sync()
         release(display, frozenset(charge.codes), frozenset(charge.buttons), window)

@@ -43,9 +43,9 @@ class DesktopWorld(World):
     `display`: the X display to use, with `allow_real_desktop` alone, which without a `display` means that of DISPLAY;
     otherwise an Xvfb is started for this world.
 
-    It moves on by itself: `step` holds the action, waits until the tick is over and looks. Where the game's window
-    does not have the focus or is not where it was, nothing is sent, every key is let go of, and `info["blocked"]` says
-    why. Raises `GameError` where the game ends or does not come up; the next `reset` starts it anew.
+    It moves on by itself: `step` holds the action, waits until the tick is over and looks. If the game's window
+    does not have the focus or has moved, the world sends nothing and releases every key; `info["blocked"]` says
+    why. Raises `GameError` if the game ends or does not come up; the next `reset` starts it anew.
 
     An adapter overrides what its game needs: `command`, `environment`, `ready`, `begin`, `state`.
     """
@@ -103,7 +103,7 @@ class DesktopWorld(World):
         return time.monotonic() - self._seen >= self.game.ready
 
     def begin(self, options: dict[str, Any]) -> None:
-        """What is to be done for an episode, before its first frame; the game runs. `np_random` is seeded."""
+        """Prepare an episode before its first frame; the game runs. `np_random` is seeded."""
         if options:
             raise ValueError(f"{self.game.name}: unknown reset option {sorted(options)[0]!r}; expected none")
 
@@ -142,7 +142,7 @@ class DesktopWorld(World):
         return self.screen.pixels(rect, self.game.size)
 
     def hold(self, names: Iterable[str], seconds: float) -> None:
-        """Hold keys of the game, or mouse buttons, for some time, then let go of them; for `begin`."""
+        """Hold keys of the game, or mouse buttons, for some time, then release them; for `begin`."""
         held = frozenset(names)
         self._send(Action(keys=held - set(BUTTONS), buttons=held & set(BUTTONS)), (0, 0))
         time.sleep(seconds)
@@ -161,7 +161,7 @@ class DesktopWorld(World):
         """Measure the degrees per count of the mouse as (yaw, pitch), by turning around, and remember them, unless the
         game turns by another angle for one large move than for small ones.
 
-        `reset` does so by itself where they are not known. Raises CalibrationError.
+        `reset` does so by itself if they are not known. Raises CalibrationError.
         """
 
         def turn(right: int, down: int) -> None:
@@ -351,7 +351,7 @@ class DesktopWorld(World):
     # The game's start.
 
     def _start(self) -> None:
-        """Start the command, where there is one, and wait until it can be played."""
+        """Start the command, if there is one, and wait until the game can be played."""
         self._window = None
         if command := list(self.command()):
             self._stage.start(command, self.environment())
@@ -413,7 +413,7 @@ class DesktopWorld(World):
 class Ticks:
     """The clock of a world that moves on by itself: tick k begins k / `tick_hz` seconds after `start`.
 
-    Who comes late by whole ticks does not get them back.
+    Ticks that were missed whole are not made up for.
     """
 
     def __init__(self, tick_hz: float) -> None:

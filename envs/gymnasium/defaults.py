@@ -48,7 +48,7 @@ _SINGLES = (
 def default_keys(env: gymnasium.Env[Any, Any]) -> Any:
     """The data of an `envs.gymnasium.keymap.KeyMap` for `env`.
 
-    Its own action names decide where it has some (ALE, MiniWorld, MiniGrid, ViZDoom); else digits choose among actions
+    If `env` names its actions, the names decide (ALE, MiniWorld, MiniGrid, ViZDoom); else digits choose among actions
     and pairs of keys move the numbers of a Box.
     """
     names, axes = _names(env)
@@ -84,7 +84,7 @@ class _Maker:
         if isinstance(space, spaces.Box):
             bounds = zip(space.low.ravel(), space.high.ravel(), strict=True)
             return [self._axis(float(lo), float(hi), axes[i] if axes else "") for i, (lo, hi) in enumerate(bounds)]
-        if isinstance(space, spaces.Dict):  # the names, where there are some, belong to the only part that they fit
+        if isinstance(space, spaces.Dict):  # the names, if there are any, belong to the only part that they fit
             return {key: self.keys(part, names, axes, alone=False) for key, part in space.spaces.items()}
         if isinstance(space, spaces.Tuple):
             return [self.keys(part, names, axes, alone=False) for part in space.spaces]
@@ -165,7 +165,7 @@ def _hold(name: str) -> tuple[tuple[str, ...] | None, str | None]:
 
 
 def _names(env: gymnasium.Env[Any, Any]) -> tuple[list[str], list[str]]:
-    """The names of an environment's actions (or bits), and of the numbers of its Box; empty where it has none."""
+    """The names of an environment's actions (or bits), and of the numbers of its Box; empty if it has none."""
     bare: Any = env.unwrapped
     if callable(getattr(bare, "get_action_meanings", None)):  # ALE
         return [str(name) for name in bare.get_action_meanings()], []

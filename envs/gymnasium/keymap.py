@@ -127,7 +127,7 @@ class KeyMap:
         self._root.reset()
 
     def read(self, action: Action) -> Any:
-        """The environment's action for one tick; None where the map says to wait."""
+        """The environment's action for one tick; None if the map says to wait."""
         return self._root.read(action.keys | action.buttons, action.look)
 
 
@@ -183,7 +183,7 @@ class _Presses(_Part):
     def controls(self) -> Iterator[tuple[str, str]]:
         if looks := [row for row in self.rows if row.look]:
             yield "look", ", ".join(f"{row.look}: {_plain(row.name) or f'action {row.do}'}" for row in looks)
-        # a key that is used in several rows is called after the one that needs the fewest others
+        # a key that is used in several rows gets its name from the row that needs the fewest others
         for row in sorted(self.rows, key=lambda row: -len(row.hold)):
             for name in row.hold:
                 along = " with ".join(other for other in row.hold if other != name)

@@ -28,11 +28,11 @@ _HOMES = {
     "BabyAI-": "minigrid",
 }
 _MEND_OPENGL = "apt-get install libgl1 libglu1-mesa libegl1 libgl1-mesa-dri libfreetype6 libfontconfig1"
-_drawn: Any = None  # the MiniWorld whose static scene is in the display list that all of them share
+_drawn: Any = None  # the MiniWorld with its static scene in the display list that all MiniWorlds share
 
 
 def import_home(env_id: str) -> None:
-    """Import the package that registers `env_id`, where it is one that we know. Raises ImportError."""
+    """Import the package that registers `env_id`, if we know it. Raises ImportError."""
     load_triton_first()
     if sys.platform.startswith("linux") and (drawn_with := os.environ.get("MUJOCO_GL") or backend()):
         os.environ["MUJOCO_GL"] = drawn_with  # nothing is ever shown: draw without an X server
@@ -49,7 +49,7 @@ def import_home(env_id: str) -> None:
 
 
 def mend(error: BaseException) -> str:
-    """The command that mends why an environment could not be made; empty where it is not known."""
+    """The command that fixes why an environment could not be made; empty if none is known."""
     if extra := extra_of(getattr(error, "name", None)):
         return command(extra)
     said = str(error)
@@ -61,7 +61,7 @@ def mend(error: BaseException) -> str:
 
 
 def settle(env: gymnasium.Env[Any, Any]) -> None:
-    """Before the first reset: a game in a process of its own dies with us and leaves no file where we run.
+    """Before the first reset: a game in its own process dies with us and leaves no file in our folder.
 
     Raises UserError where MuJoCo would draw and has nothing to draw with.
     """
@@ -104,7 +104,7 @@ def leave(env: gymnasium.Env[Any, Any]) -> None:
 
 
 def _free_miniworld(bare: Any) -> None:
-    """Free the buffers that a MiniWorld drew into, 29 MB, which outlive it in the context that all of them share."""
+    """Free the buffers that a MiniWorld drew into, 29 MB, which outlive it in the context that all MiniWorlds share."""
     from ctypes import byref
 
     from pyglet import gl

@@ -22,10 +22,10 @@ _NAMES = ("pixels", "rgb", "screen", "image", "frame")  # of pictures in a Dict,
 
 
 def find_picture(space: gymnasium.Space[Any], key: str | None = None, how: Reading | None = None) -> Picture | None:
-    """What makes an RGB frame, uint8 (H, W, 3), of an observation of `space`; None where it holds no picture.
+    """What makes an RGB frame, uint8 (H, W, 3), of an observation of `space`; None if it holds no picture.
 
     Takes uint8 boxes: (H, W, 3), (3, H, W), (H, W) and stacks of these, whose newest frame is the last. In a Dict the
-    entry `key`, else the one that is called most like a picture. `how`: what a person says of it.
+    entry `key`, else the entry whose name is most like a picture's. `how`: what a person says of it.
     """
     if isinstance(space, spaces.Dict):
         found = {name: made for name, part in space.spaces.items() if (made := find_picture(part, None, how))}
@@ -43,7 +43,7 @@ def find_picture(space: gymnasium.Space[Any], key: str | None = None, how: Readi
     if layout is None:
         return None
     shape, arrange = space.shape, layout
-    # Four planes one after the other are grey frames: nobody gives the alpha first.
+    # Four planes one after the other are grey frames: no environment gives the alpha first.
     planes = len(shape) > 2 and shape[-3] == 4 and how.channels == "auto" and _channels_first(shape)
     values, colours = Values(how.scale), Colours("grey" if planes else how.channels)
 
@@ -145,7 +145,7 @@ def _four(x: Frame) -> Channels:
 
 
 def _layout(shape: tuple[int, ...]) -> Callable[[Frame], Frame] | None:
-    """What brings a picture of this shape into the order (H, W, C); None where it is no picture."""
+    """What brings a picture of this shape into the order (H, W, C); None if it is no picture."""
     if len(shape) == 4:
         inner = _layout(shape[1:])
         return None if inner is None else lambda x: inner(x[-1])
@@ -175,7 +175,7 @@ class Rendered:
         self._named = how.channels != "auto"
 
     def frame(self, rendered: Any) -> Frame:
-        """A fresh frame, uint8 (H, W, 3). Raises ValueError where it is no picture."""
+        """A fresh frame, uint8 (H, W, 3). Raises ValueError if it is no picture."""
         if isinstance(rendered, list | tuple) and rendered:
             rendered = rendered[-1]
         if hasattr(rendered, "detach"):  # a tensor, maybe on another device

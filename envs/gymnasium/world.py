@@ -62,7 +62,7 @@ class GymnasiumWorld(World):
     `info["state"]` is a dict: `info` and `observation` as the environment gave them, the `reward` of the tick, the
     `return` of the episode so far, the number of its `tick`. `keymap` is what keyboard and mouse mean. What
     `reset(options=...)` gets goes to the environment. Where the map says to wait, the environment is not stepped: the
-    picture stays and the reward is 0. Raises UserError where the environment or the world file is wrong.
+    picture stays and the reward is 0. Raises UserError if the environment or the world file is wrong.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}  # type: ignore[misc]
@@ -159,8 +159,8 @@ class GymnasiumWorld(World):
         return "".join(dump({key: value}) for key, value in fields.items())
 
     def _told(self) -> dict[str, Any]:
-        """Ground truth to give away. While the environment waits, it gives nothing new: then a copy, since whoever got
-        the last one keeps it."""
+        """Ground truth for `info`. While the environment waits there is no new one: then this is a copy, since the
+        receiver of the last one keeps it."""
         state = dict(self._state)
         return copy.deepcopy(state) if self._waits else state
 
@@ -233,7 +233,7 @@ class GymnasiumWorld(World):
 
 
 def _fps(env: gymnasium.Env[Any, Any]) -> Any:
-    """What an environment says of its frames a second; None where it says nothing."""
+    """What an environment says of its frames a second; None if it says nothing."""
     metadata = env.metadata if isinstance(env.metadata, dict) else {}
     return metadata.get("render_fps")
 
@@ -288,7 +288,7 @@ def _open(file: WorldFile, name: str) -> tuple[gymnasium.Env[Any, Any], Picture 
         return make(render_mode="rgb_array"), None
     except UserError:
         raise
-    except (Exception, SystemExit) as error:  # whatever a stranger's package raises, the person must hear why
+    except (Exception, SystemExit) as error:  # whatever a foreign package raises, the person must learn why
         said = " ".join(str(error).split())
         mend = packages.mend(error)
         hint = f"; to mend it: {mend}" if mend else ""

@@ -80,7 +80,7 @@ def load_decisions(episode: Episode) -> Decisions:
     bounds = [*asked.tolist(), len(steps)]
     actions, instructions = episode.actions(), steps["instruction"].to_pylist()
     thoughts, actors = steps["thought"].to_pylist(), steps["actor"].to_pylist()
-    drawn = np.maximum.accumulate(steps["frame"].to_numpy())  # where a tick was not drawn: the last one that was
+    drawn = np.maximum.accumulate(steps["frame"].to_numpy())  # a tick that was not drawn gets the last drawn frame
     extras = episode.extras()
     made = extras.pop("tick", np.empty(0, np.int32))
     if extras and not np.isin(asked, made).all():
@@ -103,7 +103,7 @@ class EpisodeDataset:
     `keep`: which episodes count, by their episode.json; all by default. `cache`: keep every episode decoded in memory,
     otherwise the last `recent` ones; see `order`. Files are checked as they are read. A damaged episode is set aside
     with a message, here or later, and its decisions are then answered with those of the episodes that follow it.
-    Raises EpisodeError where nothing is left.
+    Raises EpisodeError if nothing is left.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class EpisodeDataset:
         try:
             if number in self._bad:
                 raise DamagedEpisodeError(episode.path, "was set aside before")
-            # A new Episode, so that the bytes of its files are let go with it.
+            # A new Episode, so that the bytes of its files are freed with it.
             loaded = load_decisions(Episode(episode.path, episode.meta))
             if len(loaded) != episode.meta["decisions"]:
                 raise DamagedEpisodeError(episode.path, "its decisions are not those that episode.json counts")

@@ -24,7 +24,7 @@ def random_walk(rng: np.random.Generator) -> Decision:
 class Disturbed(ScriptedPlayer):
     """A scripted player where with chance `noise` a decision starts a disturbance of one to BURST random decisions.
 
-    Their steps are told with the actor "noise", so that nobody learns to imitate them.
+    Their steps have the actor "noise", so that no policy learns to imitate them.
     """
 
     def __init__(self, player: ScriptedPlayer, noise: float = NOISE) -> None:

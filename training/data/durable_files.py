@@ -49,7 +49,7 @@ def seal(meta: Mapping[str, Any]) -> bytes:
 
 
 def unseal(data: bytes) -> dict[str, Any]:
-    """What was sealed. Raises ValueError where a byte was changed."""
+    """What was sealed. Raises ValueError if a byte was changed."""
     try:
         meta = json.loads(data)
         same = isinstance(meta, dict) and bool(meta.pop("sha256", None)) and seal(meta) == data

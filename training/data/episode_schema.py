@@ -1,6 +1,6 @@
 """What the files of an episode must say: the one check of what was read, before anything is made of it.
 
-Checksums tell whether an episode is as it was written. They don't tell whether it was written by Ludens: who wrote it
+Checksums tell whether an episode is as it was written. They don't tell whether Ludens wrote it: another writer
 may have sealed anything. So every value that is used later is checked here, numbers for being finite too. All of it
 raises ValueError with what was found and what was expected.
 """

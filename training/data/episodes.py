@@ -86,7 +86,7 @@ class EpisodeWriter:
 
     `path`: the folder to be. `meta`: JSON values for episode.json, such as task, seed and policy. `durable`: whether
     the disk has confirmed everything when `finish` returns; without it a power cut may leave a damaged episode,
-    which reading finds out. Raises FileExistsError where `path` is taken and DiskFullError where the disk is full;
+    which reading finds out. Raises FileExistsError if `path` is taken and DiskFullError if the disk is full;
     then the temporary folder is gone.
     """
 
@@ -455,7 +455,7 @@ class Episode:
 
 
 def read_episode(path: Path | str) -> Episode:
-    """The episode in the folder `path`. Raises DamagedEpisodeError where it is none, or episode.json was changed or
+    """The episode in the folder `path`. Raises DamagedEpisodeError if it is none, or episode.json was changed or
     lacks what an episode has to say."""
     file = Path(path) / META
     try:

@@ -24,7 +24,7 @@ from training.data.episode_weights import EpisodeWeights
 from training.data.episodes import DamagedEpisodeError, Episode, EpisodeError
 from training.data.repair import quarantine
 
-NOISE_ACTOR = "noise"  # who acts in a disturbance, see training/data/disturb.py
+NOISE_ACTOR = "noise"  # the actor in a disturbance, see training/data/disturb.py
 _RECENT = 64  # episodes whose steps are kept in memory, as many as EpisodeDataset keeps
 
 
@@ -53,7 +53,7 @@ class _Record:
     `actions`: what was carried out until the next decision was asked for. `thoughts`, `speeches`, `tokens`: of the
     decision itself. `remembered`: the last thought while those actions were carried out, which is the one that later
     contexts show. `first`: the decision at which the player's memory of the episode began. `since`: how many decisions
-    the instruction is old, None where it is the episode's first. `repeats`: how many times in a row the action came.
+    the instruction is old, None if it is the episode's first. `repeats`: how many times in a row the action came.
     """
 
     actions: tuple[tuple[Action, ...], ...]
@@ -71,12 +71,12 @@ class _Record:
 
 class Examples:
     """The decisions of recorded episodes as examples. The context shows what was done in a disturbance (training.data.
-    disturb); nobody learns to do it.
+    disturb); no policy learns to do it.
 
     `roots`: folders of episodes, which may hold weights; see training.data.episode_weights for them and for `failures`.
     `history`: frames in a context. `gamma`: an action that comes for the k-th time in a row has the action weight
     gamma^(k-1). `frame_size`: (height, width) of the contexts' frames; that of the first episode by default.
-    Raises EpisodeError where there is nothing to learn from.
+    Raises EpisodeError if there is nothing to learn from.
     """
 
     def __init__(
@@ -134,8 +134,8 @@ class Examples:
         raise EpisodeError("every episode is damaged")
 
     def _survey(self, number: int) -> Sequence[str]:
-        """Who made each decision of an episode: nobody to learn from where it weighs nothing or is damaged. Notes
-        whether its policy thinks in words."""
+        """The actor of each decision of an episode; NOISE_ACTOR, which is never learned from, if the episode weighs
+        nothing or is damaged. Notes whether the episode's policy thinks in words."""
         episode = self.dataset.episodes[number]
         if self._weights[number]:
             try:
@@ -158,7 +158,7 @@ class Examples:
 
     def _read_record(self, number: int) -> _Record:
         episode = self.dataset.episodes[number]
-        return _read(Episode(episode.path, episode.meta))  # a new one, so that the bytes of its files are let go
+        return _read(Episode(episode.path, episode.meta))  # a new one, so that the bytes of its files are freed
 
     def _example(self, index: int) -> Example:
         number = int(np.searchsorted(self.dataset.starts, index, side="right")) - 1
@@ -216,7 +216,7 @@ def _read(episode: Episode) -> _Record:
 
 class _Rows:
     """The steps of an episode by decision. `asked`: the tick that each decision was asked for. `spans`: the ticks from
-    there until the next one is asked for, or until somebody else takes over."""
+    there until the next one is asked for, or until another actor takes over."""
 
     def __init__(self, episode: Episode) -> None:
         steps = episode.steps
@@ -234,7 +234,7 @@ class _Rows:
         ]
 
     def _by_other(self, tick: int) -> bool:
-        """Whether somebody acted in the player's stead: there is no decision, and yet the hands were not idle."""
+        """Whether another actor replaced the player: there is no decision, and yet the hands were not idle."""
         return self._columns["asked"][tick] < 0 and not self._columns["starved"][tick]
 
     def of_decisions(self, column: str) -> tuple[Any, ...]:
@@ -280,7 +280,7 @@ class _Rows:
 
 def _done(outcome: dict[str, Any], encoded: Sequence[codec.Tokens], asked: Sequence[int]) -> tuple[bool, ...]:
     """Which decisions say that the task is done. A player that is done does nothing else: these are the idle decisions
-    at the end, from the verdict on where there is one, otherwise the last one."""
+    at the end, from the verdict on if there is one, otherwise the last one."""
     done = [False] * len(encoded)
     if outcome.get("done"):
         verdict = outcome.get("decided")

@@ -24,7 +24,7 @@ class RecordedFootage:
     def decision_frames(self) -> npt.NDArray[np.uint8]:
         """uint8 (T + 1, H, W, 3): one frame before each decision and one after the last.
 
-        While a person plays nobody decides: there, every fourth tick counts as one.
+        While a person plays there are no decisions: every fourth tick counts as one.
         """
         steps = self.episode.steps
         asked, ticks = steps["asked"].to_numpy(), steps["tick"].to_numpy()
@@ -36,7 +36,7 @@ class RecordedFootage:
 
     @property
     def success(self) -> bool | None:
-        """The verifier's verdict; None where nobody judged."""
+        """The verifier's verdict; None if there is none."""
         return self.episode.success
 
     @property

@@ -1,4 +1,4 @@
-"""What to do about episodes that were damaged or never finished: set aside the one, mend the other."""
+"""What to do about episodes that were damaged or never finished: set aside the former, repair the latter."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 def quarantine(path: Path, why: str) -> Path | None:
     """Move the episode folder `path` to `quarantine/` beside it, with `why` in why.txt; where it lies now.
 
-    None where it is gone already or can't be moved, on a read-only disk for example. Says so in the log either way.
+    None if it is gone already or can't be moved, for example on a read-only disk. Says so in the log either way.
     """
     place = path.parent / QUARANTINE / path.name
     n = 1
@@ -70,7 +70,7 @@ def repair(root: Path | str) -> tuple[list[Path], list[Path]]:
 
     An episode keeps the ticks of its journal whose frames can be decoded; a writer saves its journal once a second,
     so that this is all but the last second. Folders with nothing readable go to quarantine. Writers that are still
-    alive are left alone. To repair twice is as good as once.
+    alive are left alone. A second repair changes nothing.
     """
     saved, lost = [], []
     for folder in _leftovers(root):
@@ -91,7 +91,7 @@ def repair(root: Path | str) -> tuple[list[Path], list[Path]]:
 def _leftovers(root: Path | str) -> list[Path]:
     """The temporary folders under `root`, of writers dead or alive."""
     found = []
-    for folder, folders, _ in os.walk(root):  # which takes it calmly that folders come and go meanwhile
+    for folder, folders, _ in os.walk(root):  # tolerates folders that come and go meanwhile
         found += [Path(folder, name) for name in folders if name.startswith(TEMPORARY)]
         folders[:] = [name for name in folders if name != QUARANTINE and not name.startswith(".")]
     return sorted(found)

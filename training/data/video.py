@@ -23,7 +23,7 @@ Quality = Literal["lossless", "compact"]
 
 KEY_FRAMES = 15  # frames between key frames: random access costs at most so many decodes
 # PNG in MP4 beats lossless H.264 on drawn worlds: a third of the bytes and of the time to decode, as fast to write
-# (docs/data.md), and every frame stands for itself.
+# (docs/data.md), and every frame decodes on its own.
 _CODECS: dict[str, tuple[str, dict[str, str]]] = {
     "lossless": ("png", {"compression_level": "1", "pred": "none"}),
     "compact": ("libx264", {"crf": "23", "preset": "ultrafast", "tune": "zerolatency"}),
@@ -34,7 +34,7 @@ _MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof"
 class VideoWriter:
     """Writes frames to an MP4. `lossless`: they decode bit-identical. `compact`: H.264 that any player shows.
 
-    `tick_hz`: frames carry their tick as their time. Raises OSError where the disk refuses.
+    `tick_hz`: frames carry their tick as their time. Raises OSError if the disk refuses.
     """
 
     def __init__(self, path: Path, frame_size: tuple[int, int], tick_hz: float, quality: Quality = "lossless") -> None:
@@ -78,7 +78,7 @@ class VideoWriter:
 def read_video(
     data: bytes, tick_hz: float, size: tuple[int, int], most: int
 ) -> tuple[npt.NDArray[np.uint8], list[int]]:
-    """All frames of a video, uint8 (N, H, W, 3), and their ticks. `size`: height and width. Raises ValueError where it
+    """All frames of a video, uint8 (N, H, W, 3), and their ticks. `size`: height and width. Raises ValueError if it
     can't be decoded, has another size, or more than `most` frames."""
     frames: list[Frame] = []
     ticks: list[int] = []
@@ -123,7 +123,7 @@ def _check_size(picture: Any, size: tuple[int, int]) -> None:
 
 
 def video_ticks(data: bytes, tick_hz: float) -> list[int]:
-    """The tick of each frame of a video; nothing is decoded. Raises ValueError where it is no video."""
+    """The tick of each frame of a video; nothing is decoded. Raises ValueError if it is no video."""
     try:
         with av.open(io.BytesIO(data), "r") as container:
             packets = container.demux(container.streams.video[0])

@@ -1,8 +1,8 @@
 """Collection: a player sets itself tasks in a level, one after the other, and tries them.
 
 A job is a level. The setter proposes what is worth trying in what is seen now and was seen before the last tries. The
-curriculum chooses one of the proposals, and the player tries it with sampled decisions. The next proposal is made from
-where that ends. The world is reset between levels alone: a key that was picked up for one task is there for the next.
+curriculum chooses one of the proposals, and the player tries it with sampled decisions. The next proposal starts
+from where the try ends. The world is reset between levels alone: a key that one task picked up is there for the next.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Try:
 
 @dataclass(frozen=True)
 class Audited:
-    """Ground truth of a try, for the audit alone: None where no verifier knows the task."""
+    """Ground truth of a try, for the audit alone: None if no verifier knows the task."""
 
     id: str
     success: bool | None
@@ -204,7 +204,7 @@ def level_file(out: Path, level: str) -> Path:
 
 
 def read_level(out: Path, level: str) -> LevelPlayed | None:
-    """What happened in a level, None where it was not played to its end."""
+    """What happened in a level, None if it was not played to its end."""
     try:
         return LevelPlayed.from_json(json.loads(level_file(out, level).read_text()))
     except FileNotFoundError:

@@ -32,7 +32,7 @@ def play_tasks(
     workers: str | int,
     on_progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[str, bool]:
-    """Whether the greedy player does each task, by the task's id; judged by ground truth. Raises RuntimeError where an
+    """Whether the greedy player does each task, by the task's id; judged by ground truth. Raises RuntimeError if an
     episode could not be played."""
     done: dict[str, bool] = {}
     for world in sorted({task.world for task in tasks}):

@@ -29,7 +29,7 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 class Generation:
-    """One generation of a run, number 1 for the first one that learns."""
+    """One generation of a run, number 1 for the first that learns."""
 
     def __init__(self, run: Path, number: int) -> None:
         self.run, self.number = run, number
@@ -50,7 +50,7 @@ class Generation:
         return result
 
     def result(self, stage: Stage) -> dict[str, Any]:
-        """The result of a finished stage. Raises UserError where its manifest can't be read."""
+        """The result of a finished stage. Raises UserError if its manifest can't be read."""
         path = self._manifest(stage)
         try:
             found = json.loads(path.read_text())

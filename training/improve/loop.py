@@ -48,8 +48,8 @@ _BATCH = 16  # episodes that are scored together
 class SelfImprovement:
     """A run in the folder `out`. `run` goes on where it was stopped.
 
-    `on_progress` hears of the work within a stage, `on_generation` of every generation that ends, with its summary.
-    Raises UserError where `out` holds a run of another recipe.
+    `on_progress` is called during a stage, `on_generation` at the end of every generation, with its summary.
+    Raises UserError if `out` holds a run of another recipe.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class SelfImprovement:
 
     @property
     def _processes(self) -> int:
-        """How many processes of this machine learn together, whoever else collects."""
+        """How many processes of this machine learn together, no matter how many collect."""
         text = str(self._workers)
         return int(text) if text.isdecimal() else min(2, os.cpu_count() or 1)
 
@@ -299,7 +299,7 @@ def _check(recipe: ImproveRecipe) -> None:
 def audit(scores: dict[str, dict[str, Any]], truth: dict[str, bool | None]) -> dict[str, Any]:
     """Judged and true success of what was tried, where both are known; by verb with the reward's precision.
 
-    `gap`: points by which the reward is above the truth. None where nothing is known.
+    `gap`: points by which the reward is above the truth. None if nothing is known.
     """
     rows = [
         (score["verb"], bool(score["success"]), bool(truth[id_]))

@@ -1,4 +1,4 @@
-"""The report of a run: a page of its own with the curve of judged and true success, and JSON beside it."""
+"""The report of a run: a standalone page with the curve of judged and true success, and JSON beside it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """`Workers`: what does many jobs of one kind at once, on this machine or on others.
 
-Jobs, results and what makes a worker are pickled, and know nothing of where they run. `training.workers.hire` chooses
+Jobs, results and what makes a worker are pickled, and don't depend on where they run. `training.workers.hire` chooses
 the Workers by name; `training.workers.crew` has those of this machine.
 """
 
@@ -15,7 +15,7 @@ from envs.errors import UserError
 
 
 class Worker(Protocol):
-    """Does jobs, one after the other, in a process of its own."""
+    """Does jobs, one after the other, in its own process."""
 
     def work(self, job: Any) -> Any:
         """Do one job. A UserError or OSError ends all work; another exception makes this job `Failed`."""
@@ -57,5 +57,5 @@ class Workers(Protocol):
 
 MakeWorker = Callable[[], Worker]  # called once in every process; picklable
 # What an entry point of `ludens.workers` is called with: its argument ("" without one), what makes a worker, and how
-# many jobs there are at most (None where that is not known).
+# many jobs there are at most (None if that is not known).
 MakeWorkers = Callable[[str, MakeWorker, int | None], Workers]
