@@ -55,13 +55,21 @@ json.dump(found, open(sys.argv[4], "w"))
 """
 
 
-def can_mount() -> bool:
-    test = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-    return shutil.which("unshare") is not None and not subprocess.run(test, capture_output=True, check=False).returncode
+def mounting() -> list[str]:
+    """The command under which a small disk can be mounted that nobody else sees; empty if there is none. A user without
+    rights gets a name space of their own; root in a chroot may not have one, and needs none."""
+    for command in (["unshare", "-rm"], ["unshare", "-m", "--propagation", "unchanged"]):
+        test = [*command, "sh", "-c", "mount -t tmpfs tmpfs /mnt && umount /mnt"]
+        if shutil.which("unshare") and not subprocess.run(test, capture_output=True, check=False).returncode:
+            return command
+    return []
+
+
+MOUNTING = mounting()
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.skipif(not can_mount(), reason="needs a small disk: unshare and mount")
+@pytest.mark.skipif(not MOUNTING, reason="needs a small disk: unshare and mount")
 def test_on_a_full_disk_files_are_whole_or_absent_and_what_is_lost_is_told(tmp_path: Path) -> None:
     import av
 
@@ -69,7 +77,7 @@ def test_on_a_full_disk_files_are_whole_or_absent_and_what_is_lost_is_told(tmp_p
     place.mkdir()
     sizes = "4,8,16,28,36,40,44,48,60,3000"
     done = subprocess.run(
-        ["unshare", "-rm", sys.executable, "-c", FULL, str(place), sizes, json.dumps(GO), str(result)],
+        [*MOUNTING, sys.executable, "-c", FULL, str(place), sizes, json.dumps(GO), str(result)],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
