@@ -12,7 +12,7 @@ import functools
 import re
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from envs import extras
 from envs.errors import UserError
@@ -60,6 +60,23 @@ def names(kind: Kind) -> list[str]:
 
 class ForeignNameError(UserError):
     """A file names a part that only the person at the keyboard may name."""
+
+
+T = TypeVar("T")
+
+
+def make(kind: Kind, name: str, protocol: type[T], needs: str) -> T:
+    """What the entry point of `name` makes, which has to be a `protocol`. `needs`: what such an object has, for
+    the message. Raises UserError for an argument that it doesn't take and for what is no `protocol`, and what `load`
+    raises."""
+    factory = load(kind, name)
+    try:
+        made = factory()
+    except (TypeError, ValueError, OSError) as error:
+        raise UserError(f"{kind} {name!r}: {error}") from error
+    if not isinstance(made, protocol):
+        raise UserError(f"{kind} {name!r}: {type(made).__name__} is no {protocol.__name__}: it needs {needs}")
+    return made
 
 
 def load(kind: Kind, name: str, *, references: bool = True) -> Any:

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from envs import plugins
-from envs.errors import UserError
 from rewards.score import Failure, Score
 from tasks.task import Task
 
@@ -111,11 +110,4 @@ def load_reward(name: str) -> Reward:
 
     Raises UserError for an unknown name, an argument that it doesn't take, and what is no reward.
     """
-    factory = plugins.load("reward", name)
-    try:
-        reward = factory()
-    except (TypeError, ValueError, OSError) as error:
-        raise UserError(f"reward {name!r}: {error}") from error
-    if not isinstance(reward, Reward):
-        raise UserError(f"reward {name!r}: {type(reward).__name__} is no Reward: it needs name, sees_truth and score")
-    return reward
+    return plugins.make("reward", name, Reward, "name, sees_truth and score")  # type: ignore[type-abstract]

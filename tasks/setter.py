@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from envs import plugins
-from envs.errors import UserError
 
 Frame = npt.NDArray[np.uint8]
 
@@ -129,11 +128,4 @@ def load_setter(name: str) -> TaskSetter:
 
     Raises UserError for an unknown name, an argument that it doesn't take, and what is no setter.
     """
-    factory = plugins.load("task setter", name)
-    try:
-        setter = factory()
-    except (TypeError, ValueError, OSError) as error:
-        raise UserError(f"task setter {name!r}: {error}") from error
-    if not isinstance(setter, TaskSetter):
-        raise UserError(f"task setter {name!r}: {type(setter).__name__} is no TaskSetter: it needs propose(view, n)")
-    return setter
+    return plugins.make("task setter", name, TaskSetter, "propose(view, n)")  # type: ignore[type-abstract]

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from PIL import Image
 
+from agent.policy import Context
+
 
 def end_of_turn(processor: Any) -> int:
     """The id that ends a turn of the assistant in the processor's chat template, or the tokenizer's end of text.
@@ -56,3 +58,17 @@ def to_model(inputs: Mapping[str, torch.Tensor], model: Any) -> dict[str, torch.
         name: value.to(model.device, model.dtype if value.is_floating_point() else None)
         for name, value in inputs.items()
     }
+
+
+def situation(context: Context, lines: list[str], clean: Any = str) -> list[dict[str, Any]]:
+    """How the message that asks for a decision begins: `lines`, then the memory, the dialogue, the instruction and the
+    picture of what is wanted. `clean`: removes from texts what the tokenizer would read as one of its marks."""
+    lines = list(lines)
+    if context.memory:
+        lines.append(f"What happened so far: {clean(context.memory)}")
+    lines += [f"{clean(who)}: {clean(what)}" for who, what in context.dialogue]
+    lines.append(f"Instruction: {clean(context.instruction)}")
+    content: list[dict[str, Any]] = [{"type": "text", "text": "\n".join(lines) + "\n"}]
+    if context.picture is not None:
+        content += [{"type": "text", "text": "Wanted:"}, picture_part(context.picture), {"type": "text", "text": "\n"}]
+    return content

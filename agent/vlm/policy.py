@@ -19,7 +19,7 @@ from agent.checkpoint import CheckpointError
 from agent.forked_torch import survive_forks
 from agent.lineage import VLM_MANIFEST
 from agent.policy import Context, Decision, Policy, PolicySpec, Think, thought_budget
-from agent.vlm.chat_template import Cleaner, end_of_turn, picture_part, to_model
+from agent.vlm.chat_template import Cleaner, end_of_turn, picture_part, situation, to_model
 from agent.vlm.checkpoint import Manifest
 from agent.vlm.foreign_code import refuse_foreign_code
 from agent.vlm.turn_grammar import Form, Grammar, Turn, TurnProcessor, form_of, turn_text
@@ -42,14 +42,7 @@ def messages(context: Context, form: Form, history: int, clean: Any = str) -> li
     After each past frame come the action and the thought that followed it. `clean`: removes from what people and models
     wrote whatever the tokenizer would read as one of its marks.
     """
-    lines = [ABOUT, *([HOW] if form == "text" else [])]
-    if context.memory:
-        lines.append(f"What happened so far: {clean(context.memory)}")
-    lines += [f"{clean(who)}: {clean(what)}" for who, what in context.dialogue]
-    lines.append(f"Instruction: {clean(context.instruction)}")
-    content: list[dict[str, Any]] = [{"type": "text", "text": "\n".join(lines) + "\n"}]
-    if context.picture is not None:
-        content += [{"type": "text", "text": "Wanted:"}, picture_part(context.picture), {"type": "text", "text": "\n"}]
+    content = situation(context, [ABOUT, *([HOW] if form == "text" else [])], clean)
     frames = context.frames[-history:]
     past = len(frames) - 1
     chunks = context.actions[-past:] if past else ()

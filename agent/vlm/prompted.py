@@ -19,7 +19,7 @@ from agent.action_grammar import gbnf
 from agent.codec import ActionTextError
 from agent.policy import Context, Decision, Think, thought_budget
 from agent.prompted import THOUGHT_TOKENS, Setting
-from agent.vlm.chat_template import Cleaner, end_of_turn, picture_part, to_model
+from agent.vlm.chat_template import Cleaner, end_of_turn, picture_part, situation, to_model
 from envs.world import World
 
 SPEECH_TOKENS, ACTION_TOKENS = 32, 160
@@ -129,14 +129,7 @@ class PromptedVlm:
 def messages(context: Context, setting: Setting, clean: Callable[[str], str] = str) -> list[dict[str, Any]]:
     """The chat that asks for a decision: one message with text and the frames, the newest frame last, and after each
     past frame what was done then. `clean`: removes from texts what the tokenizer would read as one of its marks."""
-    lines = [clean(setting.instructions())]
-    if context.memory:
-        lines.append(f"What happened so far: {clean(context.memory)}")
-    lines += [f"{clean(who)}: {clean(what)}" for who, what in context.dialogue]
-    lines.append(f"Instruction: {clean(context.instruction)}")
-    content: list[dict[str, Any]] = [{"type": "text", "text": "\n".join(lines) + "\n"}]
-    if context.picture is not None:
-        content += [{"type": "text", "text": "Wanted:"}, picture_part(context.picture), {"type": "text", "text": "\n"}]
+    content = situation(context, [clean(setting.instructions())], clean)
     frames = context.frames[-setting.spec.history :]
     for frame, turn in zip(frames, [*setting.past(context, len(frames)), ""], strict=True):
         content.append(picture_part(frame))
