@@ -18,8 +18,20 @@ from envs.errors import UserError
 from tests.support.components import needs
 
 UV = Path(sys.executable).with_name("uv")
+# Commands of `agent`, one after the other: each process of its own would import torch again.
+IN_ONE_PROCESS = """
+import contextlib, io, json, sys
+from agent.cli import run
+printed = []
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert run(words) == 0, words
+    printed.append(out.getvalue())
+print(json.dumps(printed))
+"""
 
 
+@pytest.mark.slow
 def test_a_new_package_is_installed_and_played(tmp_path: Path) -> None:
     uv = str(UV) if UV.exists() else shutil.which("uv")
     if uv is None:
@@ -39,33 +51,49 @@ def test_a_new_package_is_installed_and_played(tmp_path: Path) -> None:
         return done.stdout
 
     run(uv, "pip", "install", "--python", python, "--no-deps", "--no-build-isolation", "--offline", "-e", "lamp_game")
-    agent = python, "-m", "agent"
-    checked = json.loads(run(*agent, "env", "check", "lamp_game", "--episodes", "1", "--json"))
+    tasks = tmp_path / "lamp_game/lamp_game/tasks.yaml"
+    by_expert = "--policy", "expert", "--episodes", "6", "--workers", "1", "--json", "-"
+    commands = {
+        "check": ("env", "check", "lamp_game", "--episodes", "1", "--json"),
+        # by `small`, which was made for Doom
+        "play": ("play", "--env", "lamp_game", "--time-limit", "1", "--json", "go to the lamp"),
+        "own tasks": (
+            "eval", "--tasks", tasks, "--env", "lamp_game",
+            "--policy", "random", "--policy-only", "--workers", "1", "--json", "-",
+        ),
+        "suites": ("list", "suites", "--json"),
+        "suite": ("eval", "--suite", "lamp_game-basic", "--env", "lamp_game", *by_expert),
+        "record": (
+            "record", "--env", "lamp_game", "--suite", "lamp_game-basic", "--episodes", "2", "--workers", "1",
+            "--out", "recorded", "--json",
+        ),
+        "play the expert": ("play", "--env", "lamp_game", "--policy", "expert", "--json", "go to the lamp"),
+    }  # fmt: skip
+    texts = json.dumps([list(map(str, command)) for command in commands.values()])
+    printed = json.loads(run(python, "-c", IN_ONE_PROCESS, texts))
+    said = {name: json.loads(text) for name, text in zip(commands, printed, strict=True)}
+    checked = said["check"]
     assert checked["ok"]
     assert checked["latency"]["ticks"] == 1
     assert (tmp_path / checked["sheet"]).exists()
-    play = "play", "--env", "lamp_game", "--time-limit", "1", "--json", "go to the lamp"
-    (episode,) = json.loads(run(*agent, *play))["episodes"]  # by `small`, which was made for Doom
+    (episode,) = said["play"]["episodes"]
     assert 0 < episode["outcome"]["ticks"] <= 35
     assert episode["task"]["world"] == "lamp_game"
-    tasks = tmp_path / "lamp_game/lamp_game/tasks.yaml"
-    rows = "--policy", "random", "--policy-only", "--json", "-"
-    result = json.loads(run(*agent, "eval", "--tasks", tasks, "--env", "lamp_game", *rows))
-    assert result["episodes"] == 5
-    named = {row["name"] for row in json.loads(run(*agent, "list", "suites", "--json"))}
-    assert {"lamp_game-basic", "lamp_game-phrasings"} <= named
-    rows = "--policy", "expert", "--episodes", "6", "--workers", "1", "--json", "-"
-    result = json.loads(run(*agent, "eval", "--suite", "lamp_game-basic", "--env", "lamp_game", *rows))
-    assert result["success"] == 1.0
-    assert result["confirmed"]["episodes"] == 6  # the instructions are read
-    record = "record", "--env", "lamp_game", "--suite", "lamp_game-basic", "--episodes", "2", "--workers", "1"
-    assert json.loads(run(*agent, *record, "--out", "recorded", "--json"))["success"] == 1.0
-    play = "play", "--env", "lamp_game", "--policy", "expert", "--json", "go to the lamp"
-    (episode,) = json.loads(run(*agent, *play))["episodes"]
+    assert said["own tasks"]["episodes"] == 5
+    assert {"lamp_game-basic", "lamp_game-phrasings"} <= {row["name"] for row in said["suites"]}
+    assert said["suite"]["success"] == 1.0
+    assert said["suite"]["confirmed"]["episodes"] == 6  # the instructions are read
+    assert said["record"]["success"] == 1.0
+    (episode,) = said["play the expert"]["episodes"]
     assert episode["outcome"]["success"]  # a typed sentence has the world's own verifier
 
 
-NEEDED = {"desktop": (needs("xvfb"),), "browser": (needs("chromium"),), "bridge": (pytest.mark.slow,)}
+NEEDED = {
+    "desktop": (needs("xvfb"),),
+    "browser": (needs("chromium"),),
+    "bridge": (pytest.mark.slow,),
+    "gymnasium": (pytest.mark.slow,),
+}
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def test_the_guard_sees_what_is_written_removed_and_started_outside_of_the_folde
     assert any("subprocess" in line or "posix_spawn" in line for line in guard.found)
 
 
+@pytest.mark.slow
 def test_a_handful_of_orders_has_no_privileged_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)

@@ -47,7 +47,9 @@ def run(name: str, *arguments: str) -> str:
         pytest.param("playroom", "--blocks 1 --things 2", "of bare", marks=needs("mujoco-drawing")),
         pytest.param("realtime", "--episodes 1", "starved, %", marks=slow),
         pytest.param("small_speed", "--decisions 3 --episodes 1", "real time: starved, %", marks=slow),
-        ("soak", "--worlds doom gymnasium:CartPole-v1 --episodes 5 --ticks 8", "| 5 of 5 |"),
+        pytest.param(
+            "soak", "--worlds doom gymnasium:CartPole-v1 --episodes 5 --ticks 8", "| 5 of 5 |", marks=pytest.mark.slow
+        ),
     ],
 )  # fmt: skip
 def test_it_runs_to_its_end(name: str, arguments: str, said: str) -> None:

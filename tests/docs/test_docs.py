@@ -72,6 +72,7 @@ print(json.dumps({"status": status, "called": sorted(called)}))
 """
 
 
+@pytest.mark.slow
 def test_every_file_on_the_way_from_a_key_press_to_the_pixels_is_gone_through(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     way = text[text.index("## From a key press") : text.index("### Where a person comes in")]

@@ -94,6 +94,7 @@ def test_a_verb_without_its_extra_says_the_command(extra: str, arguments: list[s
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_play_goes_on_without_a_page_where_its_extra_is_missing(tmp_path: Path) -> None:
     everything = [module for extra, modules in extras.EXTRAS.items() if extra != "gemini" for module in modules]
     play = ["play", "pick up the red key", "--seed", "3", "--time-limit", "0.2", "--json"]

@@ -266,6 +266,7 @@ def test_what_is_not_set_up_says_the_command(tmp_path: Path, monkeypatch: pytest
         setup.install("minedojo", python="/bin/sh")
 
 
+@pytest.mark.slow
 def test_setting_up_tells_each_step_and_what_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     steps: list[str] = []

@@ -98,6 +98,7 @@ def test_a_model_learns_to_turn_as_the_expert_does(tmp_path: Path) -> None:
     assert len(first.actions) == len(last.actions) == CHUNK
 
 
+@pytest.mark.slow
 def test_policies_are_measured_with_intervals(capsys: pytest.CaptureFixture[str]) -> None:
     evaluate.main(episodes=4)
     policy, expert = capsys.readouterr().out.splitlines()

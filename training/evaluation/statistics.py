@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest, rankdata
 
 BINS = 10  # of `reliability`
 _RESAMPLES = 1000
@@ -17,6 +16,8 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     """The 95 % Wilson interval of a proportion; (0, 1) where there is nothing."""
     if n == 0:
         return 0.0, 1.0
+    from scipy.stats import binomtest  # it takes a second to import, and processes that only play don't need it
+
     interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -42,6 +43,8 @@ def auroc(values: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     good, bad = int(truth.sum()), int((~truth).sum())
     if not good or not bad:
         return float("nan")
+    from scipy.stats import rankdata
+
     return float((rankdata(values)[truth].sum() - good * (good + 1) / 2) / (good * bad))
 
 

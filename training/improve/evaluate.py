@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 from tasks import world_tasks
 from tasks.task import Task
@@ -61,6 +60,8 @@ def _paired(tasks: Sequence[str], parent: Mapping[str, bool], candidate: Mapping
     before, after = (np.array([of[task] for task in tasks], float) for of in (parent, candidate))
     n, change = len(tasks), after - before
     won, lost = int((change > 0).sum()), int((change < 0).sum())
+    from scipy.stats import binomtest  # it takes a second to import, and processes that only play don't need it
+
     margin = 1.96 * float(change.std(ddof=1)) / np.sqrt(n) if n > 1 else 1.0
     mean = float(change.mean()) if n else 0.0
     return {

@@ -56,6 +56,7 @@ class Noisy:
         return [Decision((Action(),) * 4) for _ in contexts]
 
 
+@pytest.mark.slow
 @CHROMIUM
 def test_a_game_in_a_browser(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<!doctype html><body style='background:#123'>hello")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.cli import run
+from tests.support.thread_workers import THREADS
 
 
 def test_eval_writes_what_others_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,8 +25,8 @@ def test_eval_writes_what_others_read(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_eval_of_own_tasks(tmp_path: Path) -> None:
     out = tmp_path / "mine.json"
-    args = ["eval", "--tasks", "examples/tasks.yaml", "--policy", "expert", "--policy-only", "--json", str(out)]
-    assert run(args) == 0
+    args = ["eval", "--tasks", "examples/tasks.yaml", "--policy", "expert", "--policy-only", "--workers", THREADS]
+    assert run([*args, "--json", str(out)]) == 0
     assert json.loads(out.read_text())["success"] >= 0.7
 
 

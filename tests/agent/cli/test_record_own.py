@@ -12,6 +12,7 @@ from agent import cli
 from agent.cli.compose import same_world
 from envs.world import Observation
 from envs.wrappers import RealTime
+from tests.support.thread_workers import THREADS
 from tests.support.worlds import SquareWorld
 from training.data.episodes import read_episode
 
@@ -43,7 +44,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def record(capsys: pytest.CaptureFixture[str], *args: str, status: int = 0) -> Any:
     """The summary of `agent record`, or its complaint."""
-    given = ("--policy", "random", "--workers", "1", "--json", *args)
+    given = ("--policy", "random", "--workers", THREADS, "--json", *args)
     assert cli.run(["record", *given]) == status
     said = capsys.readouterr()
     return json.loads(said.out) if status == 0 else said.err
@@ -128,7 +129,7 @@ def test_eval_takes_a_world_by_what_it_means(capsys: pytest.CaptureFixture[str])
         "  - {instruction: look up, world: doom, seeds: [1], time_limit: 9,\n"
         "     verifier: {name: look, args: {direction: up}}}\n"
     )
-    how = ("--tasks", "own.yaml", "--policy", "random", "--policy-only", "--workers", "1", "--json", "-")
+    how = ("--tasks", "own.yaml", "--policy", "random", "--policy-only", "--workers", THREADS, "--json", "-")
     assert cli.run(["eval", "--env", "envs.doom.world:DoomWorld", *how]) == 0
     assert json.loads(capsys.readouterr().out)["episodes"] == 1
     assert cli.run(["eval", "--env", "playroom", *how]) == 2
@@ -149,7 +150,7 @@ def test_a_verifier_without_what_it_needs_is_named(
     Path("own.yaml").write_text(
         f"tasks:\n  - {{instruction: go, world: '{FIELD}', seeds: [1], time_limit: 9, verifier: {verifier}}}\n"
     )
-    how = ("--env", FIELD, "--tasks", "own.yaml", "--policy", "random", "--workers", "1")
+    how = ("--env", FIELD, "--tasks", "own.yaml", "--policy", "random", "--workers", THREADS)
     assert cli.run(["record", *how, "--out", "data", "--json"]) == 2
     assert said in capsys.readouterr().err
 

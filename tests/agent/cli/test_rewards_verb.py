@@ -17,6 +17,7 @@ from envs.doom.world import DoomWorld
 from tasks import world_tasks
 from tasks.curriculum import Curriculum
 from tasks.setter import Tried
+from tests.support.thread_workers import THREADS
 from training.data.episodes import find_episodes, read_episode
 
 
@@ -33,7 +34,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recorded")
     for policy in ("expert", "random"):
         where = ["--out", str(folder / policy), "--suite", "doom-basic", "--evaluation"]
-        assert run(["record", "--policy", policy, "--episodes", "4", "--workers", "1", *where]) == 0
+        assert run(["record", "--policy", policy, "--episodes", "4", "--workers", THREADS, *where]) == 0
     assert [e.success for e in map(read_episode, find_episodes(folder))] == [True] * 4 + [False] * 4
     return folder
 

@@ -221,6 +221,7 @@ def served(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
         log.close()
 
 
+@pytest.mark.slow
 def test_the_server_of_transformers_answers_and_ignores_the_schema(served: str) -> None:
     with load_model(served, deadline=LONG) as model:
         reply = model.chat("what is there?", max_tokens=6)

@@ -119,6 +119,7 @@ for line in sys.stdin:  # the run opens files all the time
 """
 
 
+@pytest.mark.slow
 def test_the_run_keeps_descriptors_for_itself(tmp_path: Path) -> None:
     root = str(Path(__file__).parents[3])
     child = subprocess.Popen(

@@ -118,6 +118,7 @@ def test_entropies_are_those_of_the_allowed_tokens(small: SmallPolicy, contexts:
     assert hot.tolist() == pytest.approx([np.log(81)] * len(contexts), abs=1e-3)  # all columns alike, and "not in view"
 
 
+@pytest.mark.slow
 def test_draws_are_as_often_as_they_are_likely(small: SmallPolicy, contexts: list[Context]) -> None:
     """Of the first token, and of whole decisions by their entropy, over many draws."""
     n = 400

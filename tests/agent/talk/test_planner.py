@@ -406,6 +406,7 @@ def test_what_small_proposes_changes_the_view_and_does_not_pile_up() -> None:
     assert planner.plan(Situation("look up", stuck, plan.notes, plan.steps, frames=(FRAME,))) == plan
 
 
+@pytest.mark.slow
 def test_smol_plans() -> None:
     pytest.importorskip("xllamacpp", reason="xllamacpp is missing: pip install 'ludens[smol]'")
     planner = ChatPlanner(load_model("smol", deadline=600.0), temperature=0.0)  # what is tested is not how fast it is

@@ -280,6 +280,7 @@ def test_a_reset_that_is_none_is_told() -> None:
         world("FailsToReset")
 
 
+@pytest.mark.slow
 def test_evaluation_with_workers_tells_the_cause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

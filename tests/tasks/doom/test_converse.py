@@ -116,6 +116,7 @@ def test_a_crash_is_a_failure_that_says_why(doom: DoomWorld) -> None:
     assert (talked.right, talked.why) == (False, "crashed: RuntimeError: too much")
 
 
+@pytest.mark.slow
 def test_small_converses_and_the_rows_add_up() -> None:
     talker = Talker(load_small)
     talked = talker.work([Job(5, index, True) for index in range(7)])

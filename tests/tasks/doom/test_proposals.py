@@ -19,6 +19,7 @@ from tasks.doom.planning import start_state
 from tasks.doom.proposals import achievable, propose
 from tasks.doom.scene import DOOR, FIXTURES, GATE, LOCKED, PANEL, PRESSED, Seen, scene_of
 from tasks.task import VerifierSpec
+from tests.support.thread_workers import THREADS
 from training.evaluation import roles
 
 
@@ -140,9 +141,10 @@ def test_the_expert_does_what_is_achievable(world: DoomWorld) -> None:
     assert not other.planned
 
 
+@pytest.mark.slow
 def test_answers_are_measured_against_the_truth() -> None:
     known = {}
-    for frames, questions in roles._asked(12, 3, "training", False, 1):
+    for frames, questions in roles._asked(12, 3, "training", False, THREADS):
         for frame, question in zip(frames, questions, strict=True):
             known[frame.tobytes(), question.text, question.memory] = question.answer
 
@@ -151,11 +153,11 @@ def test_answers_are_measured_against_the_truth() -> None:
         return [known[f.tobytes(), q, m] for f, q, m in zip(frames, questions, memories, strict=True)]
 
     heard: list[int] = []
-    best = roles.evaluate_answers(perfect, 12, 3, workers=1, on_progress=lambda news: heard.append(news.done))
+    best = roles.evaluate_answers(perfect, 12, 3, workers=THREADS, on_progress=lambda news: heard.append(news.done))
     assert best["exact"] == 1.0
     assert best["questions"] == 12 == heard[-1]
     assert best["ci"][0] < 1.0 == best["ci"][1]
-    no = roles.evaluate_answers(lambda f, q, m: ["no"] * len(q), 12, 3, workers=1)
+    no = roles.evaluate_answers(lambda f, q, m: ["no"] * len(q), 12, 3, workers=THREADS)
     assert no["exact"] == sum(answer == "no" for answer in known.values()) / 12
     assert no["exact"] <= no["majority"] <= 1.0
     for kind, of_kind in no["by_kind"].items():
@@ -170,7 +172,7 @@ def test_proposals_are_measured_by_the_expert(world: DoomWorld) -> None:
         assert [f.tobytes() for f in shown] == frames
         return ["look up", "pick up the moon"] * 3
 
-    measured = roles.evaluate_proposals(proposer, 6, 7, workers=1)
+    measured = roles.evaluate_proposals(proposer, 6, 7, workers=THREADS)
     assert measured["proposals"] == 6
     assert measured["read"] == 0.5
     assert measured["achievable"] == measured["planned"] == 0.5

@@ -353,6 +353,7 @@ def _write_forever(root: Path, log: Path, seed: int) -> None:
             file.write(f"{recorder.episode}\n")
 
 
+@pytest.mark.slow
 def test_killed_writers_leave_finished_episodes_whole_and_unfinished_ones_mendable(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["training.data.repair", "tests.support.worlds"])

@@ -129,6 +129,7 @@ def mutate_bytes(rng: np.random.Generator, path: Path) -> None:
     reseal(path)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60 + 4 * COUNT)
 @pytest.mark.parametrize("mutate", [mutate_meta, mutate_steps, mutate_bytes])
 def test_a_mutated_episode_is_read_or_refused(

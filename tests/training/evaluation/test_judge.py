@@ -111,6 +111,7 @@ def test_evaluation_has_levels_of_its_own_and_a_new_one_for_every_episode(
     assert len({line["seed"] for line in training[1]}) < 18
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_episodes(tmp_path: Path, training: tuple[Frames, Lines]) -> None:
     frames, lines = load(collect(tmp_path, COUNTS, 3, workers=1))
     assert lines == training[1]
@@ -201,6 +202,7 @@ def test_an_oracle_is_measured_as_one(tmp_path: Path, evaluation: tuple[Frames, 
     assert (tmp_path / "plot.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_a_judge_is_measured_from_the_command_line(tmp_path: Path) -> None:
     run = CliRunner()
     command = [

@@ -51,6 +51,7 @@ def test_the_language_control_names_another_thing_of_the_level() -> None:
     assert checked > 45
 
 
+@pytest.mark.slow
 def test_the_expert_beats_chance_on_the_same_tasks() -> None:
     tasks = list(suites.evaluation("doom-basic").tasks(2, 20))
     heard: list[int] = []
@@ -77,6 +78,7 @@ class Hurried(DoomWorld):
         return super().step_chunk(actions)
 
 
+@pytest.mark.slow
 def test_ticks_that_came_late_are_told() -> None:
     task = replace(suites.evaluation("doom-basic").task(3, 0), time_limit=16)
     late = evaluate([task], RandomPolicy, Hurried, workers=1)["policy"].to_json()["late"]

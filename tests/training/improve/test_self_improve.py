@@ -15,6 +15,7 @@ from envs.errors import UserError
 from rewards.score import Failure, Score
 from tasks.curriculum import Curriculum
 from tasks.task import Task
+from tests.support.thread_workers import no_processes
 from training.data.episode_weights import WEIGHTS
 from training.data.episodes import read_episode
 from training.improve import evaluate
@@ -35,7 +36,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[
     """A run of one generation, by a reward that calls everything a success: the audit has to see that."""
     out = tmp_path_factory.mktemp("improve") / "run"
     recipe = ImproveRecipe.model_validate({**TINY, "reward": f"{__name__}:Flatterer"})
-    return out, SelfImprovement(recipe, out, workers=1).run()
+    with pytest.MonkeyPatch.context() as patch:
+        no_processes(patch, "training.small.imitation")
+        return out, SelfImprovement(recipe, out, workers=1).run()
 
 
 class Flatterer:

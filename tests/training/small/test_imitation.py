@@ -30,6 +30,7 @@ from envs.action import Action
 from envs.doom.world import DoomWorld
 from tasks.doom import suites
 from tasks.play import play_task
+from tests.support.thread_workers import no_processes
 from tests.support.worlds import SquareWorld
 from training import loop
 from training.data.episode_weights import write_weights
@@ -161,7 +162,11 @@ def test_new_instructions_and_other_hands_leave_their_mark(tmp_path: Path) -> No
         assert whole or number + 1 == len(examples) or policy.asked[number + 1][0].actions[-1:] != (decision.actions,)
 
 
-def test_a_tiny_model_learns_five_episodes_by_heart(recorded: Recorded, fresh: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_tiny_model_learns_five_episodes_by_heart(
+    recorded: Recorded, fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_processes(monkeypatch, "training.small.imitation")  # the command below trains in a process of its own
     losses: list[float] = []
 
     def note(news: Progress) -> None:
@@ -280,6 +285,7 @@ def test_only_tick_rates_at_which_decisions_mean_the_same(fresh: Path, tmp_path:
         ImitationBatches(ImitationRecipe(parent=fresh, data=(tmp_path / "data",)))
 
 
+@pytest.mark.slow
 def test_learner_bc_and_its_commands(
     recorded: Recorded, fresh: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ from agent.small.model import SmallConfig, SmallModel
 from envs.errors import UserError
 from tasks import world_tasks
 from tests.support import lamp_world
-from tests.support.thread_workers import ThreadWorkers
+from tests.support.thread_workers import THREADS
 from training.small import lesson_world
 from training.small.classes import UNKNOWN
 from training.small.corpus import Corpus, build
@@ -27,8 +27,6 @@ from training.small.playroom_lessons import PlayroomLessons
 from training.small.stage import Stage, run
 from training.small.worlds_recipe import JointRecipe, RoundSection, WorldSection
 
-WORKERS = f"{ThreadWorkers.__module__}:{ThreadWorkers.__name__}"
-
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,9 +35,9 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
-    results = list(demonstrate(tmp_path / "episodes", {"lamp-basic": 6}, 5, workers=WORKERS, queries=2))
+    results = list(demonstrate(tmp_path / "episodes", {"lamp-basic": 6}, 5, workers=THREADS, queries=2))
     assert sum(bool(success) for success, _ in results) >= 4  # the play is disturbed
-    return build(tmp_path / "episodes", tmp_path / "corpus", workers=WORKERS)
+    return build(tmp_path / "episodes", tmp_path / "corpus", workers=THREADS)
 
 
 def test_worlds_are_found_by_what_their_tasks_say() -> None:

@@ -19,6 +19,7 @@ from agent.small.token_ids import ACT, END, FIRST_WORD, GO, say
 from envs.doom.things import CLASSES
 from tasks.doom import suites
 from tasks.doom.scene import DOORWAY, PANEL, Seen
+from tests.support.thread_workers import THREADS, no_processes
 from training import loop
 from training.recipe import OnProgress, Progress, ignore_progress
 from training.small import lessons as lessons_module
@@ -41,13 +42,13 @@ SIZES = {"width": 32, "heads": 2, "layers": 1, "text_layers": 1}
 @pytest.fixture(scope="module")
 def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demonstrations")
-    assert len(list(demonstrate(out / "episodes", SUITES, 3, workers=2))) == sum(SUITES.values())
+    assert len(list(demonstrate(out / "episodes", SUITES, 3, workers=THREADS))) == sum(SUITES.values())
     return out
 
 
 @pytest.fixture(scope="module")
 def corpus(demonstrations: Path) -> Corpus:
-    return build(demonstrations / "episodes", demonstrations / "corpus")
+    return build(demonstrations / "episodes", demonstrations / "corpus", workers=THREADS)
 
 
 def test_held_out_suites_are_out_of_reach(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_held_out_suites_are_out_of_reach(tmp_path: Path) -> None:
 
 
 def test_what_is_recorded_is_not_played_again(demonstrations: Path) -> None:
-    assert list(demonstrate(demonstrations / "episodes", SUITES, 3, workers=1)) == []
+    assert list(demonstrate(demonstrations / "episodes", SUITES, 3)) == []
 
 
 def test_annotations_fit_the_frames(corpus: Corpus) -> None:
@@ -269,6 +270,7 @@ def test_operations_grow_with_the_model_and_the_batch(corpus: Corpus) -> None:
     assert next(one.parameters()).grad is None
 
 
+@pytest.mark.slow
 def test_glances_teach_to_see(demonstrations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
     right: list[float] = []
@@ -280,6 +282,7 @@ def test_glances_teach_to_see(demonstrations: Path, tmp_path: Path, monkeypatch:
     assert np.nanmean(right[-10:]) > 2 * np.nanmean(right[:10])
 
 
+@pytest.mark.slow
 def test_learning_lowers_the_loss(
     demonstrations: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,8 +292,9 @@ def test_learning_lowers_the_loss(
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
 
 
-@pytest.mark.timeout(1800)  # many processes one after the other, each of which imports torch
-def test_the_whole_recipe(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_whole_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_processes(monkeypatch, "training.small.stage")  # thirteen of them would import torch one after the other
     short = {"frames": 16, "rate": 1e-3}
     recipe = SmallRecipe.model_validate(
         {

@@ -17,6 +17,7 @@ from agent.small.token_ids import say
 from tasks import controls, world_tasks
 from tasks.confirmation import confirmation
 from tests.support.components import needs
+from tests.support.thread_workers import THREADS, no_processes
 from training.small.classes import KIND_NAMES, KIND_OF, PLAYROOM
 from training.small.corpus import Corpus, build
 from training.small.demonstrate import demonstrate
@@ -30,9 +31,9 @@ DONE = codec.HANDS.index("done")
 
 
 def record(out: Path, suite: str, episodes: int) -> Corpus:
-    successes = [success for success, _ in demonstrate(out / "episodes", {suite: episodes}, 5, workers=1)]
+    successes = [success for success, _ in demonstrate(out / "episodes", {suite: episodes}, 5, workers=THREADS)]
     assert sum(map(bool, successes)) >= episodes - 1
-    return build(out / "episodes", out / "corpus", workers=1)
+    return build(out / "episodes", out / "corpus", workers=THREADS)
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +183,9 @@ def test_who_begins_says_how_he_understands_it(playroom: Corpus) -> None:
     assert len(spoken) > 10
 
 
-def test_one_model_learns_two_worlds(recorded: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_one_model_learns_two_worlds(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_processes(monkeypatch, "training.small.stage")
     (tmp_path / "recipe.yaml").write_text(
         f"{{batch: 8, workers: 1, worlds: {{doom: {{demonstrations: {{doom-room: 2}}}}, "
         f"playroom: {{glances: 4, corpora: [{recorded}]}}}}, rounds: [{{frames: 32, rate: 1.0e-5}}, "

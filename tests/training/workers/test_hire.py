@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from agent.cli import app
 from envs import plugins
 from envs.errors import UserError
-from tests.support.thread_workers import ThreadWorkers
+from tests.support.thread_workers import THREADS, ThreadWorkers
 from training.workers.crew import Crew
 from training.workers.hire import check, hire
 from training.workers.workers import Failed, Workers, WorkersError
@@ -44,14 +44,14 @@ def done(workers: Workers, jobs: list[Any]) -> dict[Any, Any]:
         return dict(workers.run(jobs))
 
 
-@pytest.mark.parametrize("spec", [2, "2", "crew:2", "tests.support.thread_workers:ThreadWorkers"])
+@pytest.mark.parametrize("spec", [2, "2", "crew:2", THREADS])
 def test_jobs_are_done_whoever_does_them(spec: str | int) -> None:
     found = done(hire(Squares, spec), [1, 2, 3, -4, 5])
     assert found == {1: 1, 2: 4, 3: 9, -4: Failed("ArithmeticError: -4 is negative"), 5: 25}
 
 
 def test_an_entry_point_gets_its_argument(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = EntryPoint("cluster", "tests.support.thread_workers:ThreadWorkers", plugins.GROUPS["workers"])
+    entry = EntryPoint("cluster", THREADS, plugins.GROUPS["workers"])
     known = plugins.entries("workers")
     monkeypatch.setattr(plugins, "entries", lambda kind: {**known, "cluster": entry})
     monkeypatch.setattr(ThreadWorkers, "opened", [])
@@ -70,8 +70,9 @@ def test_a_job_whose_process_dies_is_done_by_another(tmp_path: Path) -> None:
     assert done(hire(Squares, 1), [job, 2]) == {job: "done by another", 2: 4}
 
 
-def test_an_error_that_a_person_can_mend_ends_the_work() -> None:
-    with hire(Squares, 1) as workers, pytest.raises(WorkersError, match="the disk is full"):
+@pytest.mark.parametrize("spec", [1, THREADS])
+def test_an_error_that_a_person_can_mend_ends_the_work(spec: str | int) -> None:
+    with hire(Squares, spec) as workers, pytest.raises(WorkersError, match="the disk is full"):
         list(workers.run([1, 2000]))
 
 
