@@ -1,7 +1,7 @@
 """What a policy may do besides acting, each ability as a protocol.
 
 Ask with `isinstance(policy, Answers)`; `require` raises a UserError that says what is missing. B is the number of rows
-in a batch. Frames are uint8 RGB arrays (H, W, 3) of the policy's `spec.frame_size`.
+in a batch. Frames are uint8 RGB arrays (H, W, 3) as the policy's `spec.view` wants them.
 
 | protocol        | method                                    | who uses it                                        |
 | --------------- | ----------------------------------------- | -------------------------------------------------- |

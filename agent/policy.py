@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from agent.view import Size, View
 from envs.action import Action
 from envs.text import encodable
 
@@ -17,12 +18,13 @@ from envs.text import encodable
 class Context:
     """What a policy may know when it decides.
 
-    `frames`: uint8 RGB arrays (H, W, 3) at the times of the last decisions, oldest first; the last one is now.
-    `instruction`: what to do, in words. `actions`: the chunks that were carried out between the frames, oldest first.
-    `thoughts`: the thoughts of those decisions, in the same order. `picture`: what the instruction shows instead of
-    naming it, uint8 RGB of any size. `dialogue`: (who, what) lines. `memory`: what was done, seen and said so far in
-    the episode, in a bounded number of words (agent/memory.py). `seed`: for policies that sample. `since`: how many of
-    the decisions came after the instruction; None for all of them.
+    `frames`: uint8 RGB arrays (H, W, 3), oldest first, as the policy's view wants them; the last one is now. `ticks`:
+    when each was seen. `instruction`: what to do, in words. `actions`: the chunks that were carried out, oldest first:
+    between the frames where those are apart in time, else between the last `spec.history` decisions. `thoughts`: the
+    thoughts of those stretches, in the same order. `picture`: what the instruction shows instead of naming it, uint8
+    RGB of any size. `dialogue`: (who, what) lines. `memory`: what was done, seen and said so far in the episode, in a
+    bounded number of words (agent/memory.py). `seed`: for policies that sample. `since`: how many of the decisions came
+    after the instruction; None for all of them.
     """
 
     frames: tuple[npt.NDArray[np.uint8], ...]
@@ -34,6 +36,20 @@ class Context:
     memory: str = ""
     seed: int = 0
     since: int | None = None
+    ticks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a model was sent for one answer.
+
+    `sizes`: (height, width) of the pictures of the world, oldest first. `bytes`: of the request, as it went over the
+    wire; 0 for a model in this process. `tokens`: that the model read, None where its service does not tell.
+    """
+
+    sizes: tuple[Size, ...]
+    bytes: int = 0
+    tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +58,8 @@ class Decision:
 
     `tokens`: the output tokens that the decision was sampled as, in order; empty where the policy does not sample.
     `log_probabilities`: for each token, its natural log-probability under exactly the distribution that it was sampled
-    from: after temperature, masks and endings are applied. It has the length of `tokens`.
+    from: after temperature, masks and endings are applied. It has the length of `tokens`. `sent`: what a model was sent
+    for it; None where the policy's frames are all there is to say.
     """
 
     actions: tuple[Action, ...]
@@ -51,6 +68,7 @@ class Decision:
     done: bool = False
     tokens: tuple[int, ...] = ()
     log_probabilities: tuple[float, ...] = ()
+    sent: Sent | None = None
 
     def __post_init__(self) -> None:
         # A model may write what no file can hold: half a surrogate pair, or NUL.
@@ -62,14 +80,15 @@ class Decision:
 class PolicySpec:
     """What a policy wants from the loop.
 
-    `frame_size`: (height, width) in pixels. `history`: frames in a context. `chunk`: ticks in a decision. `tick_hz`:
-    the tick rate it was made for. `codec`: the version of its action codec. `starved`: what happens at a tick for which
-    there is no decision: hold the keys that are down, or release everything, for policies that may be slow for long.
-    `whole`: a decision may have any number of ticks and is played whole, from when it is there; otherwise it is a chunk
-    of `chunk` ticks, and what came too late of it is dropped.
+    `view`: what it wants to see. `history`: the decisions whose actions and thoughts it knows, the one that it makes
+    included; where the view's frames are apart in time, it knows what was done between those instead. `chunk`: ticks in
+    a decision. `tick_hz`: the tick rate it was made for. `codec`: the version of its action codec. `starved`: what
+    happens at a tick for which there is no decision: hold the keys that are down, or release everything, for policies
+    that may be slow for long. `whole`: a decision may have any number of ticks and is played whole, from when it is
+    there; otherwise it is a chunk of `chunk` ticks, and what came too late of it is dropped.
     """
 
-    frame_size: tuple[int, int] = (120, 160)
+    view: View = field(default_factory=View)
     history: int = 1
     chunk: int = 4
     tick_hz: float = 35.0

@@ -10,16 +10,18 @@ A turn is text: an optional thought, the action in the language of agent/codec.p
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from agent.codec import VERSION, ActionTextError, Codec
 from agent.plan import STEP, Plan, ticks_of
 from agent.policy import Context, PolicySpec
+from agent.view import Size, View
 from envs.action import NEUTRAL, Action, KeyboardMouse
 from envs.world import World
 
-HISTORY = 4  # frames in a prompt
+# What a prompted model sees: the world's own picture, up to 1280x720, and smaller ones of the two seconds before it.
+PROMPTED = View((720, 1280), exactly=False, frames=4, apart=500.0, earlier=(180, 320), tokens=8192, encoding="jpeg:90")
 THOUGHT_TOKENS = 64
 _MARKS = ("think:", "act:", "say:")
 
@@ -41,20 +43,28 @@ class Turn:
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a model plays: the world's language, its tick rate, and whether it goes on while the model thinks."""
+    """Where a model plays: the world's language, its tick rate, whether it goes on while the model thinks, the size of
+    its pictures, and what the model sees of them.
+
+    The points of a model are those of the picture that it was shown; the world's actions have those of the world's.
+    """
 
     codec: Codec = USUAL
     tick_hz: float = 35.0
     realtime: bool = False
+    view: View = PROMPTED
+    size: Size = (120, 160)
 
     @classmethod
-    def of(cls, world: World) -> Setting:
-        return cls(Codec(world.action_space, world.controls), world.tick_hz, world.realtime)
+    def of(cls, world: World, view: View = PROMPTED) -> Setting:
+        height, width, _ = world.observation_space["pixels"].shape or (120, 160, 3)
+        return cls(Codec(world.action_space, world.controls), world.tick_hz, world.realtime, view, (height, width))
 
     @property
     def spec(self) -> PolicySpec:
         return PolicySpec(
-            history=HISTORY,
+            view=self.view,
+            history=self.view.frames,
             chunk=max(1, ticks_of(STEP, self.tick_hz)),
             tick_hz=self.tick_hz,
             codec=VERSION,
@@ -73,6 +83,13 @@ act: the action
 say: something to the one who instructs you, if there is need
 Example: act: {self.codec.example}"""
 
+    def about(self, pictures: int) -> str:
+        """What a model is told of the `pictures` that it is shown."""
+        if pictures < 2:
+            return ""
+        apart = f", {self.view.apart / 1000:g} s apart" if self.view.apart else ""
+        return f"The pictures are what you saw{apart}; the last one is now."
+
     def past(self, context: Context, shown: int) -> list[str]:
         """What the model did after each of the last `shown` frames but the newest, as its turns; "" where nothing."""
         count = shown - 1
@@ -85,7 +102,8 @@ Example: act: {self.codec.example}"""
         if not chunk:
             return ""
         try:
-            plan = self.codec.plan_of(chunk, self.tick_hz, taps=True)
+            shown = [self._pointed(action, self._of_world) for action in chunk]
+            plan = self.codec.plan_of(shown, self.tick_hz, taps=True)
             return self.write(Turn(plan, thought))
         except ValueError:  # longer than a plan may be, or what a person held that no plan may
             return self.write(Turn(Plan(), thought))
@@ -106,7 +124,24 @@ Example: act: {self.codec.example}"""
     def actions(self, turn: Turn, context: Context) -> tuple[Action, ...]:
         """The actions of a turn, one a tick. Raises ActionTextError."""
         last = next((chunk[-1] for chunk in reversed(context.actions) if chunk), NEUTRAL)
-        return self.codec.actions(turn.plan, self.tick_hz, last)
+        made = self.codec.actions(turn.plan, self.tick_hz, self._pointed(last, self._of_world))
+        return tuple(self._pointed(action, self._of_picture) for action in made)
+
+    def _pointed(self, action: Action, move: Callable[[float, float], tuple[float, float]]) -> Action:
+        if action.pointer is None or self.view.region(self.size) == (0.0, 0.0, 1.0, 1.0):
+            return action
+        x, y = move(*action.pointer)
+        return replace(action, pointer=(min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)))
+
+    def _of_picture(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point of what the model sees is in the world's picture."""
+        left, top, width, height = self.view.region(self.size)
+        return left + x * width, top + y * height
+
+    def _of_world(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point of the world's picture is in what the model sees."""
+        left, top, width, height = self.view.region(self.size)
+        return (x - left) / width, (y - top) / height
 
     def idle(self) -> tuple[Action, ...]:
         """The actions of a decision that does nothing."""

@@ -40,6 +40,8 @@ class World(gymnasium.Env[Observation, Action]):
     `tick_hz`: ticks in a second; one `step` is one tick. `realtime`: whether the world moves on without us.
     `deterministic`: whether the same seed and actions give the same frames. `controls`: what a player is told of the
     keys and buttons, by their names, such as {"Space": "jump", "left": "attack"}, and of "look", "pointer" and "wheel".
+    `resolutions`: what a world that draws at several sizes offers a player for its argument `resolution`, as
+    WIDTHxHEIGHT, the default among them; empty for a world with a size of its own, such as that of a game's window.
     """
 
     tick_hz: float
@@ -47,6 +49,7 @@ class World(gymnasium.Env[Observation, Action]):
     deterministic: bool = False
     chat: Chat | None = None
     controls: Mapping[str, str] = MappingProxyType({})
+    resolutions: tuple[str, ...] = ()
 
     observation_space: gymnasium.spaces.Dict  # type: ignore[assignment]
     action_space: KeyboardMouse

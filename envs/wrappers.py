@@ -32,6 +32,7 @@ class WorldWrapper(World):
         self.deterministic = world.deterministic
         self.chat = world.chat
         self.controls = world.controls
+        self.resolutions = world.resolutions
         self.metadata = world.metadata
         self.render_mode = world.render_mode
         self.spec = world.spec

@@ -14,6 +14,7 @@ import numpy as np
 
 from agent.loop.players import InStep
 from agent.policy import Context, Decision, PolicySpec
+from agent.view import View
 from envs.action import Action
 from envs.gymnasium.world import GymnasiumWorld
 from tasks.play import play_task
@@ -25,7 +26,7 @@ NAME = "gymnasium:CartPole-v1"
 class KeyMasher:
     """Presses one of two keys at random; the context's seed decides which."""
 
-    spec = PolicySpec(frame_size=(120, 160), chunk=1)
+    spec = PolicySpec(View((120, 160)), chunk=1)
 
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
         keys = [("Digit0", "Digit1")[np.random.default_rng(context.seed).integers(2)] for context in contexts]

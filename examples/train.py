@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from agent import doom_codec as codec
 from agent.loop.players import ScriptedPlayer
 from agent.policy import Context, Decision, PolicySpec
+from agent.view import View
 from envs.doom.world import DoomWorld
 from tasks import world_tasks
 from tasks.expert_policy import ExpertPolicy
@@ -45,7 +46,7 @@ class Turner(nn.Module):
 class TurnerPolicy:
     """Turns as the network says, and walks on."""
 
-    spec = PolicySpec(frame_size=(120, 160), chunk=codec.CHUNK)
+    spec = PolicySpec(View((120, 160)), chunk=codec.CHUNK)
 
     def __init__(self, model: Turner) -> None:
         self.model = model.eval()

@@ -15,6 +15,7 @@ import numpy as np
 
 from agent.loop.players import InStep
 from agent.policy import Context, Decision, PolicySpec
+from agent.view import View
 from envs.action import Action
 from envs.doom.world import DoomWorld
 from tasks.play import play_task
@@ -28,7 +29,7 @@ SEARCH = Action(look=(6.0, 0.0))  # degrees in a tick
 class Reddest:
     """Turns until something red is ahead, then walks to it."""
 
-    spec = PolicySpec(frame_size=(120, 160), chunk=CHUNK)
+    spec = PolicySpec(View((120, 160)), chunk=CHUNK)
 
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
         return [self._decide(context) for context in contexts]

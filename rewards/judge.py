@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from agent.capabilities import HasSpec, Judges, require
-from agent.episode import fit
 from agent.small.checkpoint import SHIPPED, CheckpointError
-from agent.small.judge_view import Frames, view
+from agent.small.judge_view import Frames, picks, view
 from agent.small.model import FRAME_SIZE
+from agent.view import View
 from envs import plugins
 from envs.errors import UserError
 from rewards.calibration import CALIBRATION, Calibration
@@ -27,7 +28,7 @@ BATCH = 16  # episodes that share a pass of the model
 class Judge:
     """Scores episodes with a policy that judges.
 
-    The policy gets frames (B, 8, H, W, 3), as `view` chooses them, at the size that its spec says or else 120x160.
+    The policy gets frames (B, 8, H, W, 3), which `view` chooses, as its spec wants to see them, or else at 120x160.
     `calibration`: what the policy's values mean. The score is the chance of success times 100; success is a value of
     at least the threshold. `batch`: episodes that share a pass of the model.
     """
@@ -37,7 +38,7 @@ class Judge:
     def __init__(self, policy: Judges, calibration: Calibration, *, name: str = "judge", batch: int = BATCH) -> None:
         self.name, self.calibration = name, calibration
         self._policy, self._batch = policy, batch
-        self._size = policy.spec.frame_size if isinstance(policy, HasSpec) else FRAME_SIZE
+        self._sight = policy.spec.view if isinstance(policy, HasSpec) else View.stretched(FRAME_SIZE)
 
     def score(self, task: Task, episodes: Sequence[Footage]) -> list[Score | Failure]:
         """One result for each episode of a task; a Failure where its frames can't be read or the model fails."""
@@ -53,14 +54,19 @@ class Judge:
     def _score(self, pairs: Sequence[tuple[Task, Footage]]) -> list[Score | Failure]:
         results: dict[int, Score | Failure] = {}
         clips: dict[int, Frames] = {}
+        saw: dict[int, tuple[int, ...]] = {}
         for i, (_, episode) in enumerate(pairs):
             try:
-                clips[i] = np.stack([fit(frame, self._size) for frame in view(episode.decision_frames())])
+                frames = episode.decision_frames()
+                clips[i] = np.stack([self._sight.newest(frame) for frame in view(frames)])
+                saw[i] = picks(len(frames))
             except Exception as error:  # a broken file must not end the scoring of the others
                 results[i] = Failure(f"its frames can't be read: {error}")
         if clips:
             said = self._ask([pairs[i][0].instruction for i in clips], np.stack(list(clips.values())))
-            results |= dict(zip(clips, said, strict=True))
+            height, width = next(iter(clips.values())).shape[1:3]
+            for i, one in zip(clips, said, strict=True):
+                results[i] = replace(one, saw=saw[i], size=(height, width)) if isinstance(one, Score) else one
         return [results[i] for i in range(len(pairs))]
 
     def _ask(self, instructions: list[str], clips: Frames) -> list[Score | Failure]:

@@ -10,13 +10,17 @@ class Score:
     """How well an episode went.
 
     `value`: 0 to 100. `success`: whether the task counts as done. `why`: the reason in a few words. `by`: the name of
-    the reward. Raises ValueError for a value that is no number from 0 to 100.
+    the reward. `saw`: what a model looked at to say so: the decisions before which it saw the picture, by number; the
+    number after the last decision's for the final picture. `size`: (height, width) of what it was shown. Raises
+    ValueError for a value that is no number from 0 to 100.
     """
 
     value: float
     success: bool
     why: str
     by: str
+    saw: tuple[int, ...] = ()
+    size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.value <= 100.0:  # false for NaN too

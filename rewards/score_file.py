@@ -1,7 +1,8 @@
 """Scores on disk: one JSON-lines file beside the episodes, a line for each episode and reward.
 
 A line is {"episode": "doom-room-0-000003", "reward": "judge:small", "value": 97.2, "success": true, "why": "..."}, or
-has "failure" with the reason in place of the last three. `episode` is the folder, relative to the file's folder.
+has "failure" with the reason in place of the last three. A model that looked adds "saw" and "size", see Score.
+`episode` is the folder, relative to the file's folder.
 """
 
 from __future__ import annotations
@@ -47,11 +48,15 @@ def load_scores(folder: Path, reward: str) -> dict[str, Score | Failure]:
 def _row(episode: str, reward: str, result: Score | Failure) -> dict[str, Any]:
     if isinstance(result, Failure):
         return {"episode": episode, "reward": reward, "failure": result.why}
-    said = {"value": result.value, "success": result.success, "why": result.why}
+    said: dict[str, Any] = {"value": result.value, "success": result.success, "why": result.why}
+    if result.size is not None:
+        said |= {"saw": list(result.saw), "size": list(result.size)}
     return {"episode": episode, "reward": reward, **said}
 
 
 def _result(row: Mapping[str, Any]) -> Score | Failure:
     if "failure" in row:
         return Failure(row["failure"])
-    return Score(row["value"], row["success"], row["why"], row["reward"])
+    height, width = row.get("size") or (0, 0)
+    size = (int(height), int(width)) if height else None
+    return Score(row["value"], row["success"], row["why"], row["reward"], tuple(row.get("saw", ())), size)

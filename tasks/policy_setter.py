@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.capabilities import Proposes, spec_of
-from agent.episode import fit
 from envs.errors import UserError
 from tasks import world_tasks
 from tasks.setter import Proposal, Rejected, SetterView
@@ -32,8 +31,8 @@ class PolicySetter:
         """
         if not view.frames:
             raise UserError("this task setter looks at frames, and none is in view")
-        size = spec_of(self._policy).frame_size
-        frames = [fit(view.frames[-1 - i % len(view.frames)], size) for i in range(n)]
+        sight = spec_of(self._policy).view
+        frames = [sight.newest(view.frames[-1 - i % len(view.frames)]) for i in range(n)]
         found: dict[str, Proposal] = {}
         rejected: list[Rejected] = []
         for number in range(ROUNDS):

@@ -60,7 +60,7 @@ def chat(
     """
     screen = console.console(machine=json)
     with screen.status("starting"):
-        from agent.capabilities import Scripted
+        from agent.capabilities import Scripted, spec_of
         from agent.cli import compose
         from agent.cli.live import Invitation
         from agent.cli.session import Session
@@ -68,7 +68,7 @@ def chat(
         brain = compose.load_policy(policy, think)
         if isinstance(brain, Scripted):
             raise UserError(f"policy {policy!r} follows a script and does not listen; talk with --policy small")
-        make_world = compose.world_factory(env, resolution=resolution)
+        make_world = compose.world_factory(env, resolution=resolution, view=spec_of(brain).view)
         thinker = compose.planner(planner, brain)
         first = secrets.randbelow(2**31) if seed is None else seed
         made = make_world()

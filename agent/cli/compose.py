@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -38,9 +38,11 @@ from agent.loop.players import Beside, InStep, Player, ScriptedPlayer
 from agent.policy import Context
 from agent.talk.conversation import Conversation
 from agent.talk.voice import voice_of
+from agent.view import Size, View, within
 from envs import plugins
 from envs.errors import UserError
 from envs.files import DiskFullError, is_full
+from envs.resolution import parse_size
 from envs.text import encodable
 from envs.world import World
 from envs.wrappers import RealTime
@@ -58,10 +60,15 @@ _MOST_TICKS = 10**8  # that an episode may have
 _VERSIONS = ("ludens", "torch", "torchvision", "transformers", "gymnasium", "vizdoom", "numpy", "av")
 
 
-def world_factory(name: str, *, references: bool = True, **options: Any) -> Callable[[], World]:
+def world_factory(
+    name: str, *, references: bool = True, view: View | None = None, **options: Any
+) -> Callable[[], World]:
     """Makes the world called `name`; options that are None are left out. `references`: as in `plugins.load`, False for
-    a name that stands in a file. Raises UserError for what the world doesn't take."""
+    a name that stands in a file. `view`: what the player wants to see, for a world that draws at several sizes, where
+    no `resolution` is given. Raises UserError for what the world doesn't take."""
     factory = plugins.load("world", name, references=references)
+    if view is not None and options.get("resolution") is None:
+        options["resolution"] = drawn_for(view, getattr(getattr(factory, "func", factory), "resolutions", ()))
     given = {key: value for key, value in options.items() if value is not None}
     try:
         inspect.signature(factory).bind(**given)
@@ -80,6 +87,16 @@ def world_factory(name: str, *, references: bool = True, **options: Any) -> Call
         return world
 
     return make
+
+
+def drawn_for(view: View, offered: Sequence[str]) -> str | None:
+    """Of the resolutions that a world offers, the one to draw at for a `view`: its exact size, or the largest that is
+    not more than it wants; None leaves it to the world."""
+    sizes = {parse_size(text)[::-1]: text for text in offered}
+    if view.exactly:
+        return sizes.get(view.size or (0, 0))
+    fitting = [size for size in sizes if view.size is None or within(size, view.size) == size]
+    return sizes[max(fitting, key=lambda size: size[0] * size[1])] if fitting else None
 
 
 def same_world(one: str, other: str) -> bool:
@@ -103,10 +120,11 @@ def _meaning(name: str) -> tuple[str, ...]:
         return (before, argument)
 
 
-def load_policy(name: str, think: str = "auto") -> Any:
+def load_policy(name: str, think: str = "auto", view: str | None = None) -> Any:
     """A policy by name, by `NAME:ARGUMENT` such as hf:FOLDER, by `package.module:Name`, or from a checkpoint folder.
 
-    `think`: "off", "auto" or a number: the most tokens of a thought. Returns an agent.policy.Policy or an
+    `think`: "off", "auto" or a number: the most tokens of a thought. `view`: what a prompted model is shown, see
+    agent.view.read_view. Returns an agent.policy.Policy or an
     agent.capabilities.Scripted. Raises UserError.
     """
     try:
@@ -114,12 +132,14 @@ def load_policy(name: str, think: str = "auto") -> Any:
             load = partial(plugins.load("policy", "small"), Path(name).expanduser())
         else:
             load = plugins.load("policy", name)
-        if think == "auto":
-            made = load()
-        elif "think" not in inspect.signature(load).parameters:
-            raise UserError(f"policy {name!r} does not think; leave --think out")
-        else:
-            made = load(think=int(think) if think.isdigit() else think)
+        how: dict[str, Any] = {"view": view} if view else {}
+        if think != "auto":
+            how["think"] = int(think) if think.isdigit() else think
+        taken = inspect.signature(load).parameters if how else {}
+        for option, why in (("think", "does not think"), ("view", "sees what it was made for")):
+            if option in how and option not in taken:
+                raise UserError(f"policy {name!r} {why}; leave --{option} out")
+        made = load(**how)
     except UserError:
         raise
     except (ValueError, OSError, TypeError) as error:
@@ -190,9 +210,23 @@ def make_player(policy: Any, task: Task, world: World, clock: Clock) -> Player:
     if clock == "lockstep":
         return InStep(policy)
     # The first decision is slow because caches are empty: make it before the clock runs.
-    blank = np.zeros((*policy.spec.frame_size, 3), np.uint8)
-    policy.act([Context(frames=(blank,) * max(1, policy.spec.history), instruction=task.instruction)])
+    sizes = policy.spec.view.sizes(size_of(world))
+    policy.act([Context(tuple(np.zeros((*size, 3), np.uint8) for size in sizes), task.instruction)])
     return Beside(policy)
+
+
+def views(policy: Any, thinker: Planner | None, world: World) -> dict[str, str]:
+    """What the models of a run see of the world, in words, by who they are."""
+    seen = {} if isinstance(policy, Scripted) else {"player": spec_of(policy).view}
+    if thinker is not None:
+        seen["planner"] = thinker.view
+    return {who: view.told(size_of(world)) for who, view in seen.items()}
+
+
+def size_of(world: World) -> Size:
+    """(height, width) of the world's pictures."""
+    height, width, _ = world.observation_space["pixels"].shape or (120, 160, 3)
+    return height, width
 
 
 def clock_of(world: World, wanted: Clock | None) -> Clock:
@@ -234,15 +268,18 @@ def conversation(policy: Any, planner: Planner | None = None, every: float = 0.0
     return PlannedConversation(planner, voice, every=every, **how)
 
 
-def planner(name: str | None, policy: Any) -> Planner | None:
-    """The planner called `name`, or None without a name. Raises UserError, also for a scripted policy."""
+def planner(name: str | None, policy: Any, view: str | None = None) -> Planner | None:
+    """The planner called `name`, or None without a name. `view`: what it is shown, see agent.view.read_view. Raises
+    UserError, also for a scripted policy."""
     if name is None:
+        if view:
+            raise UserError("--planner-view is for a planner; name one with --planner")
         return None
     if isinstance(policy, Scripted):
         raise UserError("--planner instructs the player, and this one follows a script; take --policy small")
     from agent.talk.planner import load_planner
 
-    return load_planner(name)
+    return load_planner(name, view=view or "")
 
 
 def serve(talk: Conversation, folder: Path, port: int) -> Page:

@@ -13,6 +13,7 @@ from agent.cli.options import Env, PolicyName, Think, Workers
 from envs.errors import UserError
 
 if TYPE_CHECKING:
+    from agent.view import View
     from envs.world import World
     from tasks.task import Task
 
@@ -69,7 +70,7 @@ def evaluate(
     machine = json is not None and str(json) == "-"
     screen = console.console(machine=machine)
     with screen.status("starting"):
-        from agent.capabilities import Scripted, reads_labels
+        from agent.capabilities import Scripted, reads_labels, spec_of
         from agent.cli import compose
         from tasks import world_tasks
         from training.evaluation import success as evaluation
@@ -91,7 +92,7 @@ def evaluate(
         tallies = evaluation.evaluate(
             chosen,
             partial(compose.load_policy, policy, think),
-            partial(_open_world, env, labels),
+            partial(_open_world, env, labels, spec_of(loaded).view),
             workers=workers,
             rows=rows,
             on_progress=console.follow(bars),
@@ -135,10 +136,10 @@ def _check_workers(workers: str) -> None:
     check(workers)
 
 
-def _open_world(name: str, labels: bool = False) -> World:
+def _open_world(name: str, labels: bool, view: View) -> World:
     from agent.cli import compose
 
-    return compose.world_factory(name, labels=labels or None)()
+    return compose.world_factory(name, view=view, labels=labels or None)()
 
 
 def _from_suite(name: str, episodes: int, seed: int) -> list[Task]:

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from agent.cli.compose import world_factory
-from agent.episode import Frame, Step, fit
+from agent.episode import Frame, Step
 from agent.policy import Decision
 from agent.show.overlay import draw, write_video
+from agent.view import fit
 from envs import plugins
 from envs.errors import UserError
 from envs.world import World
 from training.data.episodes import DamagedEpisodeError, Episode, EpisodeError
 
 FOR_PEOPLE = "640x480"  # the resolution of a video, if the world can play the episode again
-_SIZE = (480, 640)  # of a video, height and width
 # The mean difference, of 255, above which two pictures show different views. In Doom, H.264 alone makes 4 to 8, and a
 # view one decision later differs by 17.
 OTHER_VIEW = 12.0
@@ -102,6 +102,15 @@ def _playable(episode: Episode) -> Iterator[None]:
         raise DamagedEpisodeError(episode.path, why) from error
 
 
+def for_people(episodes: Sequence[Episode]) -> str | None:
+    """The resolution to draw a video at: larger than what was recorded, in the same shape; None where that is large
+    enough, or of another shape."""
+    width, height = (int(side) for side in FOR_PEOPLE.split("x"))
+    sizes = [episode.meta["frame_size"] for episode in episodes]
+    small = all(w * height == h * width and w < width for h, w in sizes)
+    return FOR_PEOPLE if small else None
+
+
 def film(
     path: Path, episodes: Sequence[Episode], *, resolution: str | None = FOR_PEOPLE, env: str | None = None
 ) -> str | None:
@@ -167,13 +176,13 @@ def _drawn(episode: Episode, frames: Iterator[Frame], every: int) -> Iterator[Fr
         if step.decision is not None and (step.decision.thought or step.decision.speech):
             words = step.decision.speech or step.decision.thought
         if step.tick % every == 0:
-            yield draw(frame, step.instruction, step.action, tick=step.tick, tick_hz=hz, thought=words, size=_SIZE)
+            yield draw(frame, step.instruction, step.action, tick=step.tick, tick_hz=hz, thought=words)
         last = step
     final = next(frames, None)
     if final is not None and last is not None:
         ended = draw(
             final, last.instruction, tick=last.tick + 1, tick_hz=hz, success=episode.success,
-            why=episode.outcome.get("why") or "", size=_SIZE,
+            why=episode.outcome.get("why") or "",
         )  # fmt: skip
         for _ in range(max(1, round(_END_SECONDS * hz / every))):
             yield ended

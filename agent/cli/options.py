@@ -28,6 +28,26 @@ Clock = Annotated[
 Resolution = Annotated[
     str | None, typer.Option(help="WIDTHxHEIGHT of the world's frames, such as 640x480 [default: the world's own].")
 ]
+_VIEW = (
+    "as NAME=VALUE,...: size (the most: WIDTHxHEIGHT, or world) or exactly, aspect (letterbox, crop, stretch), frames, "
+    "apart (milliseconds, or decisions), earlier (the most of earlier pictures), tokens and bytes (the most of a "
+    "request's pictures; any), encoding (png, jpeg:QUALITY)"
+)
+ViewText = Annotated[
+    str | None,
+    typer.Option(
+        "--view",
+        metavar="VIEW",
+        help=f"What a prompted model sees, {_VIEW}. [default: size=1280x720,frames=4,apart=500,earlier=320x180,"
+        "tokens=8192,encoding=jpeg:90]",
+    ),
+]
+PlannerView = Annotated[
+    str | None,
+    typer.Option(
+        "--planner-view", metavar="VIEW", help="What the planner sees, as --view says it. [default: 3 frames a second]"
+    ),
+]
 TimeLimit = Annotated[
     float | None, typer.Option(min=0.1, help="Seconds of game time for an episode [default: the task's own].")
 ]

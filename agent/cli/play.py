@@ -15,12 +15,14 @@ from agent.cli.options import (
     PageOn,
     PlannerEvery,
     PlannerName,
+    PlannerView,
     PolicyName,
     Port,
     RealDesktop,
     Resolution,
     Think,
     TimeLimit,
+    ViewText,
 )
 from envs import extras
 from envs.errors import UserError
@@ -56,6 +58,8 @@ def play(
     time: Clock = None,
     planner: PlannerName = None,
     planner_every: PlannerEvery = 10.0,
+    view: ViewText = None,
+    planner_view: PlannerView = None,
     resolution: Resolution = None,
     allow_real_desktop: RealDesktop = False,
     time_limit: TimeLimit = None,
@@ -76,6 +80,7 @@ def play(
       agent play "go to this" --image torch.png
       agent play "go to the torch" --wait
       agent play "take the keys, the red one first" --planner openai:MODEL@URL
+      agent play "open the door" --policy openai:MODEL@URL --view size=640x480,frames=2,apart=1000
     """
     given = dict(locals())
     if instruction is not None and not instruction.strip():
@@ -89,20 +94,21 @@ def play(
         screen.print(f"No live page here: {extras.command('page')}", markup=False)
         page = False
     with screen.status("starting"):
-        from agent.capabilities import reads_labels
+        from agent.capabilities import reads_labels, spec_of
         from agent.cli import compose
         from agent.cli.live import LiveLine
         from agent.cli.session import Session
         from agent.talk.understanding import Understanding
 
-        brain = compose.load_policy(policy, think)
+        brain = compose.load_policy(policy, think, view)
         make_world = compose.world_factory(
             env,
+            view=spec_of(brain).view,
             resolution=resolution,
             labels=reads_labels(brain) or None,
             allow_real_desktop=allow_real_desktop or None,
         )
-        thinker = compose.planner(planner, brain)
+        thinker = compose.planner(planner, brain, planner_view)
         first = secrets.randbelow(2**31) if seed is None else seed
         reader = compose.reader(brain, policy, env) if thinker is None and image is None else None
         said = [instruction.strip()] if instruction else TOUR
@@ -123,12 +129,18 @@ def play(
             "env": env,
             "policy": policy,
             "planner": planner,
+            "view": view,
+            "planner_view": planner_view,
             "think": think,
             "seed": first,
             "time": clock,
             "resolution": resolution,
         }
-        session = Session(folder, world, policy=policy, config={"options": options, **compose.provenance()})
+        seen = compose.views(brain, thinker, world)
+        about = {"options": options, "views": seen, **compose.provenance()}
+        session = Session(folder, world, policy=policy, config=about)
+        for who, told in seen.items():
+            screen.print(f"The {who} sees {told}", style="dim", markup=False)
         talk = compose.conversation(brain, thinker, planner_every, reader=reader)
         if thinker is not None:
             talk.listeners.append(lambda line: _overheard(screen, line))
@@ -195,6 +207,14 @@ def _tell(screen: Console, outcome: Outcome) -> None:
         style="dim",
         markup=False,
     )
+    if outcome.pictures:
+        screen.print(
+            f"a request: {outcome.pictures:.1f} pictures"
+            + (f", {outcome.sent_bytes / 1000:,.0f} kB" if outcome.sent_bytes else "")
+            + (f", {outcome.read_tokens:,.0f} tokens read" if outcome.read_tokens else ""),
+            style="dim",
+            markup=False,
+        )
     for warning in outcome.warnings:
         screen.print(f"warning: {warning}", style="yellow", markup=False)
     for problem in outcome.problems:

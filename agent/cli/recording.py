@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.capabilities import spec_of
 from agent.cli.compose import clock_of, instructed, limited, load_policy, make_player, slug, world_factory
 from agent.episode import Step, Subscriber
 from agent.loop.players import Player, ScriptedPlayer
@@ -69,10 +70,13 @@ class Plan:
         """The folder of episode number `index`."""
         return self.out / f"{self.name}-{'eval-' if self.evaluation else ''}{self.seed}-{index:06d}"
 
-    def open(self) -> World:
-        """The world that is played."""
+    def open(self, policy: Any = None) -> World:
+        """The world that is played, drawn as `policy` wants to see it where no resolution is given."""
         return world_factory(
-            self.world, resolution=self.resolution, allow_real_desktop=self.allow_real_desktop or None
+            self.world,
+            view=spec_of(policy).view,
+            resolution=self.resolution,
+            allow_real_desktop=self.allow_real_desktop or None,
         )()
 
     def task_in(self, world: World, index: int) -> Task:
@@ -116,7 +120,7 @@ class Recording:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._policy = load_policy(plan.policy)
-        self._world = plan.open()
+        self._world = plan.open(self._policy)
 
     def work(self, job: int) -> Recorded:
         with claimed(self._plan.path(job)) as ours:  # two commands may fill one folder

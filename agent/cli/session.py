@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.cli.compose import slug
-from agent.cli.film import film
+from agent.cli.film import film, for_people
 from agent.episode import Outcome, Subscriber
 from agent.loop.players import Player
 from agent.show.report import Storyboard, write_report
@@ -53,6 +53,7 @@ class Session:
         if talk is not None:
             talk.attach(self._world)
             talk.begin(task.instruction, pictures.load(task.picture, task.world))
+            talk.looks.listeners = [recorder.on_look]
             watchers, how = (talk, *watchers), {"control": talk, "instruction": talk.instruction}
         second = round(self._world.tick_hz)  # after success, for the agent to say that it is done
         outcome = play_task(self._world, player, task, subscribers=watchers, end_on_done=True, linger=second, **how)
@@ -80,7 +81,8 @@ class Session:
         try:
             recorded = [read_episode(path) for item in self.episodes if (path := item["episode"]) is not None]
             if filmed and recorded and video is not None:
-                drawn = film(video, recorded, env=self.episodes[0]["task"]["world"])
+                world = self.episodes[0]["task"]["world"]
+                drawn = film(video, recorded, resolution=for_people(recorded), env=world)
             else:
                 video = None
         except (EpisodeError, UserError) as error:

@@ -1,44 +1,54 @@
-"""`ContextBuilder`: makes the context of a decision from what the player saw and did at the decisions before it."""
+"""`ContextBuilder`: makes the context of a decision from what the player saw and did before it."""
 
 from __future__ import annotations
 
 import zlib
 from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
 
-from agent.episode import Frame, fit
+from agent.episode import Frame
+from agent.glimpses import Glimpses
 from agent.loop.instruction import Instruction
 from agent.policy import Context, PolicySpec
 from envs.action import Action
 
 
 class ContextBuilder:
-    """Keeps the frames, chunks and thoughts of the last `spec.history` decisions of one episode.
+    """Keeps what the contexts of one episode are made of: pictures, as `spec.view` wants them, and what was done.
 
-    `seed`: the seed of the episode. Every decision gets its own random numbers, the same in every run.
+    `seed`: the seed of the episode. Every decision gets its own random numbers, the same in every run. `tick_hz`: ticks
+    in a second of the world.
     """
 
-    def __init__(self, spec: PolicySpec, seed: int | None) -> None:
-        self._size = spec.frame_size
+    def __init__(self, spec: PolicySpec, seed: int | None, tick_hz: float) -> None:
         self._seed = seed or 0
-        self._frames: deque[Frame] = deque(maxlen=max(1, spec.history))
-        self._chunks: deque[tuple[Action, ...]] = deque(maxlen=max(1, spec.history) - 1)
-        self._thoughts: deque[str] = deque(maxlen=max(1, spec.history) - 1)
-        self._actions: list[Action] = []  # since the last decision
-        self._thought = ""  # of the last decision
+        self._glimpses = Glimpses(spec.view, tick_hz)
+        self._by_time = spec.view.apart is not None
+        self._decided: deque[int] = deque(maxlen=max(1, spec.history))  # the ticks of the last decisions
+        self._done: deque[tuple[int, Action, str]] = deque()  # tick, action, thought
         self._since: int | None = None  # decisions since the instruction changed
+
+    @property
+    def every(self) -> int | None:
+        """In how many ticks the world is to be seen again; None where decisions are enough."""
+        return self._glimpses.every
 
     def forget_thoughts(self) -> None:
         """The instruction changes: thoughts about the old one would mislead."""
-        for i in range(len(self._thoughts)):
-            self._thoughts[i] = ""
-        self._thought, self._since = "", -1
+        self._done = deque((tick, action, "") for tick, action, _ in self._done)
+        self._since = -1
 
     def forget(self) -> None:
         """Forget what was seen and done. The loop calls this when another actor takes or returns the controls."""
-        for kept in (self._frames, self._chunks, self._thoughts, self._actions):
-            kept.clear()
-        self._thought, self._since = "", None
+        self._glimpses.forget()
+        self._done.clear()
+        self._decided.clear()
+        self._since = None
+
+    def saw(self, frame: Frame, tick: int) -> None:
+        """The world shows `frame` before the action of `tick`."""
+        self._glimpses.saw(frame, tick)
 
     def context(
         self,
@@ -49,18 +59,17 @@ class ContextBuilder:
         tick: int,
     ) -> Context:
         """The context of the decision at `tick`, at which `frame` is seen."""
-        if self._frames:
-            self._chunks.append(tuple(self._actions))
-            self._thoughts.append(self._thought)
-        self._actions.clear()
-        self._thought = ""
+        self._decided.append(tick)
         self._since = None if self._since is None else self._since + 1
-        self._frames.append(fit(frame, self._size))
+        seen = self._glimpses.look(frame, tick)
+        ticks = tuple(at for at, _ in seen)
+        stretches = self._stretches(ticks if self._by_time else tuple(self._decided))
         return Context(
-            frames=tuple(self._frames),
+            frames=tuple(picture for _, picture in seen),
+            ticks=ticks,
             instruction=instruction.text,
-            actions=tuple(self._chunks),
-            thoughts=tuple(self._thoughts),
+            actions=tuple(tuple(action for _, action, _ in stretch) for stretch in stretches),
+            thoughts=tuple(next((said for *_, said in reversed(stretch) if said), "") for stretch in stretches),
             picture=instruction.picture,
             since=self._since,
             dialogue=dialogue,
@@ -68,7 +77,16 @@ class ContextBuilder:
             seed=zlib.crc32(f"{self._seed}/{tick}".encode()),
         )
 
-    def acted(self, actions: Sequence[Action], thought: str) -> None:
-        """These actions were carried out, one a tick; `thought`: that of the decision they belong to."""
-        self._actions.extend(actions)
-        self._thought = thought or self._thought
+    def acted(self, tick: int, actions: Sequence[Action], thought: str) -> None:
+        """These actions were carried out from `tick` on, one a tick; `thought`: that of the decision they belong to."""
+        self._done.extend((tick + i, action, thought) for i, action in enumerate(actions))
+
+    def _stretches(self, moments: Sequence[int]) -> list[list[tuple[int, Action, str]]]:
+        """What was done between these ticks; forgets what no later context shows."""
+        oldest = self._glimpses.oldest if self._by_time else None
+        first = moments[0] if oldest is None else min(moments[0], oldest)
+        while self._done and self._done[0][0] < first:
+            self._done.popleft()
+        done = list(self._done)
+        base = done[0][0] if done else 0
+        return [done[max(0, begin - base) : max(0, end - base)] for begin, end in pairwise(moments)]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any
 
+from agent.episode import Look
 from agent.policy import Context, Decision, Policy, PolicySpec
 from envs.action import Action
 
@@ -34,8 +35,9 @@ class DecisionRequest:
 class TimedDecision:
     """A decision, the tick and the epoch that it was asked for in, and how long it took, in seconds.
 
-    `memory`: the memory that it was made with. `whole`: as the policy's spec says. The queue sets `index`, which counts
-    the decisions of an episode that were merged, and `begin`, the tick of its first action.
+    `memory`: the memory that it was made with. `look`: what it was made from; None for scripts. `whole`: as the
+    policy's spec says. The queue sets `index`, which counts the decisions of an episode that were merged, and `begin`,
+    the tick of its first action.
     """
 
     tick: int
@@ -46,6 +48,7 @@ class TimedDecision:
     whole: bool = False
     index: int = -1
     begin: int = -1
+    look: Look | None = None
 
     @property
     def end(self) -> int:
@@ -263,4 +266,5 @@ def timed(request: DecisionRequest, decision: Decision, seconds: float, whole: b
 def _decision(policy: Policy, request: DecisionRequest) -> TimedDecision:
     start = time.perf_counter()
     (decision,) = policy.act([request.context])
-    return timed(request, decision, time.perf_counter() - start, policy.spec.whole)
+    made = timed(request, decision, time.perf_counter() - start, policy.spec.whole)
+    return replace(made, look=Look.of("player", request.context, decision.sent))

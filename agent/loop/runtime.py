@@ -75,8 +75,7 @@ def play(
     if isinstance(instruction, str):
         instruction = LiveInstruction(instruction, picture)
     fallback = fallback or {"hold": hold, "release": release}[player.spec.starved]
-    most = 1 if observe == "tick" else max(1, player.spec.chunk)
-    rules = _Rules(time_limit, linger, end_on_done, most, fallback)
+    rules = _Rules(time_limit, linger, end_on_done, observe == "tick", fallback)
     rollout = _Rollout(world, player, instruction, control or Control(), rules, judge, annotate, subscribers, seed)
     failure: Exception | None = None
 
@@ -115,12 +114,12 @@ def play(
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """How an episode is played, see `play`. `most`: ticks in one pass of the loop."""
+    """How an episode is played, see `play`. `every_tick`: look at every tick."""
 
     time_limit: int
     linger: int
     end_on_done: bool
-    most: int
+    every_tick: bool
     fallback: Callable[[Action], Action]
 
 
@@ -144,7 +143,9 @@ class _Rollout:
         self.judge, self.annotate = judge, annotate
         self.subscribers = Subscribers(subscribers)
         self.statistics = EpisodeStatistics(world.tick_hz, world.realtime)
-        self.contexts = ContextBuilder(player.spec, seed)
+        self.contexts = ContextBuilder(player.spec, seed, world.tick_hz)
+        # ticks in one pass of the loop
+        self.most = 1 if rules.every_tick else min(max(1, player.spec.chunk), self.contexts.every or 1 << 30)
         # `small` and what was trained like it know the words of first-person games, whatever a key does in a world
         controls = world.controls if player.spec.whole else None
         self.memory = EpisodeMemory(self.instruction.text, world.tick_hz, controls)
@@ -169,6 +170,7 @@ class _Rollout:
         observation, self.info = self.world.reset(seed=seed, options=options)
         frame = self.frame = observation["pixels"]
         self.look(frame)
+        self.contexts.saw(frame, 0)
         text, hertz, size = self.instruction.text, self.world.tick_hz, frame.shape[:2]
         self.subscribers.start(Start(text, seed, options, hertz, size, self.player.actor, self.world.controls))
         self.judge_state()
@@ -226,7 +228,7 @@ class _Rollout:
         """The actions of this tick or of this decision, none on a starved tick; and the decision in force."""
         if hands is not None:
             return (hands.action,), None
-        return self.player.queue.take(self.tick, max(1, min(self.rules.most, self.rules.time_limit - self.tick)))
+        return self.player.queue.take(self.tick, max(1, min(self.most, self.rules.time_limit - self.tick)))
 
     def step(
         self,
@@ -249,6 +251,7 @@ class _Rollout:
         self.frame, self.ended, self.action = observation["pixels"], terminated or truncated, actions[-1]
         self.look(self.frame)
         self.tick += len(actions)
+        self.contexts.saw(self.frame, self.tick)
         actor = hands.actor if hands else self.player.actor
         source = None if starved else decision
         text = self.instruction.text
@@ -261,7 +264,7 @@ class _Rollout:
     def remember(self, segment: Segment, decision: TimedDecision | None) -> None:
         """Keep what was done, thought and said for later decisions."""
         thought = segment.decision.decision.thought if segment.decision else ""
-        self.contexts.acted(segment.actions, thought)
+        self.contexts.acted(segment.tick, segment.actions, thought)
         self.memory.acted(segment.actions, by_other=self.replaced and segment.actor != self.player.actor)
         self.memory.thought(thought)
         if decision and decision.decision.speech and decision.index != self.spoken:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
 from agent.episode import Outcome
 from agent.loop.players import Player
 from agent.loop.subscribers import Segment
+from agent.policy import Sent
 
 LATE = 1.5  # a tick is late if it comes so many tick lengths or more after the one before it
 
@@ -25,6 +27,8 @@ class EpisodeStatistics:
         self._ages: list[int] = []
         self._ticks = self._starved = self._late = 0
         self._reward = 0.0
+        self._index = -1  # of the decision that was counted last
+        self._sent: list[Sent] = []
 
     def start(self) -> None:
         """The world is up: play begins."""
@@ -49,6 +53,9 @@ class EpisodeStatistics:
         if segment.starved:
             self._starved += len(segment.actions)
         elif segment.decision:
+            if segment.decision.index != self._index:
+                self._index, sent = segment.decision.index, segment.decision.decision.sent
+                self._sent += [sent] if sent else []
             first = segment.tick - segment.decision.tick
             self._ages.extend(range(first, first + len(segment.actions)))
 
@@ -74,4 +81,11 @@ class EpisodeStatistics:
             latency_p99_ms=float(p99),
             reward=self._reward,
             late=self._late,
+            pictures=_mean([len(sent.sizes) for sent in self._sent]),
+            sent_bytes=_mean([sent.bytes for sent in self._sent]),
+            read_tokens=_mean([sent.tokens for sent in self._sent if sent.tokens is not None]),
         )
+
+
+def _mean(values: Sequence[int]) -> float:
+    return sum(values) / len(values) if values else 0.0

@@ -55,6 +55,7 @@ class Segment:
                 notes=None if i else self.notes,
                 memory=timed.memory if timed else "",
                 time=self.time,
+                look=timed.look if timed else None,
             )
 
 

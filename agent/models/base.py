@@ -74,6 +74,7 @@ class OverBudgetError(ModelError):
 @dataclass(frozen=True)
 class Message:
     """What one side of a chat said. `images`: uint8 RGB arrays (H, W, 3) of any size, shown before the text.
+    `encoding`: how a service gets them, png or jpeg:QUALITY.
 
     What no service can be sent, such as half a surrogate pair, is replaced in the text. Raises ValueError for other
     images.
@@ -82,6 +83,7 @@ class Message:
     role: Role
     text: str
     images: tuple[Picture, ...] = ()
+    encoding: str = "png"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", encodable(self.text))
@@ -142,7 +144,8 @@ class Delta:
 @dataclass(frozen=True)
 class Reply:
     """What a model said. `data`: the parsed JSON where there was a schema. `usage`: of all attempts together; None from
-    a backend that was not told. `seconds`: of the whole call."""
+    a backend that was not told. `told`: what the service itself counted in the last attempt, None where it does not
+    count. `sent`: bytes of the pictures and words as they went over the wire. `seconds`: of the whole call."""
 
     text: str
     model: str
@@ -152,6 +155,8 @@ class Reply:
     data: Any = None
     attempts: int = 1
     seconds: float = 0.0
+    told: Usage | None = None
+    sent: int = 0
 
 
 class Backend(Protocol):

@@ -4,16 +4,14 @@ requests together stay within the cap."""
 from __future__ import annotations
 
 import json
-import math
 import threading
 from dataclasses import dataclass
 
 from agent.models.base import OverBudgetError, Request, Usage
+from agent.view import picture_tokens
 
 _TEMPLATE_TOKENS = 64  # that a chat template adds, such as a default system message
 _MESSAGE_TOKENS = 16  # that a chat template puts around a message
-_PATCH = 14  # pixels: the finest patches that vision models cut a picture into
-_IMAGE_TOKENS = 256  # of marks and overviews around them
 
 
 @dataclass(frozen=True)
@@ -35,9 +33,7 @@ def estimate(request: Request) -> Usage:
         prompt += len(json.dumps(dict(request.schema)))
     for message in request.messages:
         prompt += len(message.text.encode(errors="replace")) + _MESSAGE_TOKENS
-        for image in message.images:
-            height, width, _ = image.shape
-            prompt += math.ceil(height / _PATCH) * math.ceil(width / _PATCH) + _IMAGE_TOKENS
+        prompt += sum(picture_tokens(image.shape[0], image.shape[1]) for image in message.images)
     return Usage(prompt, request.max_tokens + (request.think or 0))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import httpx2
@@ -22,7 +22,7 @@ from agent.models.base import (
 )
 from agent.models.config import Settings
 from agent.models.keys import HidingStream, hide_in_reply
-from agent.models.openai import png
+from agent.models.pictures import encode
 from agent.models.wire import checked_url, http_client, is_loopback, relay, retry_after, run, scrub, status_error
 from envs.errors import UserError
 
@@ -56,7 +56,9 @@ class GeminiBackend:
         written = _Written(self.name, self._secret)
 
         async def ask() -> None:
-            written.add(await self._client.aio.models.generate_content(**self._asked(request)))
+            asked = self._asked(request)
+            written.sent = _weight(asked["contents"])
+            written.add(await self._client.aio.models.generate_content(**asked))
 
         run(self._bounded(ask, seconds))
         return written.reply()
@@ -66,7 +68,9 @@ class GeminiBackend:
 
         def listen(put: Callable[[Any], None]) -> Any:
             async def work() -> None:
-                async for piece in await self._client.aio.models.generate_content_stream(**self._asked(request)):
+                asked = self._asked(request)
+                written.sent = _weight(asked["contents"])
+                async for piece in await self._client.aio.models.generate_content_stream(**asked):
                     put(piece)
 
             return self._bounded(work, seconds)
@@ -98,7 +102,8 @@ class GeminiBackend:
 
     def _content(self, message: Message) -> Any:
         part = self._types.Part
-        parts = [part.from_bytes(data=png(image), mime_type="image/png") for image in message.images]
+        files = [encode(image, message.encoding) for image in message.images]
+        parts = [part.from_bytes(data=data, mime_type=kind) for data, kind in files]
         if message.text:
             parts.append(part.from_text(text=message.text))
         return self._types.Content(role="model" if message.role == "assistant" else "user", parts=parts)
@@ -139,6 +144,7 @@ class _Written:
         self._texts: list[str] = []
         self._thoughts: list[str] = []
         self._finish, self._usage, self._blocked = "", None, ""
+        self.sent = 0
 
     def add(self, response: Any) -> list[Delta]:
         self._usage = response.usage_metadata or self._usage
@@ -173,7 +179,14 @@ class _Written:
             written = (self._usage.candidates_token_count or 0) + thinking
             usage = Usage(self._usage.prompt_token_count or 0, written, thinking)
         thought = hide_in_reply("".join(self._thoughts), self._secret).strip()
-        return Reply(text, self._name, usage, thought, finish)
+        return Reply(text, self._name, usage, thought, finish, sent=self.sent)
+
+
+def _weight(contents: Iterable[Any]) -> int:
+    """Bytes of the pictures, which go over the wire as base64, and words of a request."""
+    parts = [part for content in contents for part in content.parts or ()]
+    pictures = [part.inline_data.data or b"" for part in parts if part.inline_data is not None]
+    return sum(-(-len(data) // 3) * 4 for data in pictures) + sum(len((part.text or "").encode()) for part in parts)
 
 
 def load_gemini(argument: str = "", *, settings: Settings) -> GeminiBackend:

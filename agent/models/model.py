@@ -77,7 +77,7 @@ class _Call:
     def done(self, reply: Reply) -> Reply:
         """`reply` with what the whole call took."""
         took = time.monotonic() - self.start
-        return replace(reply, usage=self.usage, attempts=self.attempts, seconds=took)
+        return replace(reply, usage=self.usage, told=reply.usage, attempts=self.attempts, seconds=took)
 
 
 class Model:

@@ -7,11 +7,11 @@ servers differ in more ways than one SDK knows.
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from agent.models.base import (
@@ -28,6 +28,7 @@ from agent.models.base import (
 from agent.models.config import Settings
 from agent.models.dialect import HOSTED as HOSTED_DIALECT
 from agent.models.dialect import PLAIN, Talks, negotiated
+from agent.models.pictures import encode
 from agent.models.thoughts import PieceJoiner, ThoughtFilter, split_thought
 from agent.models.wire import DONE, Wire, checked_url, split_address
 from envs.errors import UserError
@@ -51,7 +52,8 @@ class OpenAiBackend:
         self._omit, self._extra = omit, extra
 
     def complete(self, request: Request, seconds: float) -> Reply:
-        (answer,) = self._answers(self.body(request), seconds, lambda *asked: iter((self._wire.post(*asked),)))
+        body = self.body(request)
+        (answer,) = self._answers(body, seconds, lambda *asked: iter((self._wire.post(*asked),)))
         try:
             choice = answer["choices"][0]
             message = choice["message"]
@@ -60,7 +62,8 @@ class OpenAiBackend:
                 text, thought = _call(message) or thought, ""
         except (KeyError, IndexError, TypeError, AttributeError):
             raise BadReplyError(f"{self.name} answered no chat completion: {self._words(answer)}") from None
-        return self._reply(text, thought, choice.get("finish_reason"), answer.get("usage"), message.get("refusal"))
+        reply = self._reply(text, thought, choice.get("finish_reason"), answer.get("usage"), message.get("refusal"))
+        return replace(reply, sent=_weight(body))
 
     def stream(self, request: Request, seconds: float) -> Iterator[Delta | Reply]:
         body = {**self.body(request), "stream": True, "stream_options": {"include_usage": True}}
@@ -91,7 +94,8 @@ class OpenAiBackend:
         yield from marks.end()
         if finish is None:
             raise BadReplyError(f"{self.name} broke off in the middle of its answer")
-        yield self._reply(texts.whole, thoughts.whole, finish, usage, refusal)
+        reply = self._reply(texts.whole, thoughts.whole, finish, usage, refusal)
+        yield replace(reply, sent=_weight(body))
 
     def _answers(self, body: dict[str, Any], seconds: float, send: Callable[..., Iterator[Any]]) -> Iterator[Any]:
         """What the service answers, in one or more pieces, after the fields that it takes were found."""
@@ -140,24 +144,26 @@ class OpenAiBackend:
         return Reply(text.strip(), self.name, _usage(usage), thought.strip(), ended)
 
 
-def data_url(image: Picture) -> str:
-    """A picture as a data URL of a PNG."""
-    return "data:image/png;base64," + base64.b64encode(png(image)).decode()
+def data_url(image: Picture, encoding: str = "png") -> str:
+    """A picture as a data URL."""
+    data, kind = encode(image, encoding)
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def png(image: Picture) -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    return file.getvalue()
+def _weight(body: Mapping[str, Any]) -> int:
+    """Bytes of the pictures and words of a request."""
+    contents = [message["content"] for message in body["messages"]]
+    parts = [part for content in contents if not isinstance(content, str) for part in content]
+    texts = [content for content in contents if isinstance(content, str)]
+    texts += [part["text"] if part["type"] == "text" else part["image_url"]["url"] for part in parts]
+    return sum(len(text.encode()) for text in texts)
 
 
 def _message(message: Message) -> dict[str, Any]:
     if not message.images:  # some servers do not accept a list of parts
         return {"role": message.role, "content": message.text}
     parts: list[dict[str, Any]] = [
-        {"type": "image_url", "image_url": {"url": data_url(image)}} for image in message.images
+        {"type": "image_url", "image_url": {"url": data_url(image, message.encoding)}} for image in message.images
     ]
     if message.text:
         parts.append({"type": "text", "text": message.text})

@@ -16,8 +16,10 @@ from statistics import median
 from agent.codec import ActionTextError
 from agent.models.base import ChatModel, Message, ModelError, Reply
 from agent.models.load import load_model
-from agent.policy import Context, Decision, Think, thought_budget
-from agent.prompted import HISTORY, THOUGHT_TOKENS, Setting, Turn, repair
+from agent.models.pictures import within_bytes
+from agent.policy import Context, Decision, Sent, Think, thought_budget
+from agent.prompted import PROMPTED, THOUGHT_TOKENS, Setting, Turn, repair
+from agent.view import Size, View, read_view
 from envs.errors import UserError
 from envs.world import World
 
@@ -36,14 +38,14 @@ class ChatPolicy:
     wrong with it; in a world that does not wait it isn't told. An error that would never get better, such as a wrong
     key or an exhausted budget, raises UserError. `think`: "off", "auto" (the model's own) or a number of tokens.
     `deadline`: the most seconds for an answer. The player gives up earlier on an answer that takes far longer than
-    those before it: a new request may succeed while the old one hangs.
+    those before it: a new request may succeed while the old one hangs. `view`: what the model is shown.
     """
 
     def __init__(
-        self, model: ChatModel, *, think: Think = "auto", deadline: float = 60.0, setting: Setting | None = None
+        self, model: ChatModel, *, think: Think = "auto", deadline: float = 60.0, view: View = PROMPTED
     ) -> None:
         self.model = model
-        self.setting = setting or Setting()
+        self.setting = Setting(view=view)
         self.spec = self.setting.spec
         self._deadline = deadline
         self._took: deque[float] = deque(maxlen=8)  # seconds of the last answers
@@ -53,7 +55,7 @@ class ChatPolicy:
     def for_world(self, world: World) -> ChatPolicy:
         """The policy that plays `world` with its keys, at its tick rate."""
         mine = copy.copy(self)
-        mine.setting = Setting.of(world)
+        mine.setting = Setting.of(world, self.setting.view)
         mine.spec = mine.setting.spec
         return mine
 
@@ -65,25 +67,31 @@ class ChatPolicy:
 
     def _decide(self, context: Context) -> Decision:
         began, patience = time.monotonic(), self._patience
+        sent: list[Sent] = []  # of each answer
         try:
-            turn = self._turn(context, began + patience)
-            return Decision(self.setting.actions(turn, context), turn.thought, turn.speech, turn.plan.done)
+            turn = self._turn(context, began + patience, sent)
+            actions = self.setting.actions(turn, context)
+            return Decision(actions, turn.thought, turn.speech, turn.plan.done, sent=sent[-1])
         except (ModelError, ActionTextError) as error:
             if isinstance(error, ModelError) and not error.retryable:
                 raise UserError(str(error)) from error
             self._missed += isinstance(error, ModelError) and time.monotonic() - began >= patience
-            return Decision(self.setting.idle(), f"no answer: {str(error)[:300]}")
+            return Decision(self.setting.idle(), f"no answer: {str(error)[:300]}", sent=sent[-1] if sent else None)
 
-    def _turn(self, context: Context, end: float) -> Turn:
+    def _turn(self, context: Context, end: float, sent: list[Sent]) -> Turn:
         asked = ask(context, self.setting)
+        sizes = tuple((image.shape[0], image.shape[1]) for image in asked.images[context.picture is not None :])
         reply = self._chat([asked], context.seed, end)
+        sent.append(_sent(reply, sizes))
         try:
             return self.setting.read(reply.text)
         except ActionTextError as error:
             if self.setting.realtime:
                 raise
             again = Message("assistant", reply.text[:_SHOWN] or "(nothing)"), Message("user", repair(error))
-            return self.setting.read(self._chat([asked, *again], context.seed, end).text)
+            reply = self._chat([asked, *again], context.seed, end)
+            sent.append(_sent(reply, sizes))
+            return self.setting.read(reply.text)
 
     def _chat(self, messages: Sequence[Message], seed: int, end: float) -> Reply:
         seconds = max(0.1, end - time.monotonic())
@@ -101,36 +109,42 @@ class ChatPolicy:
         return min(self._deadline, usual * _MORE ** min(self._missed, 20))
 
 
+def _sent(reply: Reply, sizes: tuple[Size, ...]) -> Sent:
+    return Sent(sizes, reply.sent, None if reply.told is None else reply.told.prompt)
+
+
 def ask(context: Context, setting: Setting) -> Message:
-    """The prompt: the controls, the instruction in words, and frames with what was done after each of them."""
+    """The prompt: the controls, the instruction in words, and frames with what was done after each of them. Where they
+    weigh more than the view's `bytes`, there are fewer."""
     lines = [setting.instructions()]
     if context.memory:
         lines.append(f"What happened so far: {context.memory}")
     lines += [f"{who}: {what}" for who, what in context.dialogue]
-    frames = context.frames[-HISTORY:]
+    frames = within_bytes(context.frames, setting.view.encoding, setting.view.bytes)
     images = frames
     if context.picture is not None:
-        lines.append("The first picture shows what is wanted; the others are what you saw, the last one is now.")
+        lines.append("The first picture shows what is wanted.")
         images = (context.picture, *frames)
-    elif len(frames) > 1:
-        lines.append("The pictures are what you saw, the last one is now.")
+    lines += [about] if (about := setting.about(len(images))) else []
     if any(past := setting.past(context, len(frames))):
         lines += ["What you did between them:", *filter(None, past)]
     lines.append(f"Instruction: {context.instruction}")
-    return Message("user", "\n".join(lines), tuple(images))
+    return Message("user", "\n".join(lines), tuple(images), setting.view.encoding)
 
 
-def load_openai_policy(argument: str = "", *, think: Think = "auto") -> ChatPolicy:
-    """The policy `openai:MODEL@URL`. Raises UserError."""
-    return _load(f"openai:{argument}", think)
+def load_openai_policy(argument: str = "", *, think: Think = "auto", view: str = "") -> ChatPolicy:
+    """The policy `openai:MODEL@URL`. `view`: what it sees, where that is not PROMPTED (agent.view.read_view). Raises
+    UserError."""
+    return _load(f"openai:{argument}", think, view)
 
 
-def load_gemini_policy(argument: str = "", *, think: Think = "auto") -> ChatPolicy:
-    """The policy `gemini:MODEL`. Raises UserError."""
-    return _load(f"gemini:{argument}", think)
+def load_gemini_policy(argument: str = "", *, think: Think = "auto", view: str = "") -> ChatPolicy:
+    """The policy `gemini:MODEL`; `view` as in `load_openai_policy`. Raises UserError."""
+    return _load(f"gemini:{argument}", think, view)
 
 
-def _load(name: str, think: Think) -> ChatPolicy:
+def _load(name: str, think: Think, view: str) -> ChatPolicy:
+    seen = read_view(view, PROMPTED)
     # one attempt: until a second one is answered, the game has moved on and the next decision is due
     model = load_model(name, attempts=1)
-    return ChatPolicy(model, think=think, deadline=model.deadline)
+    return ChatPolicy(model, think=think, deadline=model.deadline, view=seen)

@@ -58,9 +58,9 @@ class SmallBackend:
         """There is nothing to release."""
 
     def _say(self, text: str, images: tuple[np.ndarray, ...], seed: int) -> str:
-        from agent.episode import fit
         from agent.small.judge_view import view
         from agent.small.model import FRAME_SIZE
+        from agent.view import fit
 
         frames = [fit(image, FRAME_SIZE) for image in images]
         role, mark, rest = text.partition(":")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import time
 from collections import deque
@@ -16,11 +17,13 @@ from agent.episode import Frame, Outcome, Start, Step, Subscriber
 from agent.key_names import plain
 from agent.show.overlay import draw, write_video
 from agent.talk.conversation import Conversation
+from agent.view import fit, within, written
 from envs.action import NEUTRAL, Action
 
 CLIP_SECONDS = 30.0
 RATE = 30  # frames a second for viewers, at most
 _QUALITY = 85
+_INSET = (240, 320)  # the most of the picture that shows what the player saw
 _WINDOW = 2.0  # seconds over which decisions and frames are counted
 _SPANS = 400
 _CLIP_BYTES = 64 << 20
@@ -28,7 +31,8 @@ _CLIP_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """What viewers see of one tick."""
+    """What viewers see of one tick. `frame`: the world's picture. `eyes`: the newest picture that the player decided
+    on, as it was shown to it, where that is not the world's own; its `glance` counts."""
 
     number: int
     tick: int
@@ -38,6 +42,8 @@ class Shot:
     starved: bool
     instruction: str
     thought: str
+    eyes: Frame | None = None
+    glance: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class Hub(Subscriber):
         self._number = self._index = self._ticks = self._starved = self._first_line = self._episode = 0
         self._hz = 1.0
         self._thought = ""
+        self._eyes: Frame | None = None
+        self._glance = 0
         self._controls: dict[str, str] = {}
         self._decided: deque[float] = deque(maxlen=500)
         self._clip: deque[_Kept] = deque()
@@ -76,6 +84,7 @@ class Hub(Subscriber):
         self._ticks, self._starved = step.tick + 1, self._starved + step.starved
         if step.decision is not None and step.index != self._index:
             self._index, self._thought = step.index, step.decision.thought
+            self._eyes, self._glance = step.look.picture if step.look else None, self._glance + 1
             self._decided.append(time.monotonic())
         who = "human" if step.actor == "human" else "agent" if step.decision or step.starved else "idle"
         if who != "agent":
@@ -87,9 +96,11 @@ class Hub(Subscriber):
             frame = self.shot.frame
         if frame is not None:
             self._number += 1
+            eyes = self._eyes if self._eyes is not None and self._eyes.shape != frame.shape else None
             self.shot = Shot(
-                self._number, step.tick, frame, step.action, step.actor, step.starved, step.instruction, self._thought
-            )
+                self._number, step.tick, frame, step.action, step.actor, step.starved, step.instruction, self._thought,
+                eyes, self._glance,
+            )  # fmt: skip
 
     def on_end(self, outcome: Outcome, frame: Frame | None) -> None:
         self.outcome = outcome
@@ -119,14 +130,21 @@ class Hub(Subscriber):
             "outcome": None if self.outcome is None else {"success": self.outcome.success, "why": self.outcome.why},
         }
 
+    def eyes(self, shot: Shot) -> dict[str, Any]:
+        """What the player saw, as JSON values: the size, and a picture, JPEG in base64; empty where it saw the world's
+        own picture."""
+        if shot.eyes is None:
+            return {}
+        size = (shot.eyes.shape[0], shot.eyes.shape[1])
+        data = base64.b64encode(_jpeg(fit(shot.eyes, within(size, _INSET)))).decode()
+        return {"size": written(size), "jpeg": data}
+
     def picture(self, shot: Shot) -> bytes:
         """A shot as JPEG; keeps it for `clip`."""
-        sink = io.BytesIO()
-        Image.fromarray(shot.frame).save(sink, "JPEG", quality=_QUALITY)
-        jpeg = sink.getvalue()
+        jpeg = _jpeg(shot.frame)
         now = time.monotonic()
         # Keep the frame as JPEG alone: half a minute of large arrays would not fit into memory.
-        small = replace(shot, frame=_NO_FRAME)
+        small = replace(shot, frame=_NO_FRAME, eyes=None)
         self._clip.append(_Kept(now, jpeg, small))
         self._clip_bytes += len(jpeg)
         while self._clip[0].at < now - CLIP_SECONDS or self._clip_bytes > _CLIP_BYTES:
@@ -148,6 +166,12 @@ class Hub(Subscriber):
             for one in kept
         )  # fmt: skip
         return write_video(path, frames, max(1.0, hz))
+
+
+def _jpeg(frame: Frame) -> bytes:
+    sink = io.BytesIO()
+    Image.fromarray(frame).save(sink, "JPEG", quality=_QUALITY)
+    return sink.getvalue()
 
 
 _NO_FRAME = np.zeros((0, 0, 3), np.uint8)

@@ -164,6 +164,7 @@ class _Pulse:
         self.hub = hub
         self.shot: Shot | None = None
         self.jpeg = b""
+        self.eyes: dict[str, Any] = {}
         self._beat: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
         self._viewers = 0
@@ -185,6 +186,8 @@ class _Pulse:
         while True:
             shot = self.hub.shot
             if shot is not None and shot is not self.shot:
+                if self.shot is None or shot.glance != self.shot.glance:
+                    self.eyes = await asyncio.to_thread(self.hub.eyes, shot)
                 self.jpeg = await asyncio.to_thread(self.hub.picture, shot)
                 self.shot = shot
             beat, self._beat = self._beat, asyncio.Event()
@@ -207,7 +210,7 @@ class _Viewer:
 
     async def show(self, hello: dict[str, Any]) -> None:
         """Send state and frames until the page closes. There is no queue: a slow page gets fewer frames."""
-        seen, number, spans = 0, -1, None
+        seen, number, spans, eyes = 0, -1, None, None
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             while True:
                 await self._pulse.next()
@@ -218,6 +221,8 @@ class _Viewer:
                     del state["spans"]
                 else:
                     spans = state["spans"]
+                if self._pulse.eyes is not eyes:
+                    eyes = state["eyes"] = self._pulse.eyes
                 mine = self._hands is not None and self._hands is self._talk.human
                 fresh = shot is not None and shot.number != number
                 await self._socket.send_text(json.dumps({**hello, **state, "mine": mine, "fresh": fresh}))

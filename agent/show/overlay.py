@@ -30,6 +30,7 @@ _DARK: Colour = (20, 20, 24, 255)
 _GOOD: Colour = (74, 222, 128, 255)
 _BAD: Colour = (248, 113, 113, 255)
 
+_LINES, _NARROW = 480, 160  # pixels: the height of a picture for people, and the least width of one
 _SHARP = 3  # sprites are drawn this many times larger and shrunk, which smooths their edges
 _FULL_LOOK = 12.0  # degrees in one tick that fill the arrow
 _BLOCK = {"KeyW": (1, 0), "KeyE": (2, 0), "KeyA": (0, 1), "KeyS": (1, 1), "KeyD": (2, 1)}
@@ -47,14 +48,14 @@ def draw(
     thought: str = "",
     success: bool | None = None,
     why: str = "",
-    size: tuple[int, int] = (480, 640),
+    size: tuple[int, int] | None = None,
 ) -> Picture:
-    """`frame`, uint8 (h, w, 3), as a picture of (height, width) `size`, uint8.
+    """`frame`, uint8 (h, w, 3), as a picture of (height, width) `size`, uint8; by default 480 lines in its own shape.
 
     The instruction and the time are at the top; the keys that are held, the mouse and the `thought` at the bottom.
     `success` and `why` say how the episode ended; leave them out while it goes on.
     """
-    height, width = size
+    height, width = size or (_LINES, max(_NARROW, round(_LINES * frame.shape[1] / frame.shape[0] / 2) * 2))
     whole = width % frame.shape[1] == 0 and height % frame.shape[0] == 0
     resample = Image.Resampling.NEAREST if whole else Image.Resampling.BICUBIC
     image = Image.fromarray(frame).resize((width, height), resample).convert("RGBA")

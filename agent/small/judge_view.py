@@ -14,6 +14,12 @@ JUDGE_FRAMES = 1 + len(_BEFORE_END)
 Frames = npt.NDArray[np.uint8]
 
 
+def picks(count: int) -> tuple[int, ...]:
+    """Which of the `count` frames of an episode a judge sees, by number, oldest first."""
+    last = count - 1
+    return 0, *(max(0, last - back) for back in _BEFORE_END)
+
+
 def view(frames: Sequence[Frames] | Frames) -> Frames:
     """What a judge sees of an episode: uint8 (JUDGE_FRAMES, H, W, 3).
 
@@ -22,5 +28,4 @@ def view(frames: Sequence[Frames] | Frames) -> Frames:
     """
     if not len(frames):
         raise ValueError("an episode without a frame can't be judged")
-    last = len(frames) - 1
-    return np.stack([frames[0], *(frames[max(0, last - back)] for back in _BEFORE_END)])
+    return np.stack([frames[at] for at in picks(len(frames))])

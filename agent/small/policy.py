@@ -25,6 +25,7 @@ from agent.small.output_grammar import THINK, Output, decision_of
 from agent.small.prompt import Prompt, pack, prompt_of
 from agent.small.token_ids import ACT, ANSWER, CAPTION, JUDGE, PROPOSE, SCORE_IDS, STARTS, WORD_ID, say
 from agent.small.word_hashing import split
+from agent.view import View
 
 _STEPS = 32  # tokens of an output that can be drawn at random
 BATCH_ROWS = 8  # of every batch-invariant pass
@@ -61,7 +62,9 @@ class SmallPolicy:
         self.temperature = temperature
         self.guidance = guidance
         self.nouns = dict(nouns or {})
-        self.spec = PolicySpec(FRAME_SIZE, history=HISTORY + 1, chunk=codec.CHUNK, tick_hz=TICK_HZ, codec=codec.VERSION)
+        self.spec = PolicySpec(
+            View.stretched(FRAME_SIZE), history=HISTORY + 1, chunk=codec.CHUNK, tick_hz=TICK_HZ, codec=codec.VERSION
+        )
 
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
         """A decision of four ticks for each context, by the rules of agent.small.greedy. The thought ends with where

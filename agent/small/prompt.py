@@ -10,13 +10,13 @@ import numpy.typing as npt
 import torch
 
 from agent import doom_codec as codec
-from agent.episode import fit
 from agent.policy import Context
 from agent.small import word_hashing
 from agent.small.model import FRAME_SIZE, HISTORY, PromptBatch
 from agent.small.place import read_place
 from agent.small.token_ids import FIELDS
 from agent.small.word_hashing import split
+from agent.view import fit
 
 _FIRST = {part: word_hashing.first_place(part) for part in word_hashing.PARTS}
 _NO_PAST = np.zeros((0, len(FIELDS)), np.int64)

@@ -85,7 +85,6 @@ class Conversation(Dialogue, Control, Subscriber):
         self.over = False  # the user wants no further episode
         self.human: HumanHands | None = None
         self.started = threading.Event()  # there is something to be seen
-        self._voice = voice
         self._keep = keep
         self._trusted = frozenset(trusted)
         self._paced = paced
@@ -101,6 +100,7 @@ class Conversation(Dialogue, Control, Subscriber):
         self._steps = 0
         self._ending = ""
         self._around = Surroundings(voice)
+        self.looks = self._around.looks  # what models beside the player are shown
         self._understanding = Understanding(self._around.known, reader)
         self._index = -1
         self._spoken = ("", -1)
@@ -123,7 +123,7 @@ class Conversation(Dialogue, Control, Subscriber):
         self._period = 1.0 / world.tick_hz
 
     def begin(self, instruction: str = "", picture: Frame | None = None) -> None:
-        """A new episode begins, with this instruction, or with the goals that are left. The dialogue goes on."""
+        """A new episode begins, with this instruction or the goals that are left. The dialogue goes on."""
         with self._lock:
             self.since = self.tick = self._steps = 0
             self._ending, self._open_question, self._due, self._index = "", None, 0.0, -1
@@ -290,8 +290,8 @@ class Conversation(Dialogue, Control, Subscriber):
         self._around.begin()
 
     def on_step(self, step: Step) -> None:
+        self._around.see(step, step.tick * self._period)
         if step.frame is not None:
-            self._around.see(step.frame, step.tick * self._period)
             self.started.set()
         if step.decision is None or step.index == self._index:
             return
@@ -482,13 +482,11 @@ class Conversation(Dialogue, Control, Subscriber):
             self._note(f"not said in the game: {type(error).__name__}: {error}")
 
     def _pieces(self, question: str) -> Iterable[str]:
-        frame, goals = self._around.frame, ", then ".join(goal.text for goal in self._goals)
+        goals = ", then ".join(goal.text for goal in self._goals)
         if intents.is_of_goal(question):
             own = f"i am to {goals}" if goals else "nothing: what shall i do ?"
             return ["i wait for your answer" if self._open_question is not None else own]
-        if self._voice is None:
-            return ["i can't answer: this policy only plays"]
-        return ["i see nothing yet"] if frame is None else self._voice.answer(frame, question, self.deeds)
+        return self._around.answer(question, self.deeds)
 
     def _say(self, text: str, tell: Callable[[str], None] | None = None) -> None:
         self._add("agent", text)

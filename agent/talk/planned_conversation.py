@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from agent.episode import Frame, Step
+from agent.episode import Frame, Look, Step
+from agent.glimpses import Glimpses
 from agent.loop.control import Hands, Order
 from agent.models.base import ModelError
 from agent.policy import Decision
@@ -25,7 +26,6 @@ from envs.action import NEUTRAL
 
 EVERY = 10.0  # seconds
 STUCK = 4.0  # seconds
-_FRAMES = 3  # shown to a planner, a second apart
 _HISTORY = 12  # past steps that a planner is told of
 _MOVED = 1.5  # mean difference of two frames, of 255, above which something has moved
 _AGAIN = 2.0  # seconds until a planner that failed is asked again
@@ -66,17 +66,20 @@ class PlannedConversation(Conversation):
         self._thinks = self._holds = False
         self._since_asked: list[str] = []  # steps done since the planner was asked
         self._asked_at = self._moved_at = self._looked_at = 0  # ticks
-        self._views: deque[Frame] = deque(maxlen=_FRAMES)
+        self._last_view: Frame | None = None  # a second ago or less
+        self._glimpses = Glimpses(planner.view, 1.0)
+        self._frame_at = 0  # the tick of the newest frame
         self._out = ""  # why the planner gives no plans
         self._again = 0.0  # when the planner is asked again, by the clock
-        self._asks: SimpleQueue[tuple[int, Situation] | None] = SimpleQueue()
+        self._asks: SimpleQueue[tuple[int, Situation, Frame] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._think, name="planner", daemon=True)
         self._thread.start()
 
     def begin(self, instruction: str = "", picture: Frame | None = None) -> None:
         with self._lock:
             self._around.begin()
-            self._views.clear()
+            self._last_view = None
+            self._glimpses = Glimpses(self._planner.view, 1.0 / self._period if self._period else 1.0)
             self._asked_at = self._moved_at = self._looked_at = 0
             super().begin(instruction, picture)
 
@@ -129,6 +132,8 @@ class PlannedConversation(Conversation):
                 self._asked_at = self._moved_at = step.tick
                 return
             if step.frame is not None:
+                self._frame_at = step.tick
+                self._glimpses.saw(step.frame, step.tick)
                 self._keep_view(step.frame, step.tick)
             said = self._spoken[0] if self._spoken != spoken else ""
             if why := self._reason(step.tick, said):
@@ -150,11 +155,10 @@ class PlannedConversation(Conversation):
 
     def _keep_view(self, frame: Frame, tick: int) -> None:
         """Keep one frame a second, and note when it last changed."""
-        if self._views and tick - self._looked_at < 1.0 / self._period:
+        last = self._last_view
+        if last is not None and tick - self._looked_at < 1.0 / self._period:
             return
-        last = self._views[-1] if self._views else None
-        self._views.append(frame)
-        self._looked_at = tick
+        self._last_view, self._looked_at = frame, tick
         if last is None or np.abs(frame[::2, ::2].astype(np.int16) - last[::2, ::2]).mean() > _MOVED:
             self._moved_at = tick
 
@@ -179,13 +183,15 @@ class PlannedConversation(Conversation):
             return
         goal = next(goal for goal in self._goals if not goal.planned)
         steps = tuple(step.text for step in self._goals if step.planned)
-        earlier = [view for view in self._views if view is not frame]
+        seen = self._glimpses.look(frame, self._frame_at)
+        sizes = tuple((picture.shape[0], picture.shape[1]) for _, picture in seen)
+        self.looks.tell(Look("planner", self.tick, tuple(tick for tick, _ in seen), sizes))
         now = Situation(
             goal.text, why, self.notebook, steps, tuple(self.history), self.dialogue,
-            frames=(*earlier[1 - _FRAMES :], frame), picture=goal.picture,
+            frames=tuple(picture for _, picture in seen), picture=goal.picture,
         )  # fmt: skip
         self._why, self._thinks, self._asked_at, self._since_asked = "", True, self.tick, []
-        self._asks.put((self._version, now))
+        self._asks.put((self._version, now, frame))
 
     def _adopt(self, plan: Plan, version: int) -> None:
         self._thinks = False
@@ -248,9 +254,9 @@ class PlannedConversation(Conversation):
 
     def _think(self) -> None:
         while (asked := self._asks.get()) is not None:
-            version, now = asked
+            version, now, frame = asked
             try:
-                view = self._voice.describe(now.frames[-1]) if self._voice is not None else ""
+                view = self._around.describe(frame)
                 plan = self._planner.plan(replace(now, view=view))
             except Exception as error:  # a planner may be a remote model or foreign code; the game outlives it
                 with self._lock:

@@ -13,12 +13,17 @@ from typing import Any, Protocol
 
 from agent.models.base import ChatModel, Message, Picture, RefusedError, UnavailableError
 from agent.models.load import load_model
+from agent.models.pictures import within_bytes
 from agent.models.small import SmallBackend
 from agent.talk import intents
+from agent.view import View, read_view
+from envs.errors import UserError
 
 MOST_STEPS = 6
 STEP, SAY, NOTES = 120, 160, 400  # characters, at most, of a step, of the line to the user, and of the notes
 MOST_WORDS = 2000  # characters of a goal
+# What a planner sees: the world's own picture, up to 1280x720, and smaller ones of the two seconds before it.
+SEEN = View((720, 1280), exactly=False, frames=3, apart=1000.0, earlier=(180, 320), tokens=8192, encoding="jpeg:90")
 _LINE = 240  # characters of a line of dialogue, and of what comes of a step
 _MAX_TOKENS = 500  # of a reply
 _TRIES = 2  # of a step, after which `small` gives it up
@@ -54,7 +59,7 @@ class Situation:
     `goal`: the user's instruction. `picture`: what it shows instead of naming it, uint8 RGB (H, W, 3). `why`: why the
     planner is asked now. `notes`: its latest notes. `steps`: the steps that are left; the first one is under way.
     `history`: (step, what came of it), oldest first. `dialogue`: (who, what) lines. `view`: what the player says is in
-    view. `frames`: the latest frames, oldest first, uint8 RGB (H, W, 3).
+    view. `frames`: what the planner's view shows, oldest first, uint8 RGB (H, W, 3).
     """
 
     goal: str
@@ -80,9 +85,10 @@ class Plan:
 
 
 class Planner(Protocol):
-    """Makes plans. `plan` takes as long as it needs, and raises agent.models.ModelError."""
+    """Makes plans. `view`: what it wants to see. `plan` takes as long as it needs. Raises agent.models.ModelError."""
 
     name: str
+    view: View
 
     def plan(self, now: Situation) -> Plan: ...
 
@@ -92,11 +98,11 @@ class Planner(Protocol):
 class ChatPlanner:
     """A chat model as a planner. A model that takes no pictures is told in words what the player sees.
 
-    `temperature`: the sampling temperature; None leaves it to the model.
+    `temperature`: the sampling temperature; None leaves it to the model. `view`: what it is shown.
     """
 
-    def __init__(self, model: ChatModel, *, temperature: float | None = None) -> None:
-        self.name = model.name
+    def __init__(self, model: ChatModel, *, temperature: float | None = None, view: View = SEEN) -> None:
+        self.name, self.view = model.name, view
         self._model = model
         self._temperature = temperature
         self._sees = True
@@ -104,7 +110,8 @@ class ChatPlanner:
     def plan(self, now: Situation) -> Plan:
         if self._sees:
             try:
-                return self._ask(now, (*(() if now.picture is None else (now.picture,)), *now.frames))
+                frames = within_bytes(now.frames, self.view.encoding, self.view.bytes)
+                return self._ask(now, (*(() if now.picture is None else (now.picture,)), *frames))
             except (RefusedError, UnavailableError) as error:
                 # llama.cpp reports pictures that it can't take as its own failure. Any other refusal comes again below.
                 if isinstance(error, UnavailableError) and "image" not in str(error):
@@ -116,7 +123,8 @@ class ChatPlanner:
         self._model.close()
 
     def _ask(self, now: Situation, pictures: tuple[Picture, ...]) -> Plan:
-        talk = [Message("system", _RULES), *_EXAMPLES, Message("user", situation_text(now, len(pictures)), pictures)]
+        asked = Message("user", situation_text(now, len(pictures)), pictures, self.view.encoding)
+        talk = [Message("system", _RULES), *_EXAMPLES, asked]
         reply = self._model.chat(talk, schema=SCHEMA, max_tokens=_MAX_TOKENS, temperature=self._temperature)
         return read(reply.data)
 
@@ -127,6 +135,8 @@ class SmallPlanner:
     It writes no plans: its steps are the parts of the goal's own words. If the player is stuck, it is told to face a
     thing that the model proposes. Then it sees another part of the room, and does nothing that was not asked for.
     """
+
+    view = View.stretched((120, 160))
 
     def __init__(self, model: ChatModel) -> None:
         self.name = model.name
@@ -152,10 +162,15 @@ class SmallPlanner:
         self._model.close()
 
 
-def load_planner(name: str) -> Planner:
-    """The model called `name` as a planner. Raises UserError."""
+def load_planner(name: str, *, view: str = "") -> Planner:
+    """The model called `name` as a planner. `view`: what it sees, where that is not SEEN. Raises UserError."""
+    seen = read_view(view, SEEN)
     model = load_model(name)
-    return SmallPlanner(model) if isinstance(model.backend, SmallBackend) else ChatPlanner(model)
+    if not isinstance(model.backend, SmallBackend):
+        return ChatPlanner(model, view=seen)
+    if view:
+        raise UserError(f"planner {name!r} sees what it was made for; leave --planner-view out")
+    return SmallPlanner(model)
 
 
 def situation_text(now: Situation, pictures: int = 0) -> str:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
-from agent.episode import Frame
+from agent.episode import Frame, Step
 from agent.talk import intents
 from agent.talk.intents import Intent
+from agent.talk.looks import Looks
 from agent.talk.voice import Voice
 
 _VIEWS = 8  # earlier frames that are kept, a second apart: the thing that is meant may be out of view by now
 
 
 class Surroundings:
-    """Keeps frames and lets `voice` describe them; without a voice nothing is described. Any thread may call it."""
+    """Keeps frames and lets `voice` describe them; without a voice nothing is described. `looks`: what it is shown. Any
+    thread may call it."""
 
     def __init__(self, voice: Voice | None) -> None:
-        self._voice = voice
+        self._voice, self.looks = voice, Looks()
         self.frame: Frame | None = None  # the newest
         self._past: deque[Frame] = deque(maxlen=_VIEWS)
         self._kept = 0.0
@@ -26,8 +29,11 @@ class Surroundings:
         self.frame = None
         self._past.clear()
 
-    def see(self, frame: Frame, seconds: float) -> None:
-        """Keep a frame, uint8 RGB (H, W, 3), that was seen so many seconds after the beginning of the episode."""
+    def see(self, step: Step, seconds: float) -> None:
+        """Keep the frame of a step, if it has one, that was played so many seconds after the episode's beginning."""
+        self.looks.on_step(step)
+        if (frame := step.frame) is None:
+            return
         if self.frame is None or seconds - self._kept >= 1.0:
             self._past.appendleft(frame)
             self._kept = seconds
@@ -42,6 +48,22 @@ class Surroundings:
         noun = intents.kind_of(instruction)
         return self.known(noun) or noun
 
+    def answer(self, question: str, deeds: str) -> Iterable[str]:
+        """What the voice answers to a question, in pieces, see Voice."""
+        if self._voice is None:
+            return ["i can't answer: this policy only plays"]
+        if self.frame is None:
+            return ["i see nothing yet"]
+        self.looks.note("voice", (self.frame,), self._voice)
+        return self._voice.answer(self.frame, question, deeds)
+
+    def describe(self, frame: Frame) -> str:
+        """What the voice says is in a frame that was seen, from left to right; "" without a voice."""
+        if self._voice is None:
+            return ""
+        self.looks.note("captions", (frame,), self._voice)
+        return self._voice.describe(frame)
+
     def meant(self, message: Intent, goal: str) -> list[str]:
         """The colours of the things that a message may mean.
 
@@ -49,16 +71,16 @@ class Surroundings:
         several. For a correction of the instruction `goal`: the other colours of its kind of thing, in the newest frame
         that shows any.
         """
-        frame, voice = self.frame, self._voice
-        if voice is None or frame is None:
+        frame = self.frame
+        if self._voice is None or frame is None:
             return []
         if message.kind == "instruction":
             first = intents.steps(message.text)[0]
-            found = intents.others(voice.describe(frame), self.kind(first), None) if intents.unclear(first) else []
+            found = intents.others(self.describe(frame), self.kind(first), None) if intents.unclear(first) else []
             return found if len(found) > 1 else []
         if message.kind == "choice" and goal:
             for seen in (frame, *self._past):
-                found = intents.others(voice.describe(seen), self.kind(goal), intents.colour_of(goal))
+                found = intents.others(self.describe(seen), self.kind(goal), intents.colour_of(goal))
                 if found:
                     return found
         return []

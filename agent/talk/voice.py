@@ -9,12 +9,13 @@ from typing import Protocol
 import numpy as np
 
 from agent.capabilities import KnowsNouns, SpeakingPolicy
-from agent.episode import Frame, fit
+from agent.episode import Frame
 from agent.talk import intents
 
 
 class Voice(Protocol):
-    """Answers for the agent, from what it sees and what it did; never from ground truth."""
+    """Answers for the agent, from what it sees and what it did; never from ground truth. One that shrinks what it is
+    shown says so by a `view`."""
 
     def answer(self, frame: Frame, question: str, deeds: str) -> Iterable[str]:
         """The pieces of an answer, as they are produced. `frame`: uint8 RGB (H, W, 3). `deeds`: what was done, as
@@ -32,19 +33,19 @@ class PolicyVoice:
 
     def __init__(self, policy: SpeakingPolicy) -> None:
         self._policy = policy
-        self._size = policy.spec.frame_size
+        self.view = policy.spec.view
 
     def answer(self, frame: Frame, question: str, deeds: str) -> Iterable[str]:
         if intents.is_of_view(question):
             return [self.describe(frame)]
         if not intents.is_past(question):
-            return self._policy.answer([fit(frame, self._size)], [question])
+            return self._policy.answer([self.view.newest(frame)], [question])
         if not deeds:  # a question that begins with a verb wants a yes or a no
             return ["no" if re.match(r"(did|have|has|was|were)\b", question) else "nothing yet"]
-        return self._policy.answer([np.zeros((*self._size, 3), np.uint8)], [question], [deeds])
+        return self._policy.answer([np.zeros_like(self.view.newest(frame))], [question], [deeds])
 
     def describe(self, frame: Frame) -> str:
-        return self._policy.caption([fit(frame, self._size)])[0]
+        return self._policy.caption([self.view.newest(frame)])[0]
 
     def known(self, noun: str) -> str | None:
         return self._policy.known(noun) if isinstance(self._policy, KnowsNouns) else noun

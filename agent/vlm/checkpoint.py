@@ -12,6 +12,7 @@ from agent import doom_codec as codec
 from agent.checkpoint import CheckpointError, written_whole
 from agent.lineage import UNKNOWN, VLM_MANIFEST, Lineage
 from agent.policy import PolicySpec
+from agent.view import View
 from agent.vlm.turn_grammar import MARKS, Form
 
 FORMAT = 1
@@ -32,7 +33,7 @@ class Manifest:
             "format": FORMAT,
             "codec": self.spec.codec,
             "form": self.form,
-            "frame_size": list(self.spec.frame_size),
+            "frame_size": list(self.spec.view.size or ()),
             "history": self.spec.history,
             "chunk": self.spec.chunk,
             "tick_hz": self.spec.tick_hz,
@@ -47,13 +48,9 @@ class Manifest:
         file = folder / VLM_MANIFEST
         try:
             data = json.loads(file.read_text())
-            spec = PolicySpec(
-                (int(data["frame_size"][0]), int(data["frame_size"][1])),
-                int(data["history"]),
-                int(data["chunk"]),
-                float(data["tick_hz"]),
-                str(data["codec"]),
-            )
+            size, history = (int(data["frame_size"][0]), int(data["frame_size"][1])), int(data["history"])
+            view = View.stretched(size, history)
+            spec = PolicySpec(view, history, int(data["chunk"]), float(data["tick_hz"]), str(data["codec"]))
             form, number, trained = data["form"], data["format"], data["trained"]
             lineage = Lineage.from_json(data)
         except (OSError, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:

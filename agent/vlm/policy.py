@@ -19,6 +19,8 @@ from agent.checkpoint import CheckpointError
 from agent.forked_torch import survive_forks
 from agent.lineage import VLM_MANIFEST
 from agent.policy import Context, Decision, Policy, PolicySpec, Think, thought_budget
+from agent.prompted import PROMPTED
+from agent.view import View, read_view
 from agent.vlm.chat_template import Cleaner, end_of_turn, picture_part, situation, to_model
 from agent.vlm.checkpoint import Manifest
 from agent.vlm.foreign_code import refuse_foreign_code
@@ -91,7 +93,9 @@ class VlmPolicy:
         temperature: float = 0.0,
     ) -> None:
         self.model, self.processor, self.temperature = model.eval(), processor, temperature
-        self.spec = spec or PolicySpec(history=HISTORY, chunk=codec.CHUNK, codec=codec.VERSION)
+        self.spec = spec or PolicySpec(
+            View.stretched((120, 160), HISTORY), history=HISTORY, chunk=codec.CHUNK, codec=codec.VERSION
+        )
         self.grammar = Grammar(
             processor.tokenizer, end_of_turn(processor), thought=thought_budget(think, THOUGHT_TOKENS), speech=speech
         )
@@ -171,16 +175,23 @@ def grow(model: Any, tokenizer: Any) -> None:
 
 
 def load_hf(
-    name: str | Path = "", *, think: Think = "auto", temperature: float = 0.0, device: str | None = None
+    name: str | Path = "",
+    *,
+    think: Think = "auto",
+    temperature: float = 0.0,
+    device: str | None = None,
+    view: str = "",
 ) -> Policy:
     """The policy `hf:NAME`: a checkpoint folder of `agent train bc`, or any other image-text-to-text model, which is
-    only prompted. Raises OSError or ValueError where it can't be loaded."""
+    only prompted. `view`: what a prompted one is shown, see agent.view.read_view. Raises OSError or ValueError where it
+    can't be loaded."""
     if not str(name):
         raise ValueError("say which model: hf:FOLDER, or hf:NAME of the Hugging Face hub")
     folder = Path(name).expanduser()
     if (folder / "config.json").is_file() and json.loads((folder / "config.json").read_text()).get(
         "model_type"
     ) == "ludens-small":
+        _as_trained(name, view)
         from agent.small.hf import load_generated
 
         return load_generated(folder, think=think)
@@ -189,7 +200,15 @@ def load_hf(
     if manifest is None and form_of(processor.tokenizer) == "text":
         from agent.vlm.prompted import PromptedVlm
 
-        return PromptedVlm(model, processor, think=think, temperature=temperature)
+        seen = read_view(view, PROMPTED)
+        return PromptedVlm(model, processor, think=think, temperature=temperature, view=seen)
+    _as_trained(name, view)
     if manifest and form_of(processor.tokenizer) != manifest.form:
         raise CheckpointError(f"{name}: the tokenizer lacks the action tokens that {VLM_MANIFEST} speaks of")
     return VlmPolicy(model, processor, spec=manifest.spec if manifest else None, think=think, temperature=temperature)
+
+
+def _as_trained(name: str | Path, view: str) -> None:
+    """Raises ValueError where somebody wants a trained model to see something else."""
+    if view:
+        raise ValueError(f"{name} sees what it was trained on; leave --view out")

@@ -17,8 +17,9 @@ from transformers import LogitsProcessor
 
 from agent.action_grammar import gbnf
 from agent.codec import ActionTextError
-from agent.policy import Context, Decision, Think, thought_budget
-from agent.prompted import THOUGHT_TOKENS, Setting
+from agent.policy import Context, Decision, Sent, Think, thought_budget
+from agent.prompted import PROMPTED, THOUGHT_TOKENS, Setting
+from agent.view import View
 from agent.vlm.chat_template import Cleaner, end_of_turn, picture_part, situation, to_model
 from envs.world import World
 
@@ -30,8 +31,8 @@ class PromptedVlm:
     """Plays with an image-text-to-text model and its processor, in the world that it is fitted to (`for_world`).
 
     `think`: "off", "auto" (the model chooses, up to THOUGHT_TOKENS) or the most tokens of a thought. `temperature`: 0
-    takes the likeliest tokens; above 0 they are drawn with the context's seed. Raises ValueError where the processor
-    lacks what a dialogue needs.
+    takes the likeliest tokens; above 0 they are drawn with the context's seed. `view`: what the model is shown.
+    Raises ValueError where the processor lacks what a dialogue needs.
     """
 
     def __init__(
@@ -42,19 +43,19 @@ class PromptedVlm:
         think: Think = "auto",
         speech: int = SPEECH_TOKENS,
         temperature: float = 0.0,
-        setting: Setting | None = None,
+        view: View = PROMPTED,
     ) -> None:
         self.model, self.processor, self.temperature = model.eval(), processor, temperature
         self._end = end_of_turn(processor)
         self._clean = Cleaner(processor)
         self._budget = thought_budget(think, THOUGHT_TOKENS), speech
         self._compiler: Any = None
-        self._fit(setting or Setting())
+        self._fit(Setting(view=view))
 
     def for_world(self, world: World) -> PromptedVlm:
         """The policy that plays `world` with its keys, at its tick rate."""
         mine = copy.copy(self)
-        mine._fit(Setting.of(world))
+        mine._fit(Setting.of(world, self.setting.view))
         return mine
 
     def _fit(self, setting: Setting) -> None:
@@ -82,7 +83,8 @@ class PromptedVlm:
             logits_processor=self._rules(prompt, [context.seed for context in contexts]),
         )
         texts = self.processor.tokenizer.batch_decode(out[:, prompt:], skip_special_tokens=True)
-        return [self._decision(text, context) for text, context in zip(texts, contexts, strict=True)]
+        lengths = inputs["attention_mask"].sum(1).tolist()
+        return [self._decision(*row) for row in zip(texts, contexts, lengths, strict=True)]
 
     def encode(self, contexts: Sequence[Context]) -> dict[str, torch.Tensor]:
         """The model's inputs, padded on the left, on its device and in its precision."""
@@ -96,12 +98,14 @@ class PromptedVlm:
         )
         return to_model(inputs, self.model)
 
-    def _decision(self, text: str, context: Context) -> Decision:
+    def _decision(self, text: str, context: Context, length: int) -> Decision:
+        sent = Sent(tuple((frame.shape[0], frame.shape[1]) for frame in context.frames), tokens=length)
         try:
             turn = self.setting.read(text)
-            return Decision(self.setting.actions(turn, context), turn.thought, turn.speech, turn.plan.done)
+            actions = self.setting.actions(turn, context)
+            return Decision(actions, turn.thought, turn.speech, turn.plan.done, sent=sent)
         except ActionTextError as error:
-            return Decision(self.setting.idle(), f"no action: {str(error)[:300]}")
+            return Decision(self.setting.idle(), f"no action: {str(error)[:300]}", sent=sent)
 
     def _rules(self, prompt: int, seeds: Sequence[int]) -> list[LogitsProcessor]:
         rules: list[LogitsProcessor] = []
@@ -129,8 +133,9 @@ class PromptedVlm:
 def messages(context: Context, setting: Setting, clean: Callable[[str], str] = str) -> list[dict[str, Any]]:
     """The chat that asks for a decision: one message with text and the frames, the newest frame last, and after each
     past frame what was done then. `clean`: removes from texts what the tokenizer would read as one of its marks."""
-    content = situation(context, [clean(setting.instructions())], clean)
-    frames = context.frames[-setting.spec.history :]
+    frames = context.frames
+    told = [setting.instructions(), *filter(None, [setting.about(len(frames))])]
+    content = situation(context, [clean(line) for line in told], clean)
     for frame, turn in zip(frames, [*setting.past(context, len(frames)), ""], strict=True):
         content.append(picture_part(frame))
         if turn:

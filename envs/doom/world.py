@@ -120,6 +120,7 @@ class DoomWorld(World):
     realtime = False
     deterministic = True
     tick_hz = 35.0
+    resolutions = tuple(RESOLUTIONS)
     controls = MappingProxyType({
         "KeyW": "forward", "KeyS": "back", "KeyA": "left", "KeyD": "right", "KeyE": "use", "ShiftLeft": "run",
         "left": "attack",

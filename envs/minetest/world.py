@@ -84,6 +84,8 @@ class Minetest(DesktopWorld):
     Raises UserError where Minetest is missing, and GameError, with what it said last, where it ends.
     """
 
+    resolutions = ("160x120", "320x240", "640x480")
+
     def __init__(
         self, resolution: str = "160x120", *, state: bool = True, render_mode: str | None = "rgb_array"
     ) -> None:

@@ -63,6 +63,7 @@ class Playroom(World):
     realtime = False
     deterministic = True
     tick_hz = TICK_HZ
+    resolutions = ("160x120", "320x240", "640x480")
     controls = MappingProxyType({
         "KeyW": "forward", "KeyS": "back", "KeyA": "left", "KeyD": "right", "KeyC": "crouch", "ControlLeft": "crouch",
         "left": "pick up what the crosshair is on, or drop what is held", "KeyE": "pick up, or drop",

@@ -15,6 +15,7 @@ from agent.loop.players import InStep
 from agent.loop.runtime import play
 from agent.memory import MEMORY_WORDS, EpisodeMemory
 from agent.policy import Context, Decision, PolicySpec
+from agent.view import View
 from envs.action import NEUTRAL, Action
 from tests.support.worlds import SquareWorld
 
@@ -85,7 +86,7 @@ def test_the_oldest_drops_out_first_and_a_talkative_player_does_not_push_out_wha
 class Speaker:
     """Thinks, speaks and says done at its third decision; keeps its contexts."""
 
-    spec = PolicySpec(frame_size=(24, 32), chunk=4, tick_hz=50.0)
+    spec = PolicySpec(View.stretched((24, 32)), chunk=4, tick_hz=50.0)
 
     def __init__(self) -> None:
         self.contexts: list[Context] = []

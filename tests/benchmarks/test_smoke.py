@@ -38,6 +38,7 @@ def run(name: str, *arguments: str) -> str:
         pytest.param("compression", "--episodes 1", "through H.264  success", marks=slow),
         pytest.param("desktop", "--blocks 1 --turns 1", "from a turn to another frame", marks=needs("xvfb")),
         pytest.param("env_throughput", "--seconds 0.1 --rounds 1 --sizes 2 --kills 1", "orphans: 0 of", marks=slow),
+        pytest.param("eyes", "--ticks 12 --episodes 1", "| doom | a planner | 240x180, 240x180, 640x480 |", marks=slow),
         ("episode_io", "--frames 3 --episodes 2", "| compact, durable |"),
         pytest.param("gymnasium_worlds", "--blocks 1 --envs CartPole-v1", "of bare", marks=slow),
         pytest.param("input_safety", "--kills 0 --actions 0 --sequences 40", "at most", marks=slow),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from agent.policy import PolicySpec
+from agent.view import View
 from envs.errors import UserError
 from rewards.calibration import Calibration
 from rewards.judge import UNCALIBRATED, Judge, load_judge
@@ -23,6 +24,9 @@ from tasks.task import Task, VerifierSpec
 Frames = npt.NDArray[np.uint8]
 TASK = Task("t", "go to the imp", "doom", options={"level": {}}, verifier=VerifierSpec("go_to"), answer="yes")
 OTHER = Task("u", "face the imp", "doom")
+
+
+LOOKED = (0, 0, 0, 0, 0, 0, 1, 2), (120, 160)  # what a judge sees of an episode of two decisions
 
 
 @dataclass(frozen=True)
@@ -103,10 +107,10 @@ def test_the_judge_scores_episodes_of_different_tasks_in_one_pass() -> None:
     judge = Judge(eyes, Calibration(50.0, (0.0, 100.0), (0.2, 0.8)), batch=3)
     pairs = [(TASK, Clip(100)), (OTHER, Clip(broken=True)), (OTHER, Clip(0)), (TASK, Clip(50))]
     good, broken, bad, even = score_pairs(judge, pairs)
-    assert good == Score(80.0, True, "go to the imp", "judge")
+    assert good == Score(80.0, True, "go to the imp", "judge", *LOOKED)
     assert broken == Failure("its frames can't be read: no such file")
-    assert bad == Score(20.0, False, "face the imp", "judge")
-    assert even == Score(50.0, True, "go to the imp", "judge")
+    assert bad == Score(20.0, False, "face the imp", "judge", *LOOKED)
+    assert even == Score(50.0, True, "go to the imp", "judge", *LOOKED)
     assert eyes.asked == [
         (["go to the imp", "face the imp"], (2, 8, 120, 160, 3)),
         (["go to the imp"], (1, 8, 120, 160, 3)),
@@ -117,7 +121,7 @@ def test_the_judge_scores_episodes_of_different_tasks_in_one_pass() -> None:
 
 def test_frames_come_at_the_size_that_the_policy_wants() -> None:
     class Small(Eyes):
-        spec = PolicySpec((24, 32))
+        spec = PolicySpec(View.stretched((24, 32)))
 
     eyes = Small()
     Judge(eyes, UNCALIBRATED).score(TASK, [Clip(size=(240, 320)), Clip(size=(24, 32))])
@@ -164,11 +168,15 @@ def test_wrong_names_are_told(tmp_path: Path) -> None:
 
 
 def test_scores_are_kept_beside_the_episodes_and_replaced_by_episode_and_reward(tmp_path: Path) -> None:
-    first: dict[str, Score | Failure] = {"a": Score(10.0, False, "no", "judge"), "sub/b": Failure("broken")}
+    first: dict[str, Score | Failure] = {
+        "a": Score(10.0, False, "no", "judge", (0, 4), (120, 160)),
+        "sub/b": Failure("broken"),
+    }
     assert save_scores(tmp_path, "judge", first) == tmp_path / SCORES
     save_scores(tmp_path, "truth", {"a": Score(100.0, True, "yes", "truth")})
-    save_scores(tmp_path, "judge", {"a": Score(20.0, False, "still no", "judge")})
-    assert load_scores(tmp_path, "judge") == {"a": Score(20.0, False, "still no", "judge"), "sub/b": Failure("broken")}
+    save_scores(tmp_path, "judge", {"a": Score(20.0, False, "still no", "judge", (0, 3), (24, 32))})
+    again = Score(20.0, False, "still no", "judge", (0, 3), (24, 32))
+    assert load_scores(tmp_path, "judge") == {"a": again, "sub/b": Failure("broken")}
     assert load_scores(tmp_path, "truth") == {"a": Score(100.0, True, "yes", "truth")}
     assert len((tmp_path / SCORES).read_text().splitlines()) == 3
     assert [path.name for path in tmp_path.iterdir()] == [SCORES]

@@ -23,8 +23,10 @@ def play_by_truth(
     time_limit: int = 600,
     subscribers: tuple[Subscriber, ...] = (),
     options: dict[str, Any] | None = None,
+    view: str | None = None,
 ) -> tuple[Outcome, FakeServer]:
-    """Play `world` with a model that says `decide(state)`, until `success(state)`; the outcome, and what was asked."""
+    """Play `world` with a model that says `decide(state)`, until `success(state)`; the outcome, and what was asked.
+    `view`: what the model sees, see agent.view.read_view."""
     seen: list[Any] = []
 
     def judge(state: Any) -> Verdict | None:
@@ -32,7 +34,8 @@ def play_by_truth(
         return Verdict(True, "it is so") if success(state) else None
 
     with serving(lambda handler: says(f"act: {decide(seen[0]) if seen else 'wait'}")(handler)) as server:
-        player = make_player(load_policy(f"openai:truth@{server.url}"), Task("t", "win", "test"), world, clock)
+        policy = load_policy(f"openai:truth@{server.url}", view=view)
+        player = make_player(policy, Task("t", "win", "test"), world, clock)
         try:
             outcome = play(
                 world, player, "win", seed=0, judge=judge, time_limit=time_limit, subscribers=subscribers,

@@ -11,6 +11,7 @@ from agent.loop.players import InStep
 from agent.loop.runtime import play
 from agent.policy import Context, Decision, PolicySpec
 from agent.talk.conversation import Conversation
+from agent.view import View
 from envs.action import Action
 from tests.support.worlds import SquareWorld
 
@@ -20,7 +21,7 @@ FORWARD = Action(keys=frozenset({"KeyW"}))
 class Walk:
     """Walks, and does at decision number N what `acts[N]` says."""
 
-    spec = PolicySpec(frame_size=(24, 32), history=3, chunk=4, tick_hz=50.0)
+    spec = PolicySpec(View.stretched((24, 32), 3), history=3, chunk=4, tick_hz=50.0)
 
     def __init__(self, **acts: Decision) -> None:
         self.acts = acts

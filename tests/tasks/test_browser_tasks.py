@@ -15,6 +15,7 @@ import pytest
 from agent import cli
 from agent.loop.players import ScriptedPlayer
 from agent.policy import Decision, PolicySpec
+from agent.view import View
 from envs import plugins
 from envs.action import NEUTRAL, Action
 from envs.browser.world import BrowserWorld
@@ -117,7 +118,7 @@ def tasks_of(family: str) -> list[Task]:
 
 
 def play(world: BrowserWorld, task: Task, walker: Walker) -> Any:
-    spec = PolicySpec(frame_size=(48, 64), tick_hz=35.0)
+    spec = PolicySpec(View.stretched((48, 64)), tick_hz=35.0)
     return play_task(world, ScriptedPlayer(walker, spec=spec), task, observe="decision")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from agent.policy import PolicySpec
+from agent.view import View
 from envs.errors import UserError
 from tasks import world_tasks
 from tasks.policy_setter import PolicySetter
@@ -34,7 +35,7 @@ class Says:
 class Speaks:
     """A policy that proposes texts in turn, and writes down the frames and seeds that it is given."""
 
-    spec = PolicySpec((120, 160))
+    spec = PolicySpec(View.stretched((120, 160)))
 
     def __init__(self, *texts: str) -> None:
         self.texts = texts

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import logging
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -26,9 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from agent.episode import Frame, Outcome, Start, Step, Subscriber
+from agent.episode import Frame, Look, Outcome, Start, Step, Subscriber
 from envs.action import Action
 from envs.files import DiskFullError, disk, read_regular
 from tasks.task import Task
@@ -44,6 +42,8 @@ from training.data.episode_schema import (
     read_extras,
     read_steps,
 )
+from training.data.looks import LOOKS, Shown, looks_table, read_looks
+from training.data.tables import npz, parquet, steps_table
 from training.data.versions import versions
 from training.data.video import Quality, VideoWriter, iterate_video, read_video, video_ticks
 
@@ -116,6 +116,7 @@ class EpisodeWriter:
         self._folder = self.path.parent / f"{TEMPORARY}{self.path.name}-{uuid.uuid4().hex[:8]}"
         self._rows: list[tuple[Any, ...]] = []
         self._notes: list[tuple[int, Mapping[str, Any]]] = []
+        self._looks: list[Look] = []
         self._journal: pa.RecordBatchStreamWriter | None = None
         self._journaled = 0
         self._flushed = time.monotonic()
@@ -142,6 +143,8 @@ class EpisodeWriter:
         if decision is not None and step.index != self._decision:
             self._decision, thought, speech = step.index, decision.thought, decision.speech
             tokens = decision.tokens or None
+            if step.look is not None:
+                self.look(replace(step.look, picture=None, decision=step.index))
             if step.memory != self._memory:
                 self._memory = memory = step.memory
         with self._guarded():
@@ -174,6 +177,10 @@ class EpisodeWriter:
             if time.monotonic() - self._flushed > JOURNAL_SECONDS:
                 self._flush()
 
+    def look(self, look: Look) -> None:
+        """A model was shown something. Any thread may say so."""
+        self._looks.append(look)
+
     def finish(self, outcome: Mapping[str, Any], frame: Frame | None = None) -> Path:
         """Complete the episode; `frame` is what was seen after the last tick. Its folder."""
         with self._guarded():
@@ -183,9 +190,11 @@ class EpisodeWriter:
             if self._journal is not None:
                 self._journal.close()
             sums = {VIDEO: self._video.close(durable=self._durable)}
-            sums[STEPS] = self._write(STEPS, parquet(_table(self._rows)))
+            sums[STEPS] = self._write(STEPS, parquet(steps_table(self._rows)))
+            if self._looks:
+                sums[LOOKS] = self._write(LOOKS, parquet(looks_table(self._looks, self._frame_of())))
             if self._notes:
-                sums[EXTRAS] = self._write(EXTRAS, _npz(self._notes))
+                sums[EXTRAS] = self._write(EXTRAS, npz(self._notes))
             self._meta |= {
                 "ticks": len(self._rows),
                 "frames": self._video.count,
@@ -196,6 +205,12 @@ class EpisodeWriter:
             complete(self._folder, self.path, self._meta, durable=self._durable)
         os.close(self._lock)
         return self.path
+
+    def _frame_of(self) -> npt.NDArray[np.int32]:
+        """The index of the frame that was seen at each tick, and after the last one."""
+        assert self._video is not None
+        drawn = np.array([*(row[1] for row in self._rows), self._video.count - 1], np.int32)
+        return np.maximum(np.maximum.accumulate(drawn), 0)
 
     def abort(self) -> None:
         """Leave no trace of the episode. Never raises."""
@@ -218,7 +233,7 @@ class EpisodeWriter:
         if self._journal is None:
             (self._folder / JOURNAL_META).write_bytes(seal(self._meta))
             self._journal = pa.ipc.new_stream(self._folder / JOURNAL, SCHEMA)
-        for batch in _table(self._rows[self._journaled :]).to_batches():
+        for batch in steps_table(self._rows[self._journaled :]).to_batches():
             self._journal.write_batch(batch)
         self._journaled = len(self._rows)
         self._flushed = time.monotonic()
@@ -231,29 +246,6 @@ class EpisodeWriter:
         except Exception:
             self.abort()
             raise
-
-
-def _table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
-    columns = zip(*rows, strict=True) if rows else ([] for _ in SCHEMA)
-    return pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
-
-
-def parquet(table: pa.Table) -> memoryview:
-    """`table` as the bytes of a parquet file."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_statistics=False)
-    return memoryview(sink.getvalue())
-
-
-def _npz(notes: Sequence[tuple[int, Mapping[str, Any]]]) -> bytes:
-    """The annotations as arrays (N, ...), and `tick` (N,): when each was made."""
-    names = set(notes[0][1])
-    if any(set(note) != names for _, note in notes) or "tick" in names:
-        raise ValueError(f"every annotation needs the same names, none of them 'tick': {sorted(names)}")
-    arrays = {name: np.stack([np.asarray(note[name]) for _, note in notes]) for name in names}
-    sink = io.BytesIO()
-    np.savez_compressed(sink, allow_pickle=False, tick=np.array([tick for tick, _ in notes], np.int32), **arrays)
-    return sink.getvalue()
 
 
 def complete(folder: Path, path: Path, meta: Mapping[str, Any], *, durable: bool) -> None:
@@ -316,6 +308,11 @@ class Recorder(Subscriber):
                 "actor": start.actor,
             },
         )
+
+    def on_look(self, look: Look) -> None:
+        writer = self._writer
+        if writer is not None:
+            writer.look(look)
 
     def on_step(self, step: Step) -> None:
         if self._writer is not None:
@@ -422,6 +419,14 @@ class Episode:
     def _ticks(self) -> list[int]:
         """The tick of each frame."""
         return video_ticks(self._video, self.tick_hz)
+
+    @cached_property
+    def looks(self) -> tuple[Shown, ...]:
+        """Who was shown what; empty for scripts, and in older episodes."""
+        if LOOKS not in self.meta["checksums"]:
+            return ()
+        with self._damaged(LOOKS):
+            return read_looks(self._bytes(LOOKS), self.meta["ticks"], self.meta["frames"])
 
     def extras(self) -> dict[str, npt.NDArray[Any]]:
         """The training annotations by name, and `tick`: when each was made. Empty where there are none."""

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from agent import doom_codec as codec
-from agent.episode import fit
 from agent.policy import Context, Decision
+from agent.view import fit
 from envs.action import Action
 from training.data.dataset import EpisodeDataset
 from training.data.episode_weights import EpisodeWeights

@@ -24,9 +24,10 @@ from training.data.episodes import (
     DamagedEpisodeError,
     complete,
     find_episodes,
-    parquet,
     read_episode,
 )
+from training.data.looks import LOOKS
+from training.data.tables import parquet
 from training.data.video import cut_to_whole_fragments, iterate_video
 
 logger = logging.getLogger(__name__)
@@ -141,7 +142,8 @@ def _finish(folder: Path) -> Path:
     rows = rows.slice(0, kept)
     check_steps(rows, frames)
     (folder / STEPS).unlink(missing_ok=True)
-    (folder / EXTRAS).unlink(missing_ok=True)  # annotations are not in the journal: those of the kept ticks are lost
+    for lost in (EXTRAS, LOOKS):  # they are not in the journal
+        (folder / lost).unlink(missing_ok=True)
     (folder / STEPS).write_bytes(parquet(rows))
     why = "the writer was killed"
     meta |= {

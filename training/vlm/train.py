@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from agent import doom_codec as codec
 from agent.lineage import Lineage, commit, parent_of, recipe_hash
 from agent.policy import PolicySpec
+from agent.view import View
 from agent.vlm.chat_template import end_of_turn, to_model
 from agent.vlm.checkpoint import Manifest, save_checkpoint
 from agent.vlm.policy import HISTORY, THOUGHT_TOKENS, grow, load_model
@@ -240,7 +241,8 @@ def _spec(examples: Examples) -> PolicySpec:
         rates = ", ".join(f"{rate:g}" for rate in sorted(examples.tick_rates))
         raise EpisodeError(f"the episodes have different tick rates, {rates} Hz; train on those of one rate")
     (tick_hz,) = examples.tick_rates
-    return PolicySpec(examples.frame_size, examples.history, codec.CHUNK, tick_hz, codec.VERSION)
+    view = View.stretched(examples.frame_size, examples.history)
+    return PolicySpec(view, examples.history, codec.CHUNK, tick_hz, codec.VERSION)
 
 
 def _open_run(recipe: BcRecipe, out: Path, resume: bool, accelerator: Accelerator) -> None:

@@ -76,6 +76,19 @@ function mode(name) {
   at("mode").dataset.mode = name;
 }
 
+// What the player was shown, where that is not the world's own picture.
+async function eyes(saw) {
+  at("eyes").hidden = !saw.jpeg;
+  put("size", saw.size ? `it sees ${saw.size}` : "");
+  if (!saw.jpeg) return;
+  const bytes = Uint8Array.from(atob(saw.jpeg), (letter) => letter.charCodeAt(0));
+  const image = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
+  const canvas = at("saw");
+  [canvas.width, canvas.height] = [image.width, image.height];
+  canvas.getContext("2d").drawImage(image, 0, 0);
+  image.close();
+}
+
 function put(id, value) {
   const node = at(id);
   if (node.textContent !== value) node.textContent = value;
@@ -96,6 +109,7 @@ function tell(news) {
   put("starved", `${news.starved}`);
   put("rate", drawn.length ? (drawn.length / 2).toFixed(0) : "0");
   put("thought", news.thought);
+  if (news.eyes) eyes(news.eyes);
   at("stage").classList.toggle("mine", news.mine);
   label("pause", news.mode === "paused" ? "Resume" : "Pause", "Space");
   label("take", news.mine ? "Give back" : "Take over", "Tab");

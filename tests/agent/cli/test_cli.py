@@ -15,6 +15,7 @@ import pytest
 
 from agent import cli
 from agent.policy import Context, Decision, PolicySpec
+from agent.view import View
 from envs.action import Action
 from tests.support.worlds import SquareWorld
 
@@ -30,7 +31,7 @@ class Meadow(SquareWorld):
 class Walker:
     """Walks on, thinks aloud, and says so once."""
 
-    spec = PolicySpec(frame_size=(24, 32))
+    spec = PolicySpec(View.stretched((24, 32)))
 
     def act(self, contexts: list[Context]) -> list[Decision]:
         step = Action(keys=frozenset({"KeyW"}), look=(2.0, 0.0))

@@ -13,6 +13,7 @@ from agent import cli
 from agent.cli import console
 from agent.cli.terminal import CleanStream, clean, echo, json_line, own_output
 from agent.policy import Context, Decision, PolicySpec
+from agent.view import View
 from envs.action import Action
 from envs.errors import UserError
 from tests.agent.cli.test_cli import Meadow
@@ -68,7 +69,7 @@ def test_styles_still_reach_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: 
 class Liar:
     """A policy whose words hold control characters."""
 
-    spec = PolicySpec(frame_size=(24, 32))
+    spec = PolicySpec(View.stretched((24, 32)))
 
     def act(self, contexts: list[Context]) -> list[Decision]:
         steps = (Action(keys=frozenset({"KeyW"})),) * 4

@@ -20,12 +20,13 @@ from agent.loop.instruction import LiveInstruction
 from agent.loop.players import Beside, InStep, ScriptedPlayer
 from agent.loop.runtime import play
 from agent.policy import Context, Decision, PolicySpec
+from agent.view import View
 from envs.action import NEUTRAL, Action
 from envs.world import World
 from envs.wrappers import RealTime
 from tests.support.worlds import SquareWorld
 
-SPEC = PolicySpec(frame_size=(24, 32), history=3, chunk=4, tick_hz=50.0)
+SPEC = PolicySpec(View.stretched((24, 32), 3), history=3, chunk=4, tick_hz=50.0)
 FORWARD = Action(keys=frozenset({"KeyW"}))
 
 
@@ -146,7 +147,7 @@ def test_who_is_asked_before_his_chunk_ends_is_done_when_he_says_so_again() -> N
 
 
 def test_frames_come_in_the_size_that_the_policy_declares() -> None:
-    policy = Walk(PolicySpec(frame_size=(12, 16), chunk=4))
+    policy = Walk(PolicySpec(View.stretched((12, 16)), chunk=4))
     log = Log()
     play(SquareWorld(), InStep(policy), "go", seed=2, time_limit=1, subscribers=[log])
     assert policy.contexts[0].frames[0].shape == (12, 16, 3)
@@ -248,7 +249,7 @@ def test_what_was_planned_for_another_instruction_or_episode_is_never_played() -
     rng = random.Random(7)
 
     class Echo:
-        spec = PolicySpec(frame_size=(24, 32), chunk=6)
+        spec = PolicySpec(View.stretched((24, 32)), chunk=6)
 
         def act(self, contexts: Sequence[Context]) -> list[Decision]:
             time.sleep(rng.choice((0.0, 0.0005, 0.001, 0.003)))

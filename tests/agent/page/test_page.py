@@ -22,13 +22,15 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from agent import cli
-from agent.episode import Outcome, Step, Subscriber
+from agent.episode import Look, Outcome, Start, Step, Subscriber
 from agent.loop.players import InStep
 from agent.loop.runtime import play
 from agent.page.gate import CSRF_HEADER
+from agent.page.hub import Hub
 from agent.page.server import Page
 from agent.policy import Context, Decision, PolicySpec
 from agent.talk.conversation import Conversation
+from agent.view import View
 from envs.action import NEUTRAL, Action
 from envs.errors import UserError
 from tests.support.worlds import SquareWorld
@@ -41,7 +43,7 @@ EVIL = '<img src=x onerror="document.title=1">'
 class Walk:
     """Walks on, and thinks and says what looks like markup."""
 
-    spec = PolicySpec(frame_size=(24, 32), chunk=4, tick_hz=50.0)
+    spec = PolicySpec(View.stretched((24, 32)), chunk=4, tick_hz=50.0)
 
     def act(self, contexts: list[Context]) -> list[Decision]:
         return [Decision((FORWARD,) * 4, thought=EVIL, speech=EVIL) for _ in contexts]
@@ -100,6 +102,25 @@ class Run(Subscriber):
             f"{self.page.home}live".replace("http", "ws", 1), origin=self.origin,
             additional_headers=self.headers(client), compression=None, close_timeout=1,
         )  # fmt: skip
+
+
+def test_the_page_shows_what_the_player_saw_where_that_is_another_picture() -> None:
+    hub = Hub(Conversation(keep=True))
+    hub.on_start(Start("go", 1, {}, 35.0, (50, 80), "agent"))
+    frame, seen = np.zeros((50, 80, 3), np.uint8), np.full((24, 32, 3), 200, np.uint8)
+    for index, picture in enumerate((seen, frame)):
+        look = Look("player", index, (index,), ((picture.shape[0], picture.shape[1]),), None, picture)
+        hub.on_step(
+            Step(index, frame, FORWARD, 0.0, "go", "agent", False, Decision((FORWARD,)), index, index, {}, look=look)
+        )
+        shot = hub.shot
+        assert shot is not None
+        assert shot.frame is frame
+        told = hub.eyes(shot)
+        assert bool(told) == (picture is seen)
+        if told:
+            assert told["size"] == "32x24"
+            assert np.asarray(Image.open(io.BytesIO(base64.b64decode(told["jpeg"])))).shape == seen.shape
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from agent.loop.players import Beside
 from agent.policy import Decision, PolicySpec
 from agent.talk.conversation import Conversation
 from agent.talk.voice import PolicyVoice
+from agent.view import View
 from envs.action import NEUTRAL, Action, KeyboardMouse
 from envs.wrappers import RealTime
 from tests.support.talks import FORWARD, Walk, played, said, wait_for
@@ -355,7 +356,7 @@ class Meadow(SquareWorld):
 class Guest(Walk):
     """Is done at once with what it is told, and answers."""
 
-    spec = PolicySpec(frame_size=(24, 32), chunk=2, tick_hz=35.0)
+    spec = PolicySpec(View.stretched((24, 32)), chunk=2, tick_hz=35.0)
 
     def __init__(self) -> None:
         super().__init__(**{f"n{n}": Decision((FORWARD,) * 2, speech="done", done=True) for n in range(100)})

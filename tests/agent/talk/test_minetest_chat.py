@@ -19,6 +19,7 @@ from agent.loop.runtime import play
 from agent.policy import Context, Decision, PolicySpec
 from agent.talk.conversation import Conversation
 from agent.talk.voice import PolicyVoice
+from agent.view import View
 from envs.action import NEUTRAL
 from envs.desktop.game import Game
 from envs.desktop.world import DesktopWorld, GameError
@@ -89,7 +90,7 @@ class Guest(DesktopWorld):
 class Stander:
     """Stands and says that it is done with what it is told; answers."""
 
-    spec = PolicySpec(frame_size=(24, 32), chunk=4, tick_hz=35.0)
+    spec = PolicySpec(View.stretched((24, 32)), chunk=4, tick_hz=35.0)
 
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
         return [Decision((NEUTRAL,) * 4, speech=f"i did {c.instruction}", done=True) for c in contexts]

@@ -31,6 +31,7 @@ from agent.talk.planner import (
     NOTES,
     PASSED,
     SAY,
+    SEEN,
     STEP,
     ChatPlanner,
     Plan,
@@ -39,6 +40,7 @@ from agent.talk.planner import (
     load_planner,
     situation_text,
 )
+from agent.view import View
 from envs.action import NEUTRAL, Action
 from tests.support.model_server import FakeServer, hang, says, send, serving
 from tests.support.talks import said, wait_for
@@ -53,7 +55,7 @@ FRAME = np.zeros((120, 160, 3), np.uint8)
 class Player:
     """Walks; is done with what `ends` names in the decision after the first, and says what stands there."""
 
-    spec = PolicySpec(frame_size=(24, 32), chunk=4, tick_hz=50.0)
+    spec = PolicySpec(View.stretched((24, 32)), chunk=4, tick_hz=50.0)
 
     def __init__(self, **ends: str) -> None:
         self.ends = {name.replace("_", " "): speech for name, speech in ends.items()}
@@ -72,6 +74,7 @@ class Script:
     """A planner that answers the n-th time by the n-th of `plans`, then by the last: a Plan, or an error to raise."""
 
     name = "script"
+    view = SEEN
 
     def __init__(self, *plans: Plan | Exception) -> None:
         self.plans = list(plans)
@@ -434,7 +437,7 @@ class Meadow(SquareWorld):
 class Keeper(Player):
     """Knows two steps."""
 
-    spec = PolicySpec(frame_size=(24, 32), chunk=4, tick_hz=35.0)
+    spec = PolicySpec(View.stretched((24, 32)), chunk=4, tick_hz=35.0)
 
     def __init__(self) -> None:
         super().__init__(take_the_key="done", look_up="done")

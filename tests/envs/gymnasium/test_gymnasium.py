@@ -22,6 +22,7 @@ from agent import cli
 from agent.cli.compose import world_factory
 from agent.loop.players import InStep
 from agent.policy import Context, Decision, PolicySpec
+from agent.view import View
 from envs import plugins
 from envs.action import NEUTRAL, Action
 from envs.check import check_world
@@ -60,7 +61,7 @@ def room() -> Iterator[GymnasiumWorld]:
 class Seeker:
     """Sees a picture and walks to what is red in it."""
 
-    spec = PolicySpec(frame_size=(120, 160), chunk=2)
+    spec = PolicySpec(View.stretched((120, 160)), chunk=2)
 
     def act(self, contexts: list[Context]) -> list[Decision]:
         return [self._decide(context.frames[-1].astype(np.int16)) for context in contexts]

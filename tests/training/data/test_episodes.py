@@ -24,6 +24,7 @@ from agent.loop.instruction import LiveInstruction
 from agent.loop.players import InStep, ScriptedPlayer
 from agent.loop.runtime import play
 from agent.policy import Context, Decision, PolicySpec
+from agent.view import View
 from envs.action import Action
 from envs.doom.world import DoomWorld
 from envs.world import Observation
@@ -40,7 +41,7 @@ from training.data.episodes import (
 )
 from training.data.repair import repair, verify
 
-SPEC = PolicySpec(frame_size=(24, 32), chunk=4, tick_hz=50.0)
+SPEC = PolicySpec(View.stretched((24, 32)), chunk=4, tick_hz=50.0)
 TASK = Task("square-1", "go", "square", 3, {"size": "small"}, 40, VerifierSpec("near", {"x": 1}), "go")
 
 
@@ -228,12 +229,12 @@ def test_a_changed_byte_or_a_cut_in_any_file_is_found_and_set_aside(tmp_path: Pa
     rng = random.Random(0)
     record(tmp_path / "good", annotate=lambda state: {"x": state["x"]})
     names = sorted(os.listdir(tmp_path / "good"))
-    assert names == ["episode.json", "extras.npz", "steps.parquet", "video.mp4"]
+    assert names == ["episode.json", "extras.npz", "looks.parquet", "steps.parquet", "video.mp4"]
     for n in range(120):
         root = tmp_path / str(n)
         shutil.copytree(tmp_path / "good", root / "bad")
         shutil.copytree(tmp_path / "good", root / "good")
-        file = root / "bad" / names[n % 4]
+        file = root / "bad" / names[n % len(names)]
         data = bytearray(file.read_bytes())
         if n % 3:
             data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)

@@ -26,6 +26,7 @@ from agent.small.output_grammar import SILENT, THINKING
 from agent.small.policy import SmallPolicy
 from agent.small.prompt import prompt_of
 from agent.small.token_ids import ACT, GO, SAY, WORD_ID
+from agent.view import View
 from envs.action import Action
 from envs.doom.world import DoomWorld
 from tasks.doom import suites
@@ -117,7 +118,7 @@ def same_context(one: Context, other: Context) -> bool:
 class Thinker:
     """Thinks something new in every decision, and does something else."""
 
-    spec = PolicySpec(frame_size=(24, 32), history=5, tick_hz=50.0)
+    spec = PolicySpec(View.stretched((24, 32), 5), history=5, tick_hz=50.0)
 
     def __init__(self) -> None:
         self.asked: list[tuple[Context, Decision]] = []

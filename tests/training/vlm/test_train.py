@@ -20,6 +20,7 @@ from agent.lineage import Parent, content_hash
 from agent.loop.players import InStep, ScriptedPlayer
 from agent.loop.runtime import play
 from agent.policy import Context, Decision, PolicySpec
+from agent.view import View
 from agent.vlm.chat_template import end_of_turn
 from agent.vlm.policy import encode_prompts, grow, load_hf, load_model
 from agent.vlm.turn_grammar import Grammar, Turn, add_action_tokens
@@ -36,7 +37,7 @@ from training.vlm import train
 from training.vlm.examples import IGNORED, encode_examples, log_probabilities, turn_of
 from training.vlm.train import BcRecipe, train_bc
 
-SPEC = PolicySpec(frame_size=(24, 32), history=3, tick_hz=50.0)
+SPEC = PolicySpec(View.stretched((24, 32), 3), history=3, tick_hz=50.0)
 
 
 class Rambler:
@@ -312,7 +313,7 @@ def test_it_learns_two_episodes_and_plays_them_from_pixels(
     assert cli.run(["train", "bc", "--model", str(folder), "--data", str(data), *options]) == 0
     assert f"hf:{tmp_path / 'run' / 'model'}" in capsys.readouterr().out.replace("\n", "")
     policy = load_hf(tmp_path / "run" / "model")
-    assert policy.spec == PolicySpec((120, 160), 4, codec.CHUNK, 35.0, codec.VERSION)
+    assert policy.spec == PolicySpec(View.stretched((120, 160)), 4, codec.CHUNK, 35.0, codec.VERSION)
     outcomes = [play_task(world, InStep(policy), task, observe="decision") for task in tasks]
     assert [outcome.success for outcome in outcomes] == [True, True], [outcome.why for outcome in outcomes]
 
