@@ -17,7 +17,7 @@ that they become. `encode(decode(tokens)) == tokens` for every decision; the bin
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ DEGREES = (*(-x for x in reversed(_SIDE)), 0.0, *_SIDE)
 NOTCHES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 PLACES = tuple(range(5, THOUSANDTHS, 10))  # the middles of hundredths
 TIMES = (8, 17, 29, 33, 50, 57, 67, 86, 100, 115, 133, 167, 200, 250, 333, 500, 667, 1000)  # milliseconds
+_OWED = 60.0  # milliseconds: less than would make another time of a short stretch
 
 _FIELDS: tuple[tuple[str, Sequence[Any]], ...] = (
     ("yaw", [x for x in DEGREES if x]),
@@ -61,11 +62,35 @@ def token_names() -> list[str]:
 def encode(plan: Plan) -> tuple[int, ...]:
     """The tokens nearest to a plan. Of more than MOST_KEYS keys the first in the order of KEYS are kept.
 
-    Raises ValueError for a plan with taps, drags or typed text, or with more than MOST_STRETCHES stretches.
+    Raises ValueError for a plan with taps, drags or typed text, or with more than MOST_STRETCHES stretches; `fit` makes
+    a plan of any length one that tokens can say.
     """
     if len(plan.stretches) > MOST_STRETCHES:
         raise ValueError(f"a decision of tokens has at most {MOST_STRETCHES} stretches, not {len(plan.stretches)}")
-    return (*(token for s in plan.stretches for token in _encoded(s)), DONE if plan.done else END)
+    tokens, owed = list[int](), 0.0  # milliseconds that the bins are behind: later ends stay where they are
+    for stretch in plan.stretches:
+        time = _nearest(TIMES, stretch.milliseconds + owed)
+        owed = min(max(owed + stretch.milliseconds - time, -_OWED), _OWED)
+        tokens += [*_encoded(stretch), _IDS["time", time]]
+    return (*tokens, DONE if plan.done else END)
+
+
+def fit(plan: Plan) -> Plan:
+    """`plan` in stretches that tokens have a time for, and the first MOST_STRETCHES of them: the rest is left to the
+    next decision."""
+    parts = [part for stretch in plan.stretches for part in _timed(stretch)]
+    return Plan(tuple(parts[:MOST_STRETCHES]), plan.done)
+
+
+def _timed(stretch: Stretch) -> Iterator[Stretch]:
+    """A stretch in pieces of at most the longest time; look is shared out, the wheel turns in the first one."""
+    left, wheel = stretch.milliseconds, stretch.wheel
+    while left:
+        piece = min(left, TIMES[-1])
+        share = piece / stretch.milliseconds
+        look = stretch.look[0] * share, stretch.look[1] * share
+        yield replace(stretch, milliseconds=piece, look=look, wheel=wheel)
+        left, wheel = left - piece, 0.0
 
 
 def _encoded(stretch: Stretch) -> Iterator[int]:
@@ -81,7 +106,6 @@ def _encoded(stretch: Stretch) -> Iterator[int]:
             yield _IDS[name, _nearest(PLACES, place)]
     if notches := _nearest(NOTCHES, stretch.wheel):
         yield _IDS["wheel", notches]
-    yield _IDS["time", _nearest(TIMES, stretch.milliseconds)]
 
 
 def _nearest(values: Sequence[Any], x: float) -> Any:

@@ -133,17 +133,20 @@ class FitsWorld(Protocol):
 
 
 def fitted(policy: Any, world: World, name: str = "") -> Any:
-    """`policy` for `world`; itself where it plays any world alike. Raises UserError for a policy whose codec can use
-    nothing of the world, which is called `name`."""
+    """`policy` for `world`, which is called `name`; itself where it plays any world alike. Raises UserError where the
+    policy can use nothing of the world, in a line that names both."""
+    codec = Codec(world.action_space, world.controls)
+    who, where = type(policy).__name__, repr(name or type(world.unwrapped).__name__)
+    if codec.heard == "nothing":
+        raise UserError(f"world {where} listens to nothing: policy {who} could do nothing there")
     if isinstance(policy, FitsWorld):
         return policy.for_world(world)
-    codec = Codec(world.action_space, world.controls)
     used = {*doom_codec.KEYS, *doom_codec.BUTTONS}
     if spec_of(policy).codec == doom_codec.VERSION and not (codec.looks or used & {*codec.keys, *codec.buttons}):
         raise UserError(
-            f"the policy speaks {doom_codec.VERSION} ({' '.join(doom_codec.KEYS)}, the left button, look), and world "
-            f"{name or type(world.unwrapped).__name__!r} listens to {codec.heard}: it could do nothing there; take one "
-            "that plays any world, such as --policy openai:MODEL@URL"
+            f"policy {who} speaks {doom_codec.VERSION} ({' '.join(doom_codec.KEYS)}, the left button, look), and world "
+            f"{where} listens to {codec.heard}: it could do nothing there; take one that plays any world, such as "
+            "--policy openai:MODEL@URL"
         )
     return policy
 

@@ -165,6 +165,11 @@ class Codec:
 
     def describe(self) -> str:
         """What a prompt says of the world's controls and of the language, in lines."""
+        forms = [f"  {part:<{max(len(p) for p, _ in self.parts)}}  {means}" for part, means in self.parts]
+        return "\n".join([self.describe_controls(), "Parts of an action, in any order:", *forms])
+
+    def describe_controls(self) -> str:
+        """What a prompt says of the world's controls, in lines."""
         lines = [f"{name}: {plain(self.controls[name])}" for name in self._named]
         rest = [name for name in self.keys if name not in self._named]
         if rest:
@@ -173,8 +178,7 @@ class Codec:
             said = plain(self.controls.get(button, ""))
             lines.append(f"{button} mouse button{said and ': '}{said}")
         lines.append(self._of_the_mouse())
-        forms = [f"  {part:<{max(len(p) for p, _ in self.parts)}}  {means}" for part, means in self.parts]
-        return "\n".join(["Controls:", *lines, "Parts of an action, in any order:", *forms])
+        return "\n".join(["Controls:", *lines])
 
     @cached_property
     def _named(self) -> list[str]:
@@ -184,7 +188,7 @@ class Codec:
     @property
     def example(self) -> str:
         """An action of this world, as prompts show one."""
-        if self.space.pointer and "left" in self.buttons:
+        if self.space.pointer and not self.looks and "left" in self.buttons:
             return "click left point 420 310"
         named = self._named or list(self.keys)
         parts = ["look -16 0"] * self.looks + [f"hold {named[0]} for 300ms then tap {named[-1]}"] * bool(named)
@@ -195,7 +199,9 @@ class Codec:
         parts = []
         if self.looks:
             parts.append(f"Moving the mouse turns the view{said['look']}.")
-        if self.space.pointer:
+        if self.looks and self.space.pointer:
+            parts.append(f"In menus it has a pointer on the picture instead{said['pointer']}.")
+        elif self.space.pointer:
             parts.append(f"The mouse has a pointer on the picture{said['pointer']}.")
         if self.space.wheel:
             parts.append(f"The wheel is used{said['wheel']}.")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from agent.policy import Context, Decision, Sent
 from agent.view import Size
-from envs.action import Action
+from envs.action import Action, KeyboardMouse
 
 Frame = npt.NDArray[np.uint8]
 
@@ -31,7 +31,7 @@ Judge = Callable[[Any], Verdict | None]
 @dataclass(frozen=True)
 class Start:
     """An episode begins. `tick_hz`: ticks in a second. `frame_size`: (height, width) in pixels. `controls`: what the
-    world says that its keys do."""
+    world says that its keys do. `space`: the world's actions."""
 
     instruction: str
     seed: int | None
@@ -40,6 +40,7 @@ class Start:
     frame_size: tuple[int, int]
     actor: str
     controls: Mapping[str, str] = field(default_factory=dict)
+    space: KeyboardMouse | None = None
 
 
 @dataclass(frozen=True)

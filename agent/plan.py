@@ -1,9 +1,10 @@
 """`Plan`: what a decision does, in stretches of time; how it becomes actions a tick, and how actions become a plan.
 
 A plan speaks of milliseconds, so it can be played at any tick rate. Within a stretch what is held is held throughout,
-the look and the wheel are spread over its ticks, and the pointer is put where it belongs first. Its events, taps and
+the look is spread over its ticks, and the pointer is put where it belongs first. Its events, taps and
 typed text, follow one another in the order in which they stand; each is down for at least one tick, and a tick in
-which it is up follows. A stretch whose events, look or wheel need more ticks than its milliseconds have gets them.
+which it is up follows. A stretch whose events or look need more ticks than its milliseconds have gets them. The wheel
+turns a notch a tick, or more where there are fewer ticks than notches.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from envs.action import BUTTONS, KEYS, NEUTRAL, Action
 
@@ -214,11 +216,12 @@ def _ticks(stretch: Stretch, ticks: int, tick_hz: float, max_look: float, last: 
             line.tap(chord, down, up)
     if stretch.drag is not None:
         line.drag(stretch.drag, max(2, ticks - len(line.ticks) - 2))
-    turn, notches = max(map(abs, stretch.look)), math.ceil(abs(stretch.wheel))
+    turn = max(map(abs, stretch.look))
     turning = min(math.ceil(turn / max_look), ticks + math.ceil(_LONGEST_TURN * tick_hz)) if max_look > 0.0 else 0
-    total = max(ticks, len(line.ticks), turning, notches)
+    total = max(ticks, len(line.ticks), turning)
     if total > len(line.ticks):
         line.add(ticks=total - len(line.ticks))
+    wheel = _notches(stretch.wheel, total)
     look = tuple(min(max(x / total, -max_look), max_look) for x in stretch.look)
     for tick, (names, pointer) in enumerate(line.ticks):
         yield Action(
@@ -226,8 +229,15 @@ def _ticks(stretch: Stretch, ticks: int, tick_hz: float, max_look: float, last: 
             buttons=names.intersection(BUTTONS),
             look=(look[0], look[1]),
             pointer=None if pointer is None else (pointer[0] / THOUSANDTHS, pointer[1] / THOUSANDTHS),
-            wheel=stretch.wheel / notches if tick < notches else 0.0,
+            wheel=wheel[tick],
         )
+
+
+def _notches(wheel: float, ticks: int) -> list[float]:
+    """The turn of a wheel in each of so many ticks: whole notches as early and as evenly as can be."""
+    most = math.ceil(abs(wheel))
+    ends = [max(0.0, min(abs(wheel), math.ceil(most * (tick + 1) / min(ticks, max(most, 1))))) for tick in range(ticks)]
+    return [math.copysign(end - begin, wheel) if end > begin else 0.0 for begin, end in pairwise([0.0, *ends])]
 
 
 def plan_of(actions: Sequence[Action], tick_hz: float, *, done: bool = False, taps: bool = False) -> Plan:

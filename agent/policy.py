@@ -24,7 +24,8 @@ class Context:
     thoughts of those stretches, in the same order. `picture`: what the instruction shows instead of naming it, uint8
     RGB of any size. `dialogue`: (who, what) lines. `memory`: what was done, seen and said so far in the episode, in a
     bounded number of words (agent/memory.py). `seed`: for policies that sample. `since`: how many of the decisions came
-    after the instruction; None for all of them.
+    after the instruction; None for all of them. `mouse`: what the mouse does now where that changes within the game,
+    "look" or "pointer"; else "".
     """
 
     frames: tuple[npt.NDArray[np.uint8], ...]
@@ -37,6 +38,7 @@ class Context:
     seed: int = 0
     since: int | None = None
     ticks: tuple[int, ...] = ()
+    mouse: str = ""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from envs.world import World
 
 # What a prompted model sees: the world's own picture, up to 1280x720, and smaller ones of the two seconds before it.
 PROMPTED = View((720, 1280), exactly=False, frames=4, apart=500.0, earlier=(180, 320), tokens=8192, encoding="jpeg:90")
+HISTORY = 4  # decisions and pictures in a prompt of a trained model, unless it was trained with another number
+TRAINED = View.stretched((120, 160), HISTORY)
 THOUGHT_TOKENS = 64
 _MARKS = ("think:", "act:", "say:")
 
@@ -57,8 +59,13 @@ class Setting:
 
     @classmethod
     def of(cls, world: World, view: View = PROMPTED) -> Setting:
+        return cls(view=view).at(world)
+
+    def at(self, world: World) -> Setting:
+        """The same for another world."""
         height, width, _ = world.observation_space["pixels"].shape or (120, 160, 3)
-        return cls(Codec(world.action_space, world.controls), world.tick_hz, world.realtime, view, (height, width))
+        codec = Codec(world.action_space, world.controls)
+        return replace(self, codec=codec, tick_hz=world.tick_hz, realtime=world.realtime, size=(height, width))
 
     @property
     def spec(self) -> PolicySpec:
@@ -103,10 +110,19 @@ Example: act: {self.codec.example}"""
             return ""
         try:
             shown = [self._pointed(action, self._of_world) for action in chunk]
-            plan = self.codec.plan_of(shown, self.tick_hz, taps=True)
-            return self.write(Turn(plan, thought))
-        except ValueError:  # longer than a plan may be, or what a person held that no plan may
+            return self.write(Turn(self.plan_of(shown, taps=True), thought))
+        except ValueError:  # what a person held that no plan may
             return self.write(Turn(Plan(), thought))
+
+    def plan_of(self, chunk: Sequence[Action], *, done: bool = False, taps: bool = False) -> Plan:
+        """The plan of what was done; of more than a plan holds, its beginning."""
+        while True:
+            try:
+                return self.codec.plan_of(chunk, self.tick_hz, done=done, taps=taps)
+            except ValueError:
+                if len(chunk) < 2:
+                    return Plan(done=done)
+                chunk = chunk[: len(chunk) // 2]
 
     def write(self, turn: Turn) -> str:
         """A turn as text."""
@@ -146,6 +162,17 @@ Example: act: {self.codec.example}"""
     def idle(self) -> tuple[Action, ...]:
         """The actions of a decision that does nothing."""
         return (NEUTRAL,) * self.spec.chunk
+
+
+_MOUSE = {
+    "look": "Now moving the mouse turns the view; there is no pointer.",
+    "pointer": "Now the mouse has a pointer on the picture; it does not turn the view.",
+}
+
+
+def mouse_now(context: Context) -> list[str]:
+    """The line that tells what the mouse does now, in games where that changes."""
+    return [_MOUSE[context.mouse]] if context.mouse in _MOUSE else []
 
 
 def repair(error: ActionTextError) -> str:

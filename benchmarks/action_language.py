@@ -1,11 +1,13 @@
 """The action language under hostile texts, its cost, and what recorded hands lose in it.
 
     python benchmarks/action_language.py [--texts 100000] [--ticks 20000] [--write]
+    python benchmarks/action_language.py --worlds crispy-doom Minetest 'a web page' 'a Gymnasium key map' --seconds 60
 
 Hostile texts are parts of actions, names of keys, control characters and the like in random order. Each is read or
 refused with an ActionTextError; what is read must come back from its own text, and stay within the action space and
-off the forbidden combinations. Then the cost of a decision. Last, random hands in the action spaces of four games, in
-decisions of 115 ms, as text and as tokens; `--write` puts this table into docs/actions.md.
+off the forbidden combinations. Then the cost of a decision. Then random hands in the action spaces of four games, in
+decisions of 115 ms, as text and as tokens. Last, with --worlds, recordings of a person by script
+(tests/support/scripted_person.py) in real worlds. `--write` puts the tables into docs/actions.md.
 """
 
 from __future__ import annotations
@@ -14,20 +16,33 @@ import argparse
 import math
 import random
 import re
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from agent.action_tokens import decode, encode
+from agent.action_tokens import decode, encode, fit
 from agent.codec import ActionTextError, Codec
-from agent.plan import STEP, ticks_of
+from agent.plan import STEP, THOUSANDTHS, ticks_of
 from envs.action import KEYS, Action, KeyboardMouse
 from envs.desktop.actions import DesktopActions
 from envs.desktop.game import Game
+from envs.world import World
+from tests.support.scripted_person import record
 
 PAGE = Path(__file__).parents[1] / "docs" / "actions.md"
+PAGES = Path(__file__).parents[1] / "tests" / "support" / "pages"
+_CAR = """env: MountainCar-v0
+tick_hz: 10
+keys:
+  none: 1
+  press:
+  - {name: push left, hold: ArrowLeft, do: 0}
+  - {name: push right, hold: ArrowRight, do: 2}
+"""
 _WORDS = (
     "hold", "tap", "press", "click", "type", "look", "turn", "point", "drag", "wheel", "wait", "done", "for", "then",
     "ctrl", "alt+f4", "ControlLeft+KeyW", "q", "w", "left", "right", '"', "'", '"a\\"b"', "“x”", "5", "-3", "1e9",
@@ -82,35 +97,103 @@ def hands(space: KeyboardMouse, ticks: int, tick_hz: float, seed: int = 0) -> li
     return actions[:ticks]
 
 
-def losses(codec: Codec, tick_hz: float, ticks: int) -> list[str]:
-    """What the two forms lose of random hands, as cells of a table."""
-    actions, chunk = hands(codec.space, ticks, tick_hz), max(1, ticks_of(STEP, tick_hz))
-    cells, characters, tokens = [], list[int](), list[int]()
-    for as_tokens in (False, True):
-        wrong, turned = 0, list[float]()
-        for begin in range(0, len(actions) - chunk, chunk):
-            part = actions[begin : begin + chunk]
-            plan = codec.plan_of(part, tick_hz)
-            if as_tokens:
-                written = encode(plan)
-                tokens.append(len(written))
-                plan = decode(written)
-            else:
-                characters.append(len(codec.write(plan)))
-                plan = codec.read(codec.write(plan))
-            back = codec.actions(plan, tick_hz)
-            wrong += sum(a.keys != b.keys or a.buttons != b.buttons for a, b in zip(part, back, strict=False))
-            wrong += abs(len(back) - len(part))
-            turned.append(abs(math.fsum(a.look[0] for a in part) - math.fsum(a.look[0] for a in back)))
-        cells += [f"{100 * wrong / len(actions):.1f} %", f"{np.mean(turned):.3f}°"]
-    return [*cells, f"{np.mean(characters):.0f}", f"{np.mean(tokens):.1f}"]
+@dataclass
+class Loss:
+    """What a form loses of hands: ticks that are held otherwise; how far look, pointer and wheel are off at the end of
+    each decision, in degrees, thousandths of the picture and notches; and how long a decision is."""
+
+    wrong: int = 0
+    yaw: list[float] = field(default_factory=list)
+    pointer: list[float] = field(default_factory=list)
+    wheel: list[float] = field(default_factory=list)
+    length: list[int] = field(default_factory=list)
+
+    def add(self, part: Sequence[Action], back: Sequence[Action]) -> None:
+        self.wrong += sum(a.keys != b.keys or a.buttons != b.buttons for a, b in zip(part, back, strict=False))
+        self.wrong += abs(len(back) - len(part))
+        self.yaw.append(abs(math.fsum(a.look[0] for a in part) - math.fsum(a.look[0] for a in back)))
+        self.wheel.append(abs(math.fsum(a.wheel for a in part) - math.fsum(a.wheel for a in back)))
+        ends = [next((a.pointer for a in reversed(actions) if a.pointer), None) for actions in (part, back)]
+        if ends[0] and ends[1]:
+            self.pointer.append(THOUSANDTHS * max(abs(x - y) for x, y in zip(*ends, strict=True)))
+
+    def cells(self, ticks: int) -> list[str]:
+        pointer = f"{np.mean(self.pointer):.1f}" if self.pointer else "–"
+        off = (f"{np.mean(self.yaw):.3f}°", pointer, f"{np.mean(self.wheel):.2f}")
+        return [f"{100 * self.wrong / ticks:.1f} %", *off, f"{np.mean(self.length):.0f}"]
 
 
-def table(ticks: int) -> str:
-    heads = ("hands in", "ticks held wrongly, text", "yaw off", "as tokens", "yaw off", "characters", "tokens")
+def losses(codec: Codec, tick_hz: float, actions: Sequence[Action]) -> tuple[Loss, Loss]:
+    """What text and tokens lose of what hands did, in decisions of STEP."""
+    text, tokens, chunk = Loss(), Loss(), max(1, ticks_of(STEP, tick_hz))
+    for begin in range(0, len(actions) - chunk + 1, chunk):
+        part = actions[begin : begin + chunk]
+        plan = codec.plan_of(part, tick_hz)
+        written, ids = codec.write(plan), encode(fit(plan))
+        text.length.append(len(written))
+        tokens.length.append(len(ids))
+        text.add(part, codec.actions(codec.read(written), tick_hz))
+        tokens.add(part, codec.actions(decode(ids), tick_hz))
+    return text, tokens
+
+
+def table(rows: Iterable[tuple[str, Codec, float, Sequence[Action]]]) -> str:
+    heads = ("hands in", "form", "ticks held wrongly", "yaw off", "pointer off", "wheel off", "length")
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    lines += [f"| {name} | " + " | ".join(losses(codec, hz, ticks)) + " |" for name, (codec, hz) in games().items()]
+    for name, codec, hz, actions in rows:
+        for form, loss in zip(("text", "tokens"), losses(codec, hz, actions), strict=True):
+            lines.append(f"| {name}, {hz:g} Hz | {form} | " + " | ".join(loss.cells(len(actions))) + " |")
     return "\n".join(lines)
+
+
+def worlds() -> dict[str, Callable[[Path], World]]:
+    """Real worlds in which a person's hands are recorded, each made in a folder for its files."""
+
+    def page(folder: Path) -> World:
+        from envs.browser.world import BrowserWorld
+
+        file = (PAGES / "form.yaml").read_text().replace("form.html", str(PAGES / "form.html"))
+        (folder / "form.yaml").write_text(f"{file}wheel: true\n")
+        return BrowserWorld(str(folder / "form.yaml"))
+
+    def car(folder: Path) -> World:
+        from envs.gymnasium.world import GymnasiumWorld
+
+        (folder / "car.yaml").write_text(_CAR)
+        return GymnasiumWorld(str(folder / "car.yaml"))
+
+    def doom(folder: Path) -> World:
+        from envs.desktop.world import DesktopWorld
+
+        keys = [key for key in (*KEYS[:60], "ShiftLeft") if key not in ("Escape", "F10")]
+        return DesktopWorld(
+            Game(
+                command=("crispy-doom", "-iwad", "/usr/share/games/doom/freedoom2.wad", "-warp", "1", "-skill", "1",
+                         "-nomonsters", "-nosound", "-window", "-geometry", "320x240"),
+                keys={key: key for key in keys if not key.startswith("F")}, wheel=True, ready="P_SetupLevel",
+                start=(1.0,), degrees_per_count=(0.04395, 0.0),
+            )
+        )  # fmt: skip
+
+    def minetest(folder: Path) -> World:
+        from envs.minetest.world import Minetest
+
+        return Minetest()
+
+    return {"crispy-doom": doom, "Minetest": minetest, "a web page": page, "a Gymnasium key map": car}
+
+
+def recordings(names: Sequence[str], seconds: float) -> Iterator[tuple[str, Codec, float, Sequence[Action]]]:
+    """What a scripted person did in real worlds, as it was recorded."""
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            world = worlds()[name](Path(folder))
+            try:
+                episode = record(world, seconds, Path(folder) / "episode")
+                codec = Codec(world.action_space, world.controls)
+            finally:
+                world.close()
+            yield name, codec, episode.tick_hz, episode.actions()
 
 
 def cost(codec: Codec, tick_hz: float) -> tuple[float, float]:
@@ -130,7 +213,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=100_000)
     parser.add_argument("--ticks", type=int, default=20_000)
-    parser.add_argument("--write", action="store_true", help="write the table into docs/actions.md")
+    parser.add_argument("--worlds", nargs="*", choices=list(worlds()), default=[], metavar="WORLD")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each recording")
+    parser.add_argument("--write", action="store_true", help="write the tables into docs/actions.md")
     args = parser.parse_args(argv)
     spaces = games()
     for name, (codec, _) in spaces.items():
@@ -138,12 +223,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{name}: {count} hostile texts, {check(codec, count)} were actions, the others were refused")
     reading, writing = cost(*spaces["a browser game, 60 Hz"])
     print(f"a decision is read and played in {reading:.2f} ms, and written down in {writing:.2f} ms")
-    lines = table(args.ticks)
-    print(f"\n{lines}")
-    if args.write:
-        page = PAGE.read_text()
-        mark = re.compile(r"(<!-- loss -->\n).*?(<!-- /loss -->)", re.DOTALL)
-        PAGE.write_text(mark.sub(lambda found: f"{found[1]}{lines}\n{found[2]}", page))
+    random_hands = ((name, codec, hz, hands(codec.space, args.ticks, hz)) for name, (codec, hz) in spaces.items())
+    tables = {"loss": table(random_hands)}
+    print(f"\n{tables['loss']}")
+    if args.worlds:
+        tables["recorded"] = table(recordings(args.worlds, args.seconds))
+        print(f"\n{tables['recorded']}")
+    for name, lines in tables.items() if args.write else ():
+        mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        PAGE.write_text(mark.sub(lambda found, lines=lines: f"{found[1]}{lines}\n{found[2]}", PAGE.read_text()))
 
 
 if __name__ == "__main__":

@@ -184,6 +184,34 @@ class KeyboardMouse(gymnasium.Space[Action]):
             return False
         return (pointer is None or self.pointer) and (wheel == 0.0 or self.wheel)
 
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back. Combinations that a subclass refuses are not in it."""
+        return {
+            "keys": sorted(self.keys),
+            "buttons": sorted(self.buttons),
+            "max_look": self.max_look,
+            "pointer": self.pointer,
+            "wheel": self.wheel,
+            "ignored": sorted(self.ignored),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> KeyboardMouse:
+        """The space that a JSON object describes. Raises ValueError that says what is wrong."""
+        fields = {"keys", "buttons", "max_look", "pointer", "wheel", "ignored"}
+        if not isinstance(data, Mapping) or set(data) != fields:
+            raise ValueError(f"action space: expected an object with {', '.join(sorted(fields))}")
+        if not (isinstance(data["pointer"], bool) and isinstance(data["wheel"], bool)):
+            raise ValueError("action space: expected true or false for pointer and wheel")
+        return KeyboardMouse(
+            data["keys"],
+            data["buttons"],
+            max_look=data["max_look"],
+            pointer=data["pointer"],
+            wheel=data["wheel"],
+            ignored=_names(data["ignored"], _KEYS | _BUTTONS | {"look"}, "ignored"),
+        )
+
     def to_jsonable(self, sample_n: Iterable[Action]) -> list[Any]:
         return [action.to_json() for action in sample_n]
 

@@ -35,7 +35,10 @@ class World(gymnasium.Env[Observation, Action]):
 
     An adapter sets `observation_space` (a Dict with `pixels`), `action_space` (a `KeyboardMouse`), `tick_hz` and
     `realtime`, and implements `reset`, `step` and `close`. `info["state"]`, where a world has it, is ground truth
-    for verifiers and scripted experts alone: the loop takes it out before a policy sees `info`.
+    for verifiers and scripted experts alone: the loop takes it out before a policy sees `info`. `info["mouse"]`, in
+    worlds where it changes within a game, says what the mouse does now: "look" (moving it turns the view) or "pointer"
+    (it has a pointer on the picture, as in a menu). What does not fit is left undone: a look moves no pointer, and a
+    pointer does not turn the view.
 
     `tick_hz`: ticks in a second; one `step` is one tick. `realtime`: whether the world moves on without us.
     `deterministic`: whether the same seed and actions give the same frames. `controls`: what a player is told of the

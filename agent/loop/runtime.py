@@ -146,8 +146,11 @@ class _Rollout:
         self.contexts = ContextBuilder(player.spec, seed, world.tick_hz)
         # ticks in one pass of the loop
         self.most = 1 if rules.every_tick else min(max(1, player.spec.chunk), self.contexts.every or 1 << 30)
-        # `small` and what was trained like it know the words of first-person games, whatever a key does in a world
-        controls = world.controls if player.spec.whole else None
+        # `small`, and the experts that it learns from, know the words of first-person games, whatever a key does there.
+        # Elsewhere memory is the same whoever plays: what is recorded of a person or a script is what a model that
+        # learns from it will read when it plays.
+        first_person = "KeyW" in world.action_space.keys
+        controls = world.controls if player.spec.whole or not first_person else None
         self.memory = EpisodeMemory(self.instruction.text, world.tick_hz, controls)
         self.tick = 0
         self.frame: Frame | None = None  # the newest
@@ -172,7 +175,8 @@ class _Rollout:
         self.look(frame)
         self.contexts.saw(frame, 0)
         text, hertz, size = self.instruction.text, self.world.tick_hz, frame.shape[:2]
-        self.subscribers.start(Start(text, seed, options, hertz, size, self.player.actor, self.world.controls))
+        controls, space = self.world.controls, self.world.action_space
+        self.subscribers.start(Start(text, seed, options, hertz, size, self.player.actor, controls, space))
         self.judge_state()
         self.statistics.start()
 
@@ -220,6 +224,7 @@ class _Rollout:
         context = self.contexts.context(
             self.frame, self.instruction, self.control.dialogue, self.memory.text, self.tick
         )
+        context = replace(context, mouse=str(self.info.get("mouse", "")))
         seen = state if self.player.sees_state else None
         self.player.ask(DecisionRequest(self.tick, self.player.queue.epoch, context, seen))
         return notes

@@ -18,7 +18,7 @@ from agent.models.base import ChatModel, Message, ModelError, Reply
 from agent.models.load import load_model
 from agent.models.pictures import within_bytes
 from agent.policy import Context, Decision, Sent, Think, thought_budget
-from agent.prompted import PROMPTED, THOUGHT_TOKENS, Setting, Turn, repair
+from agent.prompted import PROMPTED, THOUGHT_TOKENS, Setting, Turn, mouse_now, repair
 from agent.view import Size, View, read_view
 from envs.errors import UserError
 from envs.world import World
@@ -128,7 +128,7 @@ def ask(context: Context, setting: Setting) -> Message:
     lines += [about] if (about := setting.about(len(images))) else []
     if any(past := setting.past(context, len(frames))):
         lines += ["What you did between them:", *filter(None, past)]
-    lines.append(f"Instruction: {context.instruction}")
+    lines += [*mouse_now(context), f"Instruction: {context.instruction}"]
     return Message("user", "\n".join(lines), tuple(images), setting.view.encoding)
 
 

@@ -61,6 +61,9 @@ def draw(
     image = Image.fromarray(frame).resize((width, height), resample).convert("RGBA")
     unit = height / 480  # all measures below are for 480 lines
 
+    if action.pointer is not None:
+        x, y = action.pointer
+        image.alpha_composite(_arrow(unit), (min(int(x * width), width - 1), min(int(y * height), height - 1)))
     clock = "" if tick is None else f"{tick / tick_hz:.1f} s"
     image.alpha_composite(_header(instruction, clock, width, unit))
     margin = round(10 * unit)
@@ -233,6 +236,16 @@ def _mouse(buttons: frozenset[str], yaw: float, pitch: float, wheel: float, unit
     pen.rounded_rectangle(
         (left + w / 2 - 4 * s, top + 9 * s, left + w / 2 + 4 * s, top + 24 * s), 4 * s, hub, _SOFT, thin
     )
+    return _shrunk(image)
+
+
+@lru_cache(maxsize=8)
+def _arrow(unit: float) -> Image.Image:
+    """The pointer; its tip is the upper left corner."""
+    s = unit * _SHARP
+    image, pen = _sheet(20 * unit, 28 * unit)
+    shape = [(0, 0), (0, 22), (5, 17), (9, 26), (13, 24), (9, 16), (16, 16)]
+    pen.polygon([(x * s, y * s) for x, y in shape], _HELD, _DARK, max(1, round(1.5 * s)))
     return _shrunk(image)
 
 

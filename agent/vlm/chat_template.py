@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from PIL import Image
 
 from agent.policy import Context
+from agent.prompted import mouse_now
 
 
 def end_of_turn(processor: Any) -> int:
@@ -52,6 +53,20 @@ class Cleaner:
         return text
 
 
+def tokenized(processor: Any, chats: Sequence[list[dict[str, Any]]]) -> Mapping[str, torch.Tensor]:
+    """The model's inputs for chats that ask for an answer, padded on the left: `input_ids` and `attention_mask` (B, L),
+    and whatever the model's processor adds."""
+    result: Mapping[str, torch.Tensor] = processor.apply_chat_template(
+        list(chats),
+        tokenize=True,
+        add_generation_prompt=True,
+        return_dict=True,
+        return_tensors="pt",
+        processor_kwargs={"padding": True, "padding_side": "left"},
+    )
+    return result
+
+
 def to_model(inputs: Mapping[str, torch.Tensor], model: Any) -> dict[str, torch.Tensor]:
     """`inputs` on the device of `model`, its floats in the model's precision."""
     return {
@@ -67,7 +82,7 @@ def situation(context: Context, lines: list[str], clean: Any = str) -> list[dict
     if context.memory:
         lines.append(f"What happened so far: {clean(context.memory)}")
     lines += [f"{clean(who)}: {clean(what)}" for who, what in context.dialogue]
-    lines.append(f"Instruction: {clean(context.instruction)}")
+    lines += [*mouse_now(context), f"Instruction: {clean(context.instruction)}"]
     content: list[dict[str, Any]] = [{"type": "text", "text": "\n".join(lines) + "\n"}]
     if context.picture is not None:
         content += [{"type": "text", "text": "Wanted:"}, picture_part(context.picture), {"type": "text", "text": "\n"}]

@@ -6,16 +6,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from agent import doom_codec as codec
+from agent import codec, doom_codec
 from agent.checkpoint import CheckpointError, written_whole
 from agent.lineage import UNKNOWN, VLM_MANIFEST, Lineage
 from agent.policy import PolicySpec
 from agent.view import View
-from agent.vlm.turn_grammar import MARKS, Form
+from agent.vlm.free_text import Form
 
 FORMAT = 1
+CODECS = (codec.VERSION, doom_codec.VERSION)  # the second one is that of earlier versions
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,14 @@ class Manifest:
             lineage = Lineage.from_json(data)
         except (OSError, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
             raise CheckpointError(f"{file}: can't be read: {type(error).__name__}: {error}") from error
-        for name, has, plays in (("format", number, FORMAT), ("codec", spec.codec, codec.VERSION)):
-            if has != plays:
+        for name, has, plays in (("format", number, (FORMAT,)), ("codec", spec.codec, CODECS)):
+            if has not in plays:
+                known = " and ".join(map(repr, plays))
                 raise CheckpointError(
-                    f"{folder}: the checkpoint has {name} {has!r}, this version plays {plays!r}; train one anew with "
+                    f"{folder}: the checkpoint has {name} {has!r}, this version plays {known}; train one anew with "
                     "'agent train bc'"
                 )
-        if form not in MARKS:
+        if form not in get_args(Form):
             raise CheckpointError(f"{file}: unknown form {form!r}")
         return cls(spec, form, trained, lineage)
 

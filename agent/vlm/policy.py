@@ -1,51 +1,47 @@
-"""`VlmPolicy`: plays with an image-text-to-text model that was trained for it: prompt, generate, parse. It keeps no
-state. A model that is only prompted plays as `agent.vlm.prompted.PromptedVlm`.
+"""`VlmPolicy`: plays any world with an image-text-to-text model that was trained for it: prompt, generate, parse.
 
-`encode_prompts` is the only place that builds a prompt. The trainer (training/vlm/train.py) calls it too, so that play
-and training show a model the same.
+It keeps no state. A model that is only prompted, or trained to write actions as text, plays as
+`agent.vlm.prompted.PromptedVlm`; one that speaks the language of earlier versions as `agent.vlm.doom_policy.DoomVlm`.
+The trainer (training/vlm/train.py) takes its prompts from here, so that play and training show a model the same.
 """
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from agent import doom_codec as codec
+from agent import doom_codec
 from agent.checkpoint import CheckpointError
 from agent.forked_torch import survive_forks
 from agent.lineage import VLM_MANIFEST
-from agent.policy import Context, Decision, Policy, PolicySpec, Think, thought_budget
-from agent.prompted import PROMPTED
-from agent.view import View, read_view
-from agent.vlm.chat_template import Cleaner, end_of_turn, picture_part, situation, to_model
+from agent.policy import Context, Decision, Policy, Think, thought_budget
+from agent.prompted import PROMPTED, THOUGHT_TOKENS, TRAINED, Setting, Turn
+from agent.view import read_view
+from agent.vlm import prompted
+from agent.vlm.chat_template import Cleaner, end_of_turn, picture_part, situation, to_model, tokenized
 from agent.vlm.checkpoint import Manifest
+from agent.vlm.doom_grammar import form_of as doom_form_of
+from agent.vlm.doom_policy import DoomVlm
 from agent.vlm.foreign_code import refuse_foreign_code
-from agent.vlm.turn_grammar import Form, Grammar, Turn, TurnProcessor, form_of, turn_text
+from agent.vlm.free_text import Form, generate
+from agent.vlm.turn_grammar import TurnGrammar, form_of, turn_text
+from envs.world import World
 
-HISTORY = 4  # frames in a prompt, unless a model was trained with another number
-THOUGHT_TOKENS, SPEECH_TOKENS = 64, 32
-
-ABOUT = f"You see a 3D world and act in it with keyboard and mouse. A decision lasts {codec.CHUNK} ticks."
-HOW = """Answer with these lines and nothing else:
-think: what you see and plan, if it helps
-act: turn DEGREES look DEGREES [forward|back] [left|right] [attack|use|done]
-say: something to the one who instructs you, if there is need
-Turn is positive to the right, look is positive upwards. "done" says that the instruction is fulfilled.
-Example: act: turn -16 look 0 forward"""
+SPEECH_TOKENS = 32
+ABOUT = "You see a game and play it with keyboard and mouse."
 
 
-def messages(context: Context, form: Form, history: int, clean: Any = str) -> list[dict[str, Any]]:
-    """The chat that asks for a decision: one message with text and at most `history` frames, the newest frame last.
-
-    After each past frame come the action and the thought that followed it. `clean`: removes from what people and models
-    wrote whatever the tokenizer would read as one of its marks.
-    """
-    content = situation(context, [ABOUT, *([HOW] if form == "text" else [])], clean)
-    frames = context.frames[-history:]
+def messages(context: Context, setting: Setting, clean: Callable[[str], str] = str) -> list[dict[str, Any]]:
+    """The chat that asks for a decision in tokens: one message with text and the frames, the newest frame last, and
+    after each past frame the thought and the action that followed it. `clean`: removes from what people and models
+    wrote whatever the tokenizer would read as one of its marks."""
+    content = situation(context, [ABOUT, clean(setting.codec.describe_controls())], clean)
+    frames = context.frames[-setting.view.frames :]
     past = len(frames) - 1
     chunks = context.actions[-past:] if past else ()
     thoughts = context.thoughts[-past:] if past else ()
@@ -54,32 +50,28 @@ def messages(context: Context, form: Form, history: int, clean: Any = str) -> li
         at = i - (past - len(chunks))
         if i < past and at >= 0 and chunks[at]:
             thought = thoughts[i - (past - len(thoughts))] if i >= past - len(thoughts) else ""
-            turn = Turn(codec.encode(chunks[at]), clean(" ".join(thought.split())))
-            content.append({"type": "text", "text": f"\n{turn_text(form, turn)}\n"})
+            turn = Turn(setting.plan_of(chunks[at]), clean(" ".join(thought.split())))
+            content.append({"type": "text", "text": f"\n{turn_text(turn)}\n"})
     return [{"role": "user", "content": content}]
 
 
-def encode_prompts(processor: Any, contexts: Sequence[Context], form: Form, history: int) -> Mapping[str, torch.Tensor]:
-    """The model's inputs for contexts, padded on the left: `input_ids` and `attention_mask` (B, L), and whatever the
-    model's processor adds."""
+def encode_prompts(
+    processor: Any, contexts: Sequence[Context], settings: Sequence[Setting], form: Form
+) -> Mapping[str, torch.Tensor]:
+    """The model's inputs for contexts, each in its setting, padded on the left: `input_ids` and `attention_mask`
+    (B, L), and whatever the model's processor adds."""
     clean = Cleaner(processor)
-    result: Mapping[str, torch.Tensor] = processor.apply_chat_template(
-        [messages(context, form, history, clean) for context in contexts],
-        tokenize=True,
-        add_generation_prompt=True,
-        return_dict=True,
-        return_tensors="pt",
-        processor_kwargs={"padding": True, "padding_side": "left"},
-    )
-    return result
+    chat = messages if form == "tokens" else prompted.messages
+    return tokenized(processor, [chat(c, s, clean) for c, s in zip(contexts, settings, strict=True)])
 
 
 class VlmPolicy:
-    """Plays with an image-text-to-text model and its processor.
+    """Plays with an image-text-to-text model that has action tokens, and its processor, in the world that it is fitted
+    to (`for_world`).
 
     `think`: "off", "auto" (the model chooses, up to THOUGHT_TOKENS) or the most tokens of a thought. `temperature`: 0
-    takes the likeliest tokens; above 0 they are drawn with the context's seed. `spec.history`: frames in a prompt.
-    Raises ValueError where the processor lacks what a dialogue needs.
+    takes the likeliest tokens; above 0 they are drawn with the context's seed. Raises ValueError where the processor
+    lacks what a dialogue needs.
     """
 
     def __init__(
@@ -87,50 +79,42 @@ class VlmPolicy:
         model: Any,
         processor: Any,
         *,
-        spec: PolicySpec | None = None,
+        setting: Setting | None = None,
         think: Think = "auto",
         speech: int = SPEECH_TOKENS,
         temperature: float = 0.0,
     ) -> None:
         self.model, self.processor, self.temperature = model.eval(), processor, temperature
-        self.spec = spec or PolicySpec(
-            View.stretched((120, 160), HISTORY), history=HISTORY, chunk=codec.CHUNK, codec=codec.VERSION
-        )
-        self.grammar = Grammar(
+        self.grammar = TurnGrammar(
             processor.tokenizer, end_of_turn(processor), thought=thought_budget(think, THOUGHT_TOKENS), speech=speech
         )
+        self._fit(setting or Setting(view=TRAINED))
 
-    @torch.inference_mode()
+    def for_world(self, world: World) -> VlmPolicy:
+        """The policy that plays `world` with its keys, at its tick rate."""
+        mine = copy.copy(self)
+        mine._fit(self.setting.at(world))
+        return mine
+
+    def _fit(self, setting: Setting) -> None:
+        self.setting, self.spec = setting, setting.spec
+        self.grammar = self.grammar.for_codec(setting.codec)
+
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
         """A decision for each context, all in one batch."""
-        from transformers import GenerationConfig
-
+        seeds = [context.seed for context in contexts]
         inputs = self.encode(contexts)
-        prompt = inputs["input_ids"].shape[1]
-        rules = TurnProcessor(self.grammar, prompt, [c.seed for c in contexts], self.temperature)
-        out = self.model.generate(
-            **inputs,
-            generation_config=GenerationConfig(
-                max_new_tokens=self.grammar.longest,
-                do_sample=False,
-                num_beams=1,
-                repetition_penalty=1.0,
-                eos_token_id=self.grammar.end,
-                pad_token_id=self.grammar.end if (pad := self.processor.tokenizer.pad_token_id) is None else pad,
-            ),
-            logits_processor=[rules],
-        )
-        return [self._decision(ids) for ids in out[:, prompt:].tolist()]
+        written = generate(self.model, self.processor.tokenizer, inputs, self.grammar, seeds, self.temperature)
+        return [self._decision(ids, context) for ids, context in zip(written, contexts, strict=True)]
 
     def encode(self, contexts: Sequence[Context]) -> dict[str, torch.Tensor]:
         """`encode_prompts`, on the model's device and in its precision."""
-        inputs = encode_prompts(self.processor, contexts, self.grammar.form, self.spec.history)
+        inputs = encode_prompts(self.processor, contexts, [self.setting] * len(contexts), "tokens")
         return to_model(inputs, self.model)
 
-    def _decision(self, ids: Sequence[int]) -> Decision:
+    def _decision(self, ids: Sequence[int], context: Context) -> Decision:
         turn = self.grammar.parse(ids)
-        decision = codec.decode(turn.tokens)
-        return Decision(decision.actions, turn.thought, turn.speech, decision.done)
+        return Decision(self.setting.actions(turn, context), turn.thought, turn.speech, turn.plan.done)
 
 
 def load_model(name: str | Path, *, device: str | None = None, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
@@ -197,15 +181,20 @@ def load_hf(
         return load_generated(folder, think=think)
     manifest = Manifest.read(folder) if (folder / VLM_MANIFEST).is_file() else None
     model, processor = load_model(name, device=device)
-    if manifest is None and form_of(processor.tokenizer) == "text":
-        from agent.vlm.prompted import PromptedVlm
-
-        seen = read_view(view, PROMPTED)
-        return PromptedVlm(model, processor, think=think, temperature=temperature, view=seen)
+    old = manifest is not None and manifest.spec.codec == doom_codec.VERSION
+    form = (doom_form_of if old else form_of)(processor.tokenizer)
+    if manifest is None and form == "text":
+        seen = Setting(view=read_view(view, PROMPTED))
+        return prompted.PromptedVlm(model, processor, setting=seen, think=think, temperature=temperature)
     _as_trained(name, view)
-    if manifest and form_of(processor.tokenizer) != manifest.form:
+    if manifest and form != manifest.form:
         raise CheckpointError(f"{name}: the tokenizer lacks the action tokens that {VLM_MANIFEST} speaks of")
-    return VlmPolicy(model, processor, spec=manifest.spec if manifest else None, think=think, temperature=temperature)
+    if manifest and old:
+        return DoomVlm(model, processor, spec=manifest.spec, think=think, temperature=temperature)
+    setting = Setting(view=manifest.spec.view) if manifest else None
+    if form == "tokens":
+        return VlmPolicy(model, processor, setting=setting, think=think, temperature=temperature)
+    return prompted.PromptedVlm(model, processor, setting=setting, think=think, temperature=temperature)
 
 
 def _as_trained(name: str | Path, view: str) -> None:

@@ -18,9 +18,8 @@ from transformers import LogitsProcessor
 from agent.action_grammar import gbnf
 from agent.codec import ActionTextError
 from agent.policy import Context, Decision, Sent, Think, thought_budget
-from agent.prompted import PROMPTED, THOUGHT_TOKENS, Setting
-from agent.view import View
-from agent.vlm.chat_template import Cleaner, end_of_turn, picture_part, situation, to_model
+from agent.prompted import THOUGHT_TOKENS, Setting
+from agent.vlm.chat_template import Cleaner, end_of_turn, picture_part, situation, to_model, tokenized
 from envs.world import World
 
 SPEECH_TOKENS, ACTION_TOKENS = 32, 160
@@ -31,8 +30,8 @@ class PromptedVlm:
     """Plays with an image-text-to-text model and its processor, in the world that it is fitted to (`for_world`).
 
     `think`: "off", "auto" (the model chooses, up to THOUGHT_TOKENS) or the most tokens of a thought. `temperature`: 0
-    takes the likeliest tokens; above 0 they are drawn with the context's seed. `view`: what the model is shown.
-    Raises ValueError where the processor lacks what a dialogue needs.
+    takes the likeliest tokens; above 0 they are drawn with the context's seed. `setting`: its view is what the model is
+    shown. Raises ValueError where the processor lacks what a dialogue needs.
     """
 
     def __init__(
@@ -40,22 +39,22 @@ class PromptedVlm:
         model: Any,
         processor: Any,
         *,
+        setting: Setting | None = None,
         think: Think = "auto",
         speech: int = SPEECH_TOKENS,
         temperature: float = 0.0,
-        view: View = PROMPTED,
     ) -> None:
         self.model, self.processor, self.temperature = model.eval(), processor, temperature
         self._end = end_of_turn(processor)
         self._clean = Cleaner(processor)
         self._budget = thought_budget(think, THOUGHT_TOKENS), speech
         self._compiler: Any = None
-        self._fit(Setting(view=view))
+        self._fit(setting or Setting())
 
     def for_world(self, world: World) -> PromptedVlm:
         """The policy that plays `world` with its keys, at its tick rate."""
         mine = copy.copy(self)
-        mine._fit(Setting.of(world, self.setting.view))
+        mine._fit(self.setting.at(world))
         return mine
 
     def _fit(self, setting: Setting) -> None:
@@ -88,15 +87,8 @@ class PromptedVlm:
 
     def encode(self, contexts: Sequence[Context]) -> dict[str, torch.Tensor]:
         """The model's inputs, padded on the left, on its device and in its precision."""
-        inputs = self.processor.apply_chat_template(
-            [messages(context, self.setting, self._clean) for context in contexts],
-            tokenize=True,
-            add_generation_prompt=True,
-            return_dict=True,
-            return_tensors="pt",
-            processor_kwargs={"padding": True, "padding_side": "left"},
-        )
-        return to_model(inputs, self.model)
+        chats = [messages(context, self.setting, self._clean) for context in contexts]
+        return to_model(tokenized(self.processor, chats), self.model)
 
     def _decision(self, text: str, context: Context, length: int) -> Decision:
         sent = Sent(tuple((frame.shape[0], frame.shape[1]) for frame in context.frames), tokens=length)

@@ -1,273 +1,145 @@
-"""The turn of a language model as a state machine over token ids, so that every output can be parsed.
+"""The turns of models that are trained: the action language with a token for each of its parts.
 
-A turn is an optional thought, the action (`done` is one value of its field `hand`) and optional speech. It has two
-forms. Models that are only prompted write it as text with their own tokenizer:
+A turn is an optional thought, the action in the vocabulary of agent/action_tokens.py and optional speech:
 
-    think: the key is to the left
-    act: turn -16 look 0 forward
-    say: i see it
+    <thought>the door is ahead<act><key_KeyW><key_Space><time_200><end_false><say>i jump
 
-Models that are trained have a token for each mark and for each value of a field (`add_action_tokens`):
-
-    <thought>the key is to the left<act><turn_2><look_2><move_3><hand_0><say>i see it
-
-Both end with the token that ends a turn in the model's chat template. The grammar is a trie of all turns, with a loop
-for free text. Free text is bounded by a budget and holds neither special tokens nor line breaks.
+The token that ends a turn in the model's chat template ends it. Free text is bounded by a budget and holds neither
+special tokens nor line breaks. What the action may be follows from the world that the grammar is made `for_world`.
 """
 
 from __future__ import annotations
 
-import itertools
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-import torch
-from transformers import LogitsProcessor
+from agent import action_tokens
+from agent.codec import Codec
+from agent.prompted import USUAL, Turn
+from agent.vlm.free_text import Form, Written, free_ids, ids_after
 
-from agent import doom_codec as codec
-
-Form = Literal["text", "tokens"]
-FIELDS = ("turn", "look", "move", "hand")
-_CONTROL = {chr(i) for i in (*range(32), *range(127, 160), 0x2028, 0x2029)}
-ACTION_TOKENS = tuple(f"<{name}_{i}>" for name, size in zip(FIELDS, codec.SIZES, strict=True) for i in range(size))
 THOUGHT, ACT, SAY = "<thought>", "<act>", "<say>"
-MARKS: dict[Form, tuple[str, str, str]] = {"text": ("think:", "act:", "say:"), "tokens": (THOUGHT, ACT, SAY)}
+TOKENS = (THOUGHT, ACT, SAY, *action_tokens.token_names())
 
-
-@dataclass(frozen=True)
-class Turn:
-    """What a model says in one turn: the action's `tokens`, and free text without line breaks."""
-
-    tokens: codec.Tokens
-    thought: str = ""
-    speech: str = ""
-
-
-class Written(NamedTuple):
-    """A turn as token ids; `action`: where in them the action stands, with its mark."""
-
-    ids: list[int]
-    action: slice
-
-
-@dataclass(eq=False, slots=True)
-class Node:
-    """A state of the grammar. `edges`: the next state for each token id.
-
-    `free`: free text of that name may continue here. `tokens`: the action that ends here. `final`: a turn ends here.
-    """
-
-    edges: dict[int, Node] = field(default_factory=dict)
-    free: Literal["", "thought", "speech"] = ""
-    tokens: codec.Tokens | None = None
-    final: bool = False
+Place = Literal["begin", "thought", "action", "acted", "speech", "over"]
 
 
 class State(NamedTuple):
-    """How far a turn is: a node, and how many tokens of free text it has there."""
+    """How far a turn is: where in it, how many tokens of free text are there, and how far the action is."""
 
-    node: Node
+    place: Place = "begin"
     spent: int = 0
+    action: action_tokens.State = action_tokens.State()
 
 
 def add_action_tokens(tokenizer: Any) -> int:
     """Add the marks and the action tokens to a tokenizer, and return how many were new. The model's embeddings must
     grow by as many."""
-    return int(tokenizer.add_tokens([THOUGHT, ACT, SAY, *ACTION_TOKENS], special_tokens=True))
+    return int(tokenizer.add_tokens(list(TOKENS), special_tokens=True))
 
 
 def form_of(tokenizer: Any) -> Form:
     """ "tokens" where the tokenizer has the action tokens, otherwise "text"."""
-    return "tokens" if {ACT, *ACTION_TOKENS} <= set(tokenizer.get_added_vocab()) else "text"
+    return "tokens" if set(TOKENS) <= set(tokenizer.get_added_vocab()) else "text"
 
 
-def turn_text(form: Form, turn: Turn) -> str:
-    """A turn as text, as prompts show it."""
-    think, act, say = MARKS[form]
-    if form == "text":
-        lines = [f"{think} {turn.thought}"] * bool(turn.thought)
-        lines += [f"{act} {codec.to_text(turn.tokens)}", *[f"{say} {turn.speech}"] * bool(turn.speech)]
-        return "\n".join(lines)
-    action = "".join(f"<{name}_{i}>" for name, i in zip(FIELDS, turn.tokens, strict=True))
-    return (
-        (f"{think}{turn.thought}" if turn.thought else "") + act + action + (f"{say}{turn.speech}" * bool(turn.speech))
-    )
+def turn_text(turn: Turn) -> str:
+    """A turn as text, as prompts show it. Raises ValueError for a plan that tokens can't say."""
+    names = action_tokens.token_names()
+    action = "".join(names[token] for token in action_tokens.encode(action_tokens.fit(turn.plan)))
+    thought, speech = f"{THOUGHT}{turn.thought}" * bool(turn.thought), f"{SAY}{turn.speech}" * bool(turn.speech)
+    return f"{thought}{ACT}{action}{speech}"
 
 
-class Grammar:
-    """The turns that a model with this `tokenizer` may write, in the form that the tokenizer knows.
+class TurnGrammar:
+    """The turns that a model with this `tokenizer`, which has the action tokens, may write.
 
-    `end`: the id that ends a turn. `thought`, `speech`: the most tokens of each; 0 forbids it. Raises ValueError where
-    the tokenizer merges parts of a turn, so that they can't be told apart.
+    `end`: the id that ends a turn. `thought`, `speech`: the most tokens of each; 0 forbids it.
     """
 
-    def __init__(self, tokenizer: Any, end: int, *, thought: int = 64, speech: int = 32) -> None:
-        self.tokenizer, self.end = tokenizer, end
-        self.form = form_of(tokenizer)
+    def __init__(self, tokenizer: Any, end: int, codec: Codec = USUAL, *, thought: int = 64, speech: int = 32) -> None:
+        self.tokenizer, self.end, self.codec = tokenizer, end, codec
         self._budget = {"thought": thought, "speech": speech}
-        think, act, say = MARKS[self.form]
-        # the tokens of a part depend on the text before it
-        glue = "\n" if self.form == "text" else ""
-        final = Node(final=True)
-        spoken = Node({end: final}, free="speech")
-        self._say = self._ids(glue + say, after="x")
-        self._lines: dict[bool, dict[codec.Tokens, list[int]]] = {False: self._action_lines(act, "")}
-        self.start = self._actions(self._lines[False], final, spoken)
-        self._think: list[int] = []
-        if thought:
-            self._think = self._ids(think)
-            self._lines[True] = self._action_lines(glue + act, "x")
-            thinking = self._actions(self._lines[True], final, spoken)
-            thinking.free = "thought"
-            _join(self._insert(self.start, self._think[:-1]), self._think[-1], thinking)
-            self.closing = set(thinking.edges) | {end}
-        else:
-            self.closing = {end}
-        self.free = np.setdiff1d(_free_ids(tokenizer), sorted(self.closing))
-        self._free = frozenset(self.free.tolist())
-        lines = [len(line) for of in self._lines.values() for line in of.values()]
-        self.longest = len(self._think) + thought + max(lines) + len(self._say) + speech + 1
+        ids = tokenizer.convert_tokens_to_ids(list(TOKENS))
+        self._think, self._act, self._say = ids[:3]
+        self._ids: list[int] = ids[3:]  # by the number of the action token
+        self._numbers = {token: number for number, token in enumerate(self._ids)}
+        self.free = free_ids(tokenizer)
+        self._free = frozenset(self.free.tolist()) - {end}
+        self.longest = thought + speech + 4 + 13 * action_tokens.MOST_STRETCHES + 1
+        self._following: dict[action_tokens.State, list[int]] = {}
+
+    def for_codec(self, codec: Codec) -> TurnGrammar:
+        """The grammar of another world."""
+        other = copy.copy(self)
+        other.codec, other._following = codec, {}
+        return other
 
     def begin(self) -> State:
         """The state before the first token of a turn."""
-        return State(self.start)
+        return State()
+
+    def edges(self, state: State) -> list[int]:
+        """The ids that may follow besides free text; after a complete turn only its end."""
+        if state.place == "begin":
+            return [self._act, *[self._think] * bool(self._budget["thought"])]
+        if state.place == "thought":
+            return [self._act]
+        if state.place == "action":
+            if state.action not in self._following:
+                allowed = state.action.allowed(self.codec).nonzero()[0]
+                self._following[state.action] = [self._ids[number] for number in allowed]
+            return self._following[state.action]
+        return [self.end, *[self._say] * (state.place == "acted" and bool(self._budget["speech"]))]
+
+    def roams(self, state: State) -> bool:
+        """Whether free text may follow."""
+        return state.place in self._budget and state.spent < self._budget[state.place]
+
+    def allowed(self, state: State) -> list[int]:
+        """All ids that may follow, ascending."""
+        return sorted({*self.edges(state), *(self._free if self.roams(state) else ())})
 
     def step(self, state: State, token: int) -> State:
         """The state after one more token. Raises ValueError where the grammar does not allow it."""
-        node, spent = state
-        if node.final:
+        if state.place == "over":
             return state
-        if token in node.edges:
-            return State(node.edges[token])
-        if node.free and spent < self._budget[node.free] and token in self._free:
-            return State(node, spent + 1)
-        raise ValueError(f"token {token} ({self.tokenizer.decode([token])!r}) can't stand at this place of a turn")
-
-    def roams(self, state: State) -> bool:
-        """Whether free text may follow, besides the edges of the node."""
-        return bool(state.node.free) and state.spent < self._budget[state.node.free]
-
-    def allowed(self, state: State) -> list[int]:
-        """The ids that may follow, ascending; after a complete turn only its end."""
-        if state.node.final:
-            return [self.end]
-        return sorted({*state.node.edges, *(self._free if self.roams(state) else ())})
+        if token not in self.edges(state):
+            if self.roams(state) and token in self._free:
+                return state._replace(spent=state.spent + 1)
+            raise ValueError(f"token {token} ({self.tokenizer.decode([token])!r}) can't stand at this place of a turn")
+        if state.place == "action":
+            action = state.action.after(self._numbers[token])
+            return State("acted" if action.over else "action", 0, action)
+        places: dict[int, Place] = {self._think: "thought", self._act: "action", self._say: "speech"}
+        return State(places.get(token, "over"))
 
     def parse(self, ids: Sequence[int]) -> Turn:
         """The turn that ids stand for. What follows its end is ignored. Raises ValueError for an incomplete turn."""
-        state, tokens = self.begin(), None
+        state, action = self.begin(), list[int]()
         said: dict[str, list[int]] = {"thought": [], "speech": []}
         for token in ids:
             before, state = state, self.step(state, token)
-            if before.node is state.node and state.spent:
-                said[state.node.free].append(token)
-            tokens = tokens if state.node.tokens is None else state.node.tokens
-            if state.node.final and tokens is not None:
+            if before.place == "action":
+                action.append(self._numbers[token])
+            elif state.spent > before.spent:
+                said[state.place].append(token)
+            if state.place == "over":
                 thought, speech = (" ".join(self.tokenizer.decode(part).split()) for part in said.values())
-                return Turn(tokens, thought, speech)
+                return Turn(action_tokens.decode(action), thought, speech)
         raise ValueError(f"the turn is not over: {self.tokenizer.decode(list(ids))!r}")
 
     def write(self, turn: Turn) -> Written:
-        """The ids of a turn, with its end. Free text is cut to its budget and loses tokens that it may not hold."""
-        space = " " if self.form == "text" else ""
-        thought, speech = self._text(turn.thought, "thought", space), self._text(turn.speech, "speech", space)
-        ids = [*self._think, *thought] if thought else []
-        line = self._lines[bool(thought)][turn.tokens]
-        action = slice(len(ids), len(ids) + len(line))
-        return Written([*ids, *line, *((*self._say, *speech) if speech else ()), self.end], action)
+        """The ids of a turn, with its end. Free text is cut to its budget and loses tokens that it may not hold; a plan
+        is cut to what tokens can say. Raises ValueError for a plan with taps, drags or typed text."""
+        thought, speech = self._text(turn.thought, "thought"), self._text(turn.speech, "speech")
+        ids = [self._think, *thought] if thought else []
+        action = [self._act, *(self._ids[number] for number in action_tokens.encode(action_tokens.fit(turn.plan)))]
+        stands = slice(len(ids), len(ids) + len(action))
+        return Written([*ids, *action, *((self._say, *speech) if speech else ()), self.end], stands)
 
-    def _text(self, text: str, what: str, space: str) -> list[int]:
+    def _text(self, text: str, what: str) -> list[int]:
         words = " ".join(text.split())
-        if not words:
-            return []
-        return [i for i in self._ids(space + words, after="x") if i in self._free][: self._budget[what]]
-
-    def _ids(self, text: str, after: str = "") -> list[int]:
-        """The ids of `text` as they are when it follows `after`."""
-        before = self.tokenizer.encode(after, add_special_tokens=False) if after else []
-        whole = self.tokenizer.encode(after + text, add_special_tokens=False)
-        if whole[: len(before)] == before and len(whole) > len(before):
-            return list(whole[len(before) :])
-        return list(self.tokenizer.encode(text, add_special_tokens=False))
-
-    def _action_lines(self, mark: str, after: str) -> dict[codec.Tokens, list[int]]:
-        """The ids of every action, with its mark."""
-        lines: dict[codec.Tokens, list[int]] = {}
-        if self.form == "tokens":
-            first, offset, table = self._ids(mark, after), 0, []
-            for size in codec.SIZES:
-                table.append(self.tokenizer.convert_tokens_to_ids(list(ACTION_TOKENS[offset : offset + size])))
-                offset += size
-            for tokens in itertools.product(*map(range, codec.SIZES)):
-                lines[tokens] = [*first, *(ids[i] for ids, i in zip(table, tokens, strict=True))]  # type: ignore[index]
-            return lines
-        for tokens in itertools.product(*map(range, codec.SIZES)):
-            lines[tokens] = self._ids(f"{mark} {codec.to_text(tokens)}", after)  # type: ignore[index]
-        return lines
-
-    def _actions(self, lines: dict[codec.Tokens, list[int]], final: Node, spoken: Node) -> Node:
-        """The trie of actions, each followed by the end or by speech."""
-        root = Node()
-        for tokens, line in lines.items():
-            node = self._insert(root, line)
-            if node.tokens is not None:
-                raise ValueError(f"the tokenizer writes {tokens} and {node.tokens} alike")
-            node.tokens = tokens
-            _join(node, self.end, final)
-            if self._budget["speech"]:
-                _join(self._insert(node, self._say[:-1]), self._say[-1], spoken)
-        return root
-
-    def _insert(self, node: Node, ids: Sequence[int]) -> Node:
-        for i in ids:
-            node = node.edges.setdefault(i, Node())
-        return node
-
-
-def _join(node: Node, token: int, to: Node) -> None:
-    if node.edges.setdefault(token, to) is not to:
-        raise ValueError(f"token {token} ends one part of a turn and goes on with another: the tokenizer merges them")
-
-
-def _free_ids(tokenizer: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The ids of ordinary text: neither special or added nor with a line break or control character in them."""
-    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
-    texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
-    return np.array([i for i, text in enumerate(texts) if i not in special and not _CONTROL & set(text)], np.int64)
-
-
-class TurnProcessor(LogitsProcessor):
-    """Makes `generate` write turns of a grammar, greedily or with random numbers of each row's own.
-
-    `prompt`: the length of the prompts, padding included. `seeds`: one a row. With `temperature` above 0 the scores get
-    Gumbel noise that depends on the row's seed and the step alone: the likeliest token is then a fair draw that does
-    not depend on the other rows. Use it with greedy search, and make a new one for every call.
-    """
-
-    def __init__(self, grammar: Grammar, prompt: int, seeds: Sequence[int] = (), temperature: float = 0.0) -> None:
-        self.grammar, self._prompt, self._seeds, self._temperature = grammar, prompt, seeds, temperature
-        self._states: list[State] = []
-        self._free: torch.Tensor | None = None
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        step = input_ids.shape[1] - self._prompt
-        if step == 0:
-            self._states = [self.grammar.begin()] * len(input_ids)
-        else:
-            last = input_ids[:, -1].tolist()
-            self._states = [self.grammar.step(s, token) for s, token in zip(self._states, last, strict=True)]
-        if self._free is None:
-            self._free = torch.from_numpy(self.grammar.free).to(scores.device)
-        out = torch.full_like(scores, -torch.inf)
-        for row, state in enumerate(self._states):
-            edges = torch.tensor(list(state.node.edges) or [self.grammar.end], device=scores.device)
-            ids = torch.cat([edges, self._free]) if self.grammar.roams(state) else edges
-            values = scores[row, ids]
-            if self._temperature > 0 and len(ids) > 1:
-                # noise for the whole vocabulary, so that the noise of an id does not depend on what else is allowed
-                noise = np.random.default_rng([self._seeds[row], step]).gumbel(size=scores.shape[1])
-                values = values / self._temperature + torch.from_numpy(noise).to(values)[ids]
-            out[row, ids] = values
-        return out  # type: ignore[return-value]
+        ids = ids_after(self.tokenizer, words, "x") if words else []
+        return [i for i in ids if i in self._free][: self._budget[what]]

@@ -48,6 +48,9 @@ class BrowserWorld(World):
     is the one after it. With `window.__reset(seed, options)` the episode is that of the seed, and the world is
     `deterministic`. Any other page moves on by itself (`realtime`), and is loaded anew at every reset.
 
+    A page with `pointer_lock: true` and `pointer: true` in its file takes the pointer and gives it back, as for a menu:
+    `info["mouse"]` says which it is.
+
     `info["state"]` is a dict: `page`, the value of the world file's `state` expression; `tick`; `javascript`, the
     values of the expressions that `reset(options={"javascript": {NAME: EXPRESSION}})` names. The other options go to
     `__reset`. Raises UserError if the file is wrong, and BrowserError (a UserError too) if the page is wrong or
@@ -313,7 +316,9 @@ class BrowserWorld(World):
         return {"pixels": self._frame}  # decoded anew for every look
 
     def _info(self, reply: Mapping[str, Any]) -> dict[str, Any]:
-        return {"state": {"page": reply["state"], "tick": self._tick, "javascript": reply["checks"]}}
+        state = {"page": reply["state"], "tick": self._tick, "javascript": reply["checks"]}
+        changes = self._file.pointer_lock and self._file.pointer
+        return {"state": state, **({"mouse": "look" if self._locked else "pointer"} if changes else {})}
 
     # The hands
 
@@ -363,6 +368,8 @@ class BrowserWorld(World):
         """Where the mouse goes; whether that is a movement."""
         width, height = self._size
         (x, y), (yaw, pitch) = self._position, action.look
+        if self._file.pointer_lock and self._file.pointer and not self._locked:
+            yaw = pitch = 0.0  # the page has given the pointer back: a look turns nothing now
         scale = self._file.degrees_per_count
         right, down = self._carry[0] + yaw / scale, self._carry[1] - pitch / scale
         step = (round(right), round(down))

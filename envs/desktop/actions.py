@@ -15,9 +15,9 @@ class DesktopActions(KeyboardMouse):
     def __init__(self, game: Game, *, outside: bool) -> None:
         held = {*game.keys, *game.buttons, *game.ignore}
         super().__init__(
-            held & set(KEYS), held & set(BUTTONS), max_look=game.max_look, pointer=game.mouse == "free",
+            held & set(KEYS), held & set(BUTTONS), max_look=game.max_look, pointer=game.mouse in ("free", "changes"),
             wheel=game.wheel,
-            ignored=(held - {*game.keys, *game.buttons}) | (set() if game.mouse == "captured" else {"look"}),
+            ignored=(held - {*game.keys, *game.buttons}) | (set() if game.turns else {"look"}),
         )  # fmt: skip
         self._pressed, self._outside = dict(game.keys), outside
 

@@ -33,7 +33,8 @@ class Game(Strict):
 
     `keys`: the keys it listens to, or a mapping from the keys of an action to those of the game. `buttons`, `wheel`:
     what else. `ignore`: keys and buttons that a player may hold, but that are never sent. `mouse`:
-    "captured" (moving it turns the view), "free" (a pointer) or "none"; a `look` then turns nothing.
+    "captured" (moving it turns the view), "free" (a pointer), "changes" (captured, and free while the game shows a
+    pointer, as in menus) or "none"; a `look` turns nothing where it is not captured.
 
     `controls`: what a player is told of the keys and buttons, by their names in an action, and of "look", "pointer" and
     "wheel".
@@ -60,7 +61,7 @@ class Game(Strict):
     ignore: tuple[str, ...] = USUAL
     wheel: bool = False
     controls: dict[str, str] = Field(default_factory=dict)
-    mouse: Literal["captured", "free", "none"] = "captured"
+    mouse: Literal["captured", "free", "changes", "none"] = "captured"
     ready: float | str = 1.0
     timeout: float = Field(default=30.0, gt=0.0)
     start: Presses = ()
@@ -120,6 +121,11 @@ class Game(Strict):
         if self.degrees_per_count is not None and self.degrees_per_count[0] == 0.0:
             raise ValueError("degrees_per_count: expected a yaw that is not 0")
         return self
+
+    @property
+    def turns(self) -> bool:
+        """Whether moving the mouse ever turns the view."""
+        return self.mouse in ("captured", "changes")
 
     @property
     def name(self) -> str:

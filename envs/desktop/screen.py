@@ -69,6 +69,9 @@ class Screen:
         # Never shown: by it others can name this connection to the server, to have it ended.
         self.client: int = self.root.create_window(-1, -1, 1, 1, 0, X.CopyFromParent, X.InputOnly).id
         self.display.sync()
+        self._fixes = bool(self.display.has_extension("XFIXES"))
+        if self._fixes:
+            self.display.xfixes_query_version()  # before it the server answers nothing else of XFIXES
         self.size = (self.display.screen().width_in_pixels, self.display.screen().height_in_pixels)
 
     @whole()
@@ -168,6 +171,14 @@ class Screen:
                 target = parent
         except error.XError:
             return False
+
+    @whole()
+    def shows_pointer(self) -> bool:
+        """Whether the pointer has a picture now. Games that capture the mouse give it one that is empty."""
+        if not self._fixes:
+            return False
+        image = self.display.xfixes_get_cursor_image(self.root)
+        return any(pixel >> 24 for pixel in image.cursor_image)
 
     @whole()
     def pixels(self, rect: Rect, size: tuple[int, int]) -> Frame:

@@ -84,6 +84,7 @@ class DesktopWorld(World):
         self._turn = (0.0, 0.0)  # counts of the mouse that are still owed
         self._ticks = Ticks(self.tick_hz)
         self._over = True
+        self._pointing = False  # whether a game whose mouse changes shows a pointer now
         self._frame: Frame | None = None
 
     # What an adapter may override.
@@ -185,7 +186,7 @@ class DesktopWorld(World):
         if self._measured is not None:
             steady = "" if self._measured.steady else ", and not kept: the mouse is accelerated"
             return {"mouse": f"{self._measured}{steady}"}
-        if self.game.mouse != "captured" or self.degrees_per_count is None:
+        if not self.game.turns or self.degrees_per_count is None:
             return {}
         whence = "given by the world's file" if self.game.degrees_per_count else "as measured before"
         return {"mouse": f"{abs(self.degrees_per_count[0]):.5f} degrees a count, {whence}"}
@@ -207,11 +208,12 @@ class DesktopWorld(World):
                 self.press(self.game.reset)
             self.begin(options or {})
             self._hands.release(self._window)
-            if self.game.mouse == "captured" and self.degrees_per_count is None:
+            if self.game.turns and self.degrees_per_count is None:
                 self.degrees_per_count = calibration.recall(self.game, self._adapter)
                 if self.degrees_per_count is None:
                     self.calibrate()
             self._frame = self.pixels()
+            self._look_at_pointer()
             self._ticks.start()
             self._over = False
             return self._observation(), self._info("")
@@ -227,10 +229,13 @@ class DesktopWorld(World):
             if not blocked:
                 keys = frozenset(self.game.keys[key] for key in action.keys if key in self.game.keys)
                 reaching = replace(action, keys=keys, buttons=action.buttons.intersection(self.game.buttons))
+                if self.game.mouse == "changes" and not self._pointing:
+                    reaching = replace(reaching, pointer=None)  # a captured mouse would turn the view by it
                 blocked = self._send(reaching, self._counts(action.look))
             self._ticks.next()
             self._ticks.wait()
             self._frame = self.pixels()
+            self._look_at_pointer()
             return self._observation(), 0.0, False, False, self._info(blocked)
 
     def pace(self) -> None:
@@ -271,7 +276,13 @@ class DesktopWorld(World):
 
     def _info(self, blocked: str) -> dict[str, Any]:
         state = self.state()
-        return {**({} if state is None else {"state": state}), **({"blocked": blocked} if blocked else {})}
+        mouse = {"mouse": "pointer" if self._pointing else "look"} if self.game.mouse == "changes" else {}
+        return {**({} if state is None else {"state": state}), **({"blocked": blocked} if blocked else {}), **mouse}
+
+    def _look_at_pointer(self) -> None:
+        """Note whether the game shows a pointer now."""
+        if self.game.mouse == "changes" and self._window is not None:
+            self._pointing = self.screen.shows_pointer()
 
     def _paused(self) -> str:
         """Why the person at the desktop lets nothing be sent, or empty. Raises KeyboardInterrupt where he stops it."""
@@ -291,7 +302,7 @@ class DesktopWorld(World):
 
     def _counts(self, look: tuple[float, float]) -> tuple[int, int]:
         """The counts of the mouse (right, down) for a turn in degrees; what is left over goes to the next tick."""
-        if self.degrees_per_count is None or self.game.mouse != "captured":
+        if self.degrees_per_count is None or not self.game.turns or self._pointing:
             return 0, 0
         most, counts, owed = self._most_counts(), [], []
         for degrees, scale, due in zip((look[0], -look[1]), self.degrees_per_count, self._turn, strict=True):

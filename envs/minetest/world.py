@@ -34,10 +34,12 @@ TICK_HZ = 35.0
 MAX_LOOK = 20.0  # degrees in one tick
 MEND = "apt-get install minetest minetest-data xvfb libgl1-mesa-dri"
 _DIGITS = tuple(f"Digit{n}" for n in range(1, 9))
-_KEYS = ("KeyW", "KeyA", "KeyS", "KeyD", "Space", "ShiftLeft", "KeyE", *_DIGITS)
+_INVENTORY = "KeyI"
+_KEYS = ("KeyW", "KeyA", "KeyS", "KeyD", "Space", "ShiftLeft", "KeyE", _INVENTORY, *_DIGITS)
 CONTROLS = {
     "KeyW": "forward", "KeyS": "back", "KeyA": "left", "KeyD": "right", "Space": "jump", "ShiftLeft": "sneak",
     "left": "dig", "right": "place, or open what the crosshair is on", "KeyE": "place",
+    _INVENTORY: "inventory",
     **{digit: f"take what is in slot {n} of the hotbar" for n, digit in enumerate(_DIGITS, 1)},
 }  # fmt: skip
 _FINE = 320  # pixels: what is narrower is drawn twice as wide and high, and shrunk
@@ -79,7 +81,8 @@ class Minetest(DesktopWorld):
 
     `reset(options={"level": LEVEL_JSON})` plays that level; `options={"generator": {...}}` gives the arguments of
     `envs.minetest.level.generate`; without options the seed alone makes an arena.
-    Keys: W A S D walk, Space jumps, the left Shift sneaks, digits choose what is in the hand; the mouse looks. The left
+    Keys: W A S D walk, Space jumps, the left Shift sneaks, digits choose what is in the hand, I opens the inventory and
+    closes it; the mouse looks, and has a pointer while the inventory is open (`info["mouse"]`). The left
     button digs; the right button or E places, or opens what the crosshair is on. It moves on by itself.
     Raises UserError where Minetest is missing, and GameError, with what it said last, where it ends.
     """
@@ -95,8 +98,8 @@ class Minetest(DesktopWorld):
         super().__init__(
             Game(
                 command=(EXECUTABLE,), size=window, keys={key: key for key in _KEYS}, ready=0.0, timeout=90.0,
-                controls=CONTROLS, reset="keep", tick_hz=TICK_HZ, hold=2.5 / game.FRAMES, max_look=MAX_LOOK,
-                degrees_per_count=(game.optics(*window)[1],) * 2,
+                controls=CONTROLS, mouse="changes", reset="keep", tick_hz=TICK_HZ, hold=2.5 / game.FRAMES,
+                max_look=MAX_LOOK, degrees_per_count=(game.optics(*window)[1],) * 2,
             ),
             render_mode=render_mode,
         )  # fmt: skip
@@ -114,6 +117,7 @@ class Minetest(DesktopWorld):
         self._told = 0  # commands
         self._tick = 0
         self._choice = False  # whether another slot may be in the hand
+        self._opened = False  # whether the inventory may be open
         self._site: int | None = -1  # where the last level was
         self._heard: tuple[float, float] = (-1.0, 0.0)  # the server's last step, and when we saw it
 
@@ -125,7 +129,7 @@ class Minetest(DesktopWorld):
             raise UserError(f"Minetest is not installed: {MEND}")
         self._stage.end()  # what is left of the last one must not write into the new world
         game.prepare(self.folder, self.game.size, self.password)
-        self._told, self._site, self._choice = 0, -1, False
+        self._told, self._site, self._choice, self._opened = 0, -1, False, False
         self._heard = -1.0, time.monotonic()
         self.chat = MinetestChat(self)
         self.port = game.free_port()
@@ -148,6 +152,9 @@ class Minetest(DesktopWorld):
                 level = generate(int(self.np_random.integers(2**31)), **options.get("generator", {}))
             except TypeError as error:
                 raise ValueError(f"minetest: generator: {error}") from error
+        if self._opened and self.screen.shows_pointer():  # the inventory was left open
+            self.press((_INVENTORY,))
+        self._opened = False
         if self._choice:
             self.press(("Digit1",))
             self._choice = False
@@ -183,6 +190,7 @@ class Minetest(DesktopWorld):
         if self.action_space.contains(action):
             self._tick += 1
             self._choice = self._choice or not action.keys.isdisjoint(_DIGITS)
+            self._opened = self._opened or _INVENTORY in action.keys
             if "KeyE" in action.keys:  # the game knows one button or key for it
                 action = replace(action, keys=action.keys - {"KeyE"}, buttons=action.buttons | {"right"})
         return super().step(action)

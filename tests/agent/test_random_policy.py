@@ -14,6 +14,7 @@ from agent.policy import Context
 from agent.random_policy import RandomPolicy
 from envs.action import Action, KeyboardMouse
 from tasks.expert_policy import ExpertPolicy
+from tests.support.action_spaces import Refusing
 from tests.support.worlds import SquareWorld
 
 ARROWS = """<!doctype html><canvas id="c" width="320" height="240"></canvas><script>
@@ -55,8 +56,41 @@ def test_it_draws_from_the_action_space_of_the_world() -> None:
     assert {key for action in actions for key in action.keys} == {"ArrowLeft", "ArrowUp", "Numpad5"}
     assert {button for action in actions for button in action.buttons} == {"middle"}
     assert {action.wheel for action in actions} == {-1.0, 0.0, 1.0}
-    assert len({action.pointer for action in actions}) > 100
+    assert len({action.pointer for action in actions}) > 50
     assert not any(decision.done for decision in decisions)
+
+
+def played(space: KeyboardMouse, tick_hz: float, decisions: int) -> list[Action]:
+    """What it does in a world, decision after decision, as the loop asks for them."""
+    policy = RandomPolicy(space, tick_hz)
+    frame, chunks = np.zeros((24, 32, 3), np.uint8), list[tuple[Action, ...]]()
+    for seed in range(decisions):
+        past = tuple(chunks[-policy.spec.history + 1 :])
+        (decision,) = policy.act([Context((frame,), "go", past, seed=seed)])
+        chunks.append(decision.actions)
+    return [action for chunk in chunks for action in chunk]
+
+
+def test_keys_are_held_for_natural_times() -> None:
+    """Every press is of 80 to 600 ms, most of them are short, and some overlap."""
+    actions = played(KeyboardMouse(pointer=True, wheel=True), 100.0, 1000)
+    times = list[int]()
+    for name in {name for action in actions for name in action.keys | action.buttons}:
+        down = "".join("x" if name in action.keys | action.buttons else " " for action in actions)
+        times += [10 * len(press) for press in down.split()]
+    assert len(times) > 400
+    assert 70 <= min(times) <= 100
+    assert 500 <= np.sort(times)[-2] <= 610
+    assert 170 <= np.median(times) <= 240
+    assert any(len(action.keys) > 1 for action in actions)
+    assert {action.wheel for action in actions} == {-1.0, 0.0, 1.0}
+
+
+def test_what_may_not_be_held_together_never_is() -> None:
+    space = Refusing(("ControlLeft", "KeyQ", "KeyW", "KeyE"))
+    actions = played(space, 30.0, 300)
+    assert all(space.contains(action) for action in actions)
+    assert any("ControlLeft" in action.keys and len(action.keys) > 1 for action in actions)
 
 
 def test_the_seed_decides() -> None:
@@ -90,7 +124,7 @@ def test_a_game_in_a_browser_gets_the_keys_that_it_knows(tmp_path: Path) -> None
         seen.append(state["page"])
 
     try:
-        play(world, InStep(fitted(RandomPolicy(), world)), "go", judge=judge, time_limit=60)
+        play(world, InStep(fitted(RandomPolicy(), world)), "go", judge=judge, time_limit=240)
     finally:
         world.close()
     assert set(seen[-1]["seen"]) == {"ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"}  # type: ignore[call-overload]

@@ -66,6 +66,17 @@ class SquareWorld(World):
         self.down, self.running = NEUTRAL, False
 
 
+class ArrowsWorld(SquareWorld):
+    """Listens to two keys, at 60 Hz."""
+
+    tick_hz = 60.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_space = KeyboardMouse(("ArrowLeft", "ArrowRight"), (), max_look=0.0)
+        self.controls = {"ArrowLeft": "go left"}
+
+
 class NumberedWorld(SquareWorld):
     """Every frame tells which world, which episode and which tick it is, and the process that drew it.
 

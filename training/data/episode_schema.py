@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from envs.action import KeyboardMouse
 from training.data.video import Quality
 
 FORMAT = 1
@@ -112,12 +113,25 @@ def _is_text(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
 
+def _is_space(value: Any) -> bool:
+    try:
+        return value is None or bool(KeyboardMouse.from_json(value))
+    except (ValueError, TypeError):
+        return False
+
+
+def _are_controls(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and all(isinstance(said, str) for said in value.values()))
+
+
 _OPTIONAL: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("instruction", _is_text, "text"),
     ("actor", _is_text, "text"),
     ("policy", _is_text, "text"),
     ("seed", lambda value: value is None or _is_seed(value), "a seed"),
     ("options", lambda value: value is None or isinstance(value, dict), "an object"),
+    ("space", _is_space, "an action space"),
+    ("controls", _are_controls, "names and what they do"),
 )
 
 

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from agent.episode import Frame, Look, Outcome, Start, Step, Subscriber
-from envs.action import Action
+from envs.action import Action, KeyboardMouse
 from envs.files import DiskFullError, disk, read_regular
 from tasks.task import Task
 from training.data.durable_files import HashingFile, seal, sync, unseal
@@ -65,6 +65,7 @@ __all__ = [
 QUARANTINE = "quarantine"
 TEMPORARY = ".tmp-"
 JOURNAL, JOURNAL_META = "steps.arrow", "start.json"
+_FIRST_PERSON = ("KeyW", "KeyA", "KeyS", "KeyD", "KeyE")
 JOURNAL_SECONDS = 1.0  # a killed writer loses at most so much
 
 
@@ -306,6 +307,8 @@ class Recorder(Subscriber):
                 # A level can be large: what the task says already is not said twice.
                 "options": None if self._task and start.options == self._task.options else dict(start.options),
                 "actor": start.actor,
+                "space": None if start.space is None else start.space.to_json(),
+                "controls": dict(start.controls),
             },
         )
 
@@ -369,6 +372,24 @@ class Episode:
     def tick_hz(self) -> float:
         result: float = self.meta["tick_hz"]
         return result
+
+    @property
+    def controls(self) -> dict[str, str]:
+        """What the world said that its keys do; older episodes say nothing."""
+        return self.meta.get("controls") or {}
+
+    @cached_property
+    def space(self) -> KeyboardMouse:
+        """The actions of the world; of an older episode, which does not name them, those of a first-person game and
+        what was done besides."""
+        if self.meta.get("space") is not None:
+            return KeyboardMouse.from_json(self.meta["space"])
+        keys, buttons = set(_FIRST_PERSON), {"left"}
+        for action in (actions := self.actions()):
+            keys |= action.keys
+            buttons |= action.buttons
+        pointer, wheel = any(a.pointer is not None for a in actions), any(a.wheel for a in actions)
+        return KeyboardMouse(keys, buttons, pointer=pointer, wheel=wheel)
 
     @cached_property
     def steps(self) -> pa.Table:

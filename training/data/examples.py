@@ -5,9 +5,10 @@ Whatever imitates episodes learns from these. They hold no model's tokens; a tra
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import math
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agent import doom_codec as codec
+from agent import action_tokens
+from agent.codec import Codec
 from agent.policy import Context, Decision
-from agent.view import fit
+from agent.prompted import Setting
+from agent.view import View, fit
 from envs.action import Action
 from training.data.dataset import EpisodeDataset
 from training.data.episode_weights import EpisodeWeights
@@ -25,6 +28,7 @@ from training.data.episodes import DamagedEpisodeError, Episode, EpisodeError
 from training.data.repair import quarantine
 
 NOISE_ACTOR = "noise"  # the actor in a disturbance, see training/data/disturb.py
+_STILL = (0.5, 2.0)  # degrees of yaw and pitch that count as no turn
 _RECENT = 64  # episodes whose steps are kept in memory, as many as EpisodeDataset keeps
 
 
@@ -36,6 +40,7 @@ class Example:
     decided; its actions are those that were carried out. `tokens`: the output tokens that it was sampled as, empty
     where they are not recorded. `weight`: of the whole decision. `action_weight`: a further factor for its action.
     `thinks`: whether the player that decided ever thinks in words, by all episodes that name it as their policy.
+    `setting`: the world's language, tick rate and clock.
     """
 
     context: Context
@@ -44,6 +49,7 @@ class Example:
     weight: float = 1.0
     action_weight: float = 1.0
     thinks: bool = True
+    setting: Setting = field(default_factory=Setting)
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class _Record:
     repeats: tuple[int, ...]
     first: tuple[int, ...]
     since: tuple[int | None, ...]
+    setting: Setting
 
 
 class Examples:
@@ -184,6 +191,7 @@ class Examples:
             weight=self._weights[number],
             action_weight=self.gamma ** (record.repeats[at] - 1),
             thinks=_policy(self.dataset.episodes[number]) in self._thinkers,
+            setting=replace(record.setting, view=View.stretched(self.frame_size, self.history), size=self.frame_size),
         )
 
 
@@ -194,7 +202,8 @@ def _read(episode: Episode) -> _Record:
         raise DamagedEpisodeError(episode.path, "its decisions are not those that episode.json counts")
     acted = episode.actions()
     actions = tuple(tuple(acted[a:b]) for a, b in rows.spans)
-    encoded = [codec.encode(chunk) for chunk in actions]
+    setting = _setting(episode)
+    encoded = [_encoded(setting, chunk) for chunk in actions]
     repeats = [1]
     for before, now in pairwise(encoded):
         repeats.append(repeats[-1] + 1 if before == now else 1)
@@ -207,11 +216,23 @@ def _read(episode: Episode) -> _Record:
         speeches=rows.of_decisions("speech"),
         memories=rows.memories(),
         tokens=tuple(tuple(tokens or ()) for tokens in rows.of_decisions("tokens")),
-        done=_done(episode.outcome, encoded, rows.asked),
+        done=_done(episode.outcome, actions, rows.asked),
         repeats=tuple(repeats),
         first=first,
         since=since,
+        setting=setting,
     )
+
+
+def _setting(episode: Episode) -> Setting:
+    """Where an episode was played. Raises DamagedEpisodeError."""
+    realtime = episode.outcome.get("clock") == "realtime"
+    return Setting(Codec(episode.space, episode.controls), episode.tick_hz, realtime)
+
+
+def _encoded(setting: Setting, chunk: Sequence[Action]) -> tuple[int, ...]:
+    """The tokens of what was done, to tell what was done again."""
+    return action_tokens.encode(action_tokens.fit(setting.plan_of(chunk)))
 
 
 class _Rows:
@@ -278,21 +299,26 @@ class _Rows:
         return tuple(first), tuple(since)
 
 
-def _done(outcome: dict[str, Any], encoded: Sequence[codec.Tokens], asked: Sequence[int]) -> tuple[bool, ...]:
+def _done(outcome: dict[str, Any], actions: Sequence[Sequence[Action]], asked: Sequence[int]) -> tuple[bool, ...]:
     """Which decisions say that the task is done. A player that is done does nothing else: these are the idle decisions
     at the end, from the verdict on if there is one, otherwise the last one."""
-    done = [False] * len(encoded)
+    done = [False] * len(actions)
     if outcome.get("done"):
         verdict = outcome.get("decided")
-        for i in reversed(range(len(encoded))):
-            if (
-                encoded[i] != codec.NOOP
-                or (verdict is not None and asked[i] < verdict)
-                or (verdict is None and any(done))
-            ):
+        for i in reversed(range(len(actions))):
+            busy = not _idle(actions[i]) or (verdict is not None and asked[i] < verdict)
+            if busy or (verdict is None and any(done)):
                 break
             done[i] = True
     return tuple(done)
+
+
+def _idle(chunk: Sequence[Action]) -> bool:
+    """Whether hardly anything was done: nothing is held for half of the time, and the view hardly turns. In real time
+    the first ticks of an idle decision may still be those of the one before."""
+    held = Counter(name for action in chunk for name in (*action.keys, *action.buttons))
+    yaw, pitch = (abs(math.fsum(action.look[axis] for action in chunk)) for axis in (0, 1))
+    return all(2 * ticks < len(chunk) for ticks in held.values()) and yaw <= _STILL[0] and pitch <= _STILL[1]
 
 
 def _policy(episode: Episode) -> str:

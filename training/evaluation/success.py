@@ -147,7 +147,7 @@ class Evaluator:
                 job,
                 lambda world, one: self._play(world, ScriptedPlayer(policy.start(one.task), spec=spec_of(policy)), one),
             )
-        return self._worlds.play(policy, job, self._play)
+        return self._worlds.play(policy, job, self._play, job[0].task.world)
 
     def _play(self, world: World, player: Player, job: Job) -> Result:
         task = job.task

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agent import doom_codec as codec
+from agent.prompted import Setting, Turn
+from agent.vlm.free_text import Form, Written, ids_after
 from agent.vlm.policy import encode_prompts
-from agent.vlm.turn_grammar import Grammar, Turn
+from agent.vlm.turn_grammar import TurnGrammar
 from training.data.examples import Example
 
 IGNORED = -100  # the label of tokens that are not learned
@@ -19,17 +21,66 @@ IGNORED = -100  # the label of tokens that are not learned
 Batch = dict[str, Tensor]
 
 
-def turn_of(example: Example) -> Turn:
-    """A recorded decision as a turn of the model."""
+class Writer(Protocol):
+    """Writes turns as token ids. `form`: how actions are written. `end`: the id that ends a turn."""
+
+    @property
+    def form(self) -> Form: ...
+
+    @property
+    def end(self) -> int: ...
+
+    def write(self, turn: Turn, setting: Setting) -> Written: ...
+
+
+@dataclass(frozen=True)
+class TokenWriter:
+    """Writes turns with the action tokens of `grammar`."""
+
+    grammar: TurnGrammar
+    form: Form = "tokens"
+
+    @property
+    def end(self) -> int:
+        return self.grammar.end
+
+    def write(self, turn: Turn, setting: Setting) -> Written:
+        """The ids of a turn, with its end; see `TurnGrammar.write`."""
+        return self.grammar.write(turn)
+
+
+@dataclass(frozen=True)
+class TextWriter:
+    """Writes turns as text, with the `tokenizer` of any model."""
+
+    tokenizer: Any
+    end: int
+    form: Form = "text"
+
+    def write(self, turn: Turn, setting: Setting) -> Written:
+        """The ids of a turn, with its end. Raises ValueError for a plan that the world of `setting` can't do."""
+        before = f"think: {turn.thought}\n" if turn.thought else ""
+        act = setting.write(Turn(turn.plan))
+        after = f"\nsay: {turn.speech}" if turn.speech else ""
+        ids = ids_after(self.tokenizer, before, "") if before else []
+        action = ids_after(self.tokenizer, act, before)
+        rest = ids_after(self.tokenizer, after, act) if after else []
+        return Written([*ids, *action, *rest, self.end], slice(len(ids), len(ids) + len(action)))
+
+
+def turn_of(example: Example, form: Form) -> Turn:
+    """A recorded decision as a turn of the model, in the language of the world that it was recorded in."""
     decision = example.decision
-    return Turn(codec.encode(decision.actions, decision.done), decision.thought, decision.speech)
+    thought, speech = (" ".join(text.split()) for text in (decision.thought, decision.speech))
+    plan = example.setting.plan_of(decision.actions, done=decision.done, taps=form == "text")
+    return Turn(plan, thought, speech)
 
 
-def encode_examples(processor: Any, grammar: Grammar, examples: Sequence[Example], history: int) -> Batch:
+def encode_examples(processor: Any, writer: Writer, examples: Sequence[Example]) -> Batch:
     """Prompts and turns, padded on the right: what the processor gives, and `labels` and `weights`, (B, L) each, which
     are IGNORED and 0 outside of the turns."""
-    prompts = encode_prompts(processor, [e.context for e in examples], grammar.form, history)
-    written = [grammar.write(turn_of(e)) for e in examples]
+    prompts = encode_prompts(processor, [e.context for e in examples], [e.setting for e in examples], writer.form)
+    written = [writer.write(turn_of(e, writer.form), e.setting) for e in examples]
     used = prompts["attention_mask"].bool()
     starts = used.sum(1).tolist()
     shape = (len(examples), max(start + len(turn.ids) for start, turn in zip(starts, written, strict=True)))
@@ -38,7 +89,7 @@ def encode_examples(processor: Any, grammar: Grammar, examples: Sequence[Example
     # A tensor of the ids' shape holds something for each token, such as its kind; 0 is text.
     pad = processor.tokenizer.pad_token_id
     for name in [name for name, value in prompts.items() if value.shape == used.shape]:
-        fill = (grammar.end if pad is None else pad) if name == "input_ids" else 0
+        fill = (writer.end if pad is None else pad) if name == "input_ids" else 0
         batch[name] = torch.full(shape, fill, dtype=prompts[name].dtype)
         for row, start in enumerate(starts):
             batch[name][row, :start] = prompts[name][row, used[row]]

@@ -1,8 +1,9 @@
 """Behaviour cloning for any image-text-to-text model: fine-tune it on the decisions of recorded episodes.
 
 An example is one decision: the prompt that `agent.vlm.policy` builds for the context that the player decided in, and
-its turn. The loss is on the turn alone. Whole models or LoRA, in one process or under `torchrun`, with gradient
-checkpointing and bf16 where there is a GPU.
+its turn in the action language. The episodes may be of any worlds, several at once: each episode says what its world
+listens to and what its keys do. The loss is on the turn alone. Whole models or LoRA, in one process or under
+`torchrun`, with gradient checkpointing and bf16 where there is a GPU.
 """
 
 from __future__ import annotations
@@ -18,21 +19,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from agent import doom_codec as codec
 from agent.lineage import Lineage, commit, parent_of, recipe_hash
-from agent.policy import PolicySpec
+from agent.prompted import HISTORY, THOUGHT_TOKENS, Setting
 from agent.view import View
 from agent.vlm.chat_template import end_of_turn, to_model
 from agent.vlm.checkpoint import Manifest, save_checkpoint
-from agent.vlm.policy import HISTORY, THOUGHT_TOKENS, grow, load_model
-from agent.vlm.turn_grammar import ACT, ACTION_TOKENS, SAY, THOUGHT, Form, Grammar, add_action_tokens, form_of
-from training.data.episodes import EpisodeError
+from agent.vlm.free_text import Form
+from agent.vlm.policy import grow, load_model
+from agent.vlm.turn_grammar import TOKENS, TurnGrammar, add_action_tokens, form_of
 from training.data.examples import Examples
 from training.data.learned_from import episodes_learned
 from training.loop import Loop, Plan
 from training.ranks import Ranks
 from training.recipe import OnProgress, ignore_progress, open_run
-from training.vlm.examples import Batch, encode_examples, log_probabilities
+from training.vlm.examples import Batch, TextWriter, TokenWriter, Writer, encode_examples, log_probabilities
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -49,7 +49,8 @@ class BcRecipe:
     `lora`: train low-rank changes of `rank` instead of the whole model. `batch`: decisions in a step. `micro`: how many
     of them are in memory at a time, all by default. `rate`: the learning rate at its peak, by default 2e-4 with LoRA,
     otherwise 2e-5. `history`: frames in a prompt. `gamma`: an action that comes for the k-th time in a row weighs
-    gamma^(k-1). `form`: of actions, see agent.vlm.turn_grammar; "text" leaves the tokenizer as it is. `failures`: learn
+    gamma^(k-1). `form`: of actions, see agent.vlm.turn_grammar; "text" (agent.prompted) leaves the tokenizer as
+    it is. `failures`: learn
     from failed episodes too. `workers`: processes that prepare batches. `checkpointing`: of activations, by default
     where there is a GPU.
     """
@@ -93,9 +94,9 @@ class _Batches(Dataset[list[MicroBatch]]):
     """The batches of a run by step, in micro-batches: always the same for the same recipe and process."""
 
     def __init__(
-        self, examples: Examples, processor: Any, grammar: Grammar, recipe: BcRecipe, rank: int, ranks: int
+        self, examples: Examples, processor: Any, writer: Writer, recipe: BcRecipe, rank: int, ranks: int
     ) -> None:
-        self._examples, self._processor, self._grammar, self._recipe = examples, processor, grammar, recipe
+        self._examples, self._processor, self._writer, self._recipe = examples, processor, writer, recipe
         self._rank, self._ranks = rank, ranks
         self.steps = max(1, math.ceil(recipe.epochs * len(examples) / recipe.batch))
 
@@ -108,7 +109,7 @@ class _Batches(Dataset[list[MicroBatch]]):
         examples = [self._examples[number] for number in numbers]
         micro = recipe.micro or len(examples)
         parts = [
-            encode_examples(self._processor, self._grammar, examples[i : i + micro], recipe.history)
+            encode_examples(self._processor, self._writer, examples[i : i + micro])
             for i in range(0, len(examples), micro)
         ]
         weight = sum(float(part["weights"].sum()) for part in parts)
@@ -130,10 +131,10 @@ def train_bc(recipe: BcRecipe, out: Path, *, resume: bool = False, on_progress: 
         return out / MODEL
     torch.manual_seed(recipe.seed)
     examples = Examples(recipe.data, history=recipe.history, gamma=recipe.gamma, failures=recipe.failures)
-    spec = _spec(examples)
+    spec = Setting(view=View.stretched(examples.frame_size, recipe.history)).spec
     bf16 = accelerator.mixed_precision == "bf16"
-    model, processor, grammar = _load(recipe, str(accelerator.device), bf16)
-    batches = _Batches(examples, processor, grammar, recipe, accelerator.process_index, accelerator.num_processes)
+    model, processor, writer = _load(recipe, str(accelerator.device), bf16)
+    batches = _Batches(examples, processor, writer, recipe, accelerator.process_index, accelerator.num_processes)
     loop: Loop[MicroBatch] = Loop(
         model, partial(_adamw, rate=recipe.peak_rate), _plan(recipe, batches.steps), state=out / STATE,
         ranks=AcceleratedRanks(accelerator), log=out / LOGS, on_progress=on_progress,
@@ -190,8 +191,8 @@ class AcceleratedRanks(Ranks):
         self._accelerator.wait_for_everyone()
 
 
-def _load(recipe: BcRecipe, device: str, bf16: bool) -> tuple[Any, Any, Grammar]:
-    """The model to train, its processor, and the grammar of its turns. Raises ValueError and OSError."""
+def _load(recipe: BcRecipe, device: str, bf16: bool) -> tuple[Any, Any, Writer]:
+    """The model to train, its processor, and what writes its turns. Raises ValueError and OSError."""
     precision = torch.bfloat16 if bf16 and recipe.lora else torch.float32
     model, processor = load_model(recipe.model, device=device, dtype=precision)
     if recipe.form == "tokens":
@@ -199,13 +200,20 @@ def _load(recipe: BcRecipe, device: str, bf16: bool) -> tuple[Any, Any, Grammar]
         grow(model, processor.tokenizer)
     if form_of(processor.tokenizer) != recipe.form:
         raise ValueError("the model has action tokens already: --form tokens")
-    grammar = Grammar(processor.tokenizer, end_of_turn(processor), thought=THOUGHT_TOKENS, speech=SPEECH_TOKENS)
+    writer = _writer(processor, recipe.form)
     if recipe.checkpointing or (recipe.checkpointing is None and torch.cuda.is_available()):
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if recipe.lora:
         model = _with_lora(model, processor, recipe)
     model.train()
-    return model, processor, grammar
+    return model, processor, writer
+
+
+def _writer(processor: Any, form: Form) -> Writer:
+    tokenizer, end = processor.tokenizer, end_of_turn(processor)
+    if form == "text":
+        return TextWriter(tokenizer, end)
+    return TokenWriter(TurnGrammar(tokenizer, end, thought=THOUGHT_TOKENS, speech=SPEECH_TOKENS))
 
 
 def _plan(recipe: BcRecipe, steps: int) -> Plan:
@@ -235,16 +243,6 @@ def _loss(plain: Any, accelerator: Accelerator, model: Any, part: MicroBatch) ->
     return loss, {"loss": loss}
 
 
-def _spec(examples: Examples) -> PolicySpec:
-    """What the trained policy needs. Raises EpisodeError where the episodes have several tick rates."""
-    if len(examples.tick_rates) > 1:
-        rates = ", ".join(f"{rate:g}" for rate in sorted(examples.tick_rates))
-        raise EpisodeError(f"the episodes have different tick rates, {rates} Hz; train on those of one rate")
-    (tick_hz,) = examples.tick_rates
-    view = View.stretched(examples.frame_size, examples.history)
-    return PolicySpec(view, examples.history, codec.CHUNK, tick_hz, codec.VERSION)
-
-
 def _open_run(recipe: BcRecipe, out: Path, resume: bool, accelerator: Accelerator) -> None:
     """Make the run's folder, or check that it holds a run of the same recipe. Raises ValueError."""
     if accelerator.is_main_process:
@@ -260,7 +258,7 @@ def _with_lora(model: Any, processor: Any, recipe: BcRecipe) -> Any:
 
     new = None
     if recipe.form == "tokens":
-        ids = processor.tokenizer.convert_tokens_to_ids([THOUGHT, ACT, SAY, *ACTION_TOKENS])
+        ids = processor.tokenizer.convert_tokens_to_ids(list(TOKENS))
         layers = [model.get_input_embeddings()]
         if not model.config.get_text_config().tie_word_embeddings and model.get_output_embeddings() is not None:
             layers.append(model.get_output_embeddings())

@@ -50,13 +50,14 @@ class ParallelPlay:
         self._worlds = [_WorldThread(make_world) for _ in range(episodes)]
 
     def play(
-        self, policy: Policy, jobs: Sequence[Job], episode: Callable[[World, InStep, Job], Result]
+        self, policy: Policy, jobs: Sequence[Job], episode: Callable[[World, InStep, Job], Result], name: str = ""
     ) -> list[Result]:
         """`episode(world, player, job)` for every job, several at a time; the results in the order of the jobs. A world
-        in real time is played alone: worlds beside it would take its time."""
+        in real time is played alone: worlds beside it would take its time. `name`: of the world. Raises UserError for a
+        policy that can use nothing of it."""
         first = self._worlds[0]
         world = first.thread.submit(first.world).result()
-        shared = Batched(fitted(policy, world))
+        shared = Batched(fitted(policy, world, name))
         todo: SimpleQueue[tuple[int, Job]] = SimpleQueue()
         for numbered in enumerate(jobs):
             todo.put(numbered)

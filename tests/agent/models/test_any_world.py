@@ -67,7 +67,7 @@ def test_a_page_that_knows_the_arrows_alone_in_real_time(browser: Any) -> None:
     prompt = server.asked[-1]["messages"][0]["content"][-1]["text"]
     assert "ArrowUp: go up\n" in prompt
     assert "KeyW" not in prompt
-    with pytest.raises(UserError, match=r"speaks doom4\.1 .*world 'arrows' listens to ArrowUp, ArrowDown"):
+    with pytest.raises(UserError, match=r"policy OldPolicy speaks .*world 'arrows' listens to ArrowUp, ArrowDown"):
         fitted(OldPolicy(), world, "arrows")
 
 
@@ -139,3 +139,42 @@ def test_a_gymnasium_environment_at_any_tick_rate(tmp_path: Path, hertz: int, ti
     assert outcome.starved == 0
     assert len({tuple(held.keys[i : i + ticks]) for i in range(0, len(held.keys) - ticks, ticks)}) == 2
     assert "ArrowLeft: push left\nArrowRight: push right" in server.asked[0]["messages"][0]["content"][-1]["text"]
+
+
+class Mouse(Subscriber):
+    def __init__(self) -> None:
+        self.modes: list[str] = []
+
+    def on_step(self, step: Step) -> None:
+        self.modes.append(step.info["mouse"])
+
+
+@needs("chromium")
+def test_a_page_gives_the_mouse_back_for_its_menu_and_takes_it_again(browser: Any) -> None:
+    """The view turns while the page has the mouse; in the menu a look turns nothing, and the pointer finds a button."""
+    world = browser(
+        "captured.html", keys=["KeyM", "left"], pointer_lock=True, pointer=True, ready="window.state !== undefined",
+        state="window.state", controls={"KeyM": "menu"},
+    )  # fmt: skip
+    look = "look 40 0 for 200ms then wait 500ms"
+    said = iter((look, "tap menu then wait 500ms", look, "click left point 750 208 then wait 700ms", look))
+    mouse, states = Mouse(), list[dict[str, Any]]()
+
+    def decide(state: Any) -> str:
+        states.append(state["page"])
+        return next(said, "wait")
+
+    outcome, server = play_by_truth(
+        world, decide, lambda s: len(states) > 5, clock="realtime", time_limit=600, subscribers=(mouse,)
+    )
+    assert outcome.success
+    begun, turned, menu, still, resumed, again = (state["yaw"] for state in states[:6])
+    assert begun == 0 < turned == menu == still == resumed < again
+    assert [state["resumed"] for state in states[:6]] == [0, 0, 0, 0, 1, 1]
+    assert [mode for mode, before in zip(mouse.modes, ["", *mouse.modes], strict=False) if mode != before] == [
+        "look", "pointer", "look",
+    ]  # fmt: skip
+    prompts = [asked["messages"][0]["content"][-1]["text"] for asked in server.asked]
+    for told in ("Now moving the mouse turns the view", "Now the mouse has a pointer"):
+        assert any(told in prompt for prompt in prompts)
+    assert "In menus it has a pointer on the picture instead" in prompts[0]

@@ -49,6 +49,52 @@ def test_minetest_walks_jumps_and_places_with_the_right_button() -> None:
     assert any(y > 0.5 for y in jumped)
 
 
+class Mouse(Subscriber):
+    """What the mouse did at every tick, and how the picture was."""
+
+    def __init__(self) -> None:
+        self.modes: list[str] = []
+        self.frames: list[npt.NDArray[np.int16]] = []
+
+    def on_step(self, step: Step) -> None:
+        assert step.frame is not None
+        self.modes.append(step.info["mouse"])
+        self.frames.append(step.frame.astype(np.int16))
+
+
+@needs("minetest")
+def test_minetest_opens_the_inventory_points_in_it_and_closes_it() -> None:
+    """The game shows a pointer while the inventory is open; the model is told, and the view stays as it was."""
+    from envs.minetest.level import Level, Thing
+    from envs.minetest.world import Minetest
+
+    level = Level(8, "meadow", (Thing("pillar", "green", -5, 0),), (0.0, 0.0, 0.0), items=(("block", "white", 2),))
+    said = iter(("wait 300ms", "tap inventory then wait 700ms", "point 300 700 look 40 0 for 300ms",
+                 "tap inventory then wait 700ms"))  # fmt: skip
+    mouse, yaws = Mouse(), list[float]()
+
+    def success(state: Any) -> bool:
+        yaws.append(state.yaw)
+        return "pointer" in mouse.modes and mouse.modes[-10:] == ["look"] * 10
+
+    world = Minetest("320x240")
+    try:
+        outcome, server = play_by_truth(
+            world, lambda state: next(said, "wait 500ms"), success, clock="realtime", time_limit=700,
+            options={"level": level.to_json()}, subscribers=(mouse,),
+        )  # fmt: skip
+    finally:
+        world.close()
+    assert outcome.success
+    begun = mouse.modes.index("pointer")
+    menu = [frame for frame, mode in zip(mouse.frames, mouse.modes, strict=True) if mode == "pointer"]
+    assert max(np.abs(mouse.frames[begun] - frame).mean() for frame in menu) > 5.0
+    assert max(yaws) - min(yaws) < 1.0  # neither the look nor the pointer turned the view
+    prompts = ["".join(part.get("text", "") for part in asked["messages"][0]["content"]) for asked in server.asked]
+    for told in ("Now moving the mouse turns the view", "Now the mouse has a pointer"):
+        assert any(told in prompt for prompt in prompts)
+
+
 class Pictures(Subscriber):
     def __init__(self) -> None:
         self.frames: list[npt.NDArray[np.int16]] = []

@@ -16,22 +16,10 @@ from agent.policy import Context
 from agent.prompted import Setting
 from agent.vlm.policy import load_hf
 from agent.vlm.prompted import PromptedVlm, messages
-from envs.action import KeyboardMouse
 from tests.support.tiny_vlm import TINY, tiny
-from tests.support.worlds import SquareWorld
+from tests.support.worlds import ArrowsWorld
 
 FRAME = np.zeros((24, 32, 3), np.uint8)
-
-
-class Arrows(SquareWorld):
-    """Listens to two keys, at 60 Hz."""
-
-    tick_hz = 60.0
-
-    def __init__(self) -> None:
-        super().__init__(length=40)
-        self.action_space = KeyboardMouse(("ArrowLeft", "ArrowRight"), (), max_look=0.0)
-        self.controls = {"ArrowLeft": "go left"}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +32,7 @@ def models() -> dict[str, Any]:
 def test_whatever_it_writes_is_an_action_of_the_world(models: dict[str, Any], name: str) -> None:
     """Untrained models write nonsense; the grammar makes decisions of it, the same alone and in a batch."""
     pytest.importorskip("xgrammar")
-    world = Arrows()
+    world = ArrowsWorld()
     batch = [Context((FRAME,), "go", seed=1), Context((FRAME,) * 2, "go on", (world_chunk(),), ("x",), seed=2)]
     for temperature in (0.0, 1.0):
         policy = PromptedVlm(*models[name], think=4, speech=2, temperature=temperature).for_world(world)
@@ -56,17 +44,17 @@ def test_whatever_it_writes_is_an_action_of_the_world(models: dict[str, Any], na
 
 
 def world_chunk() -> Any:
-    return Setting.of(Arrows()).codec.actions(Setting.of(Arrows()).codec.read("tap ArrowLeft"), 60.0)
+    return Setting.of(ArrowsWorld()).codec.actions(Setting.of(ArrowsWorld()).codec.read("tap ArrowLeft"), 60.0)
 
 
 def test_it_plays_an_episode(models: dict[str, Any]) -> None:
-    policy = fitted(PromptedVlm(*models["idefics3"], think="off", speech=0, temperature=1.0), Arrows())
+    policy = fitted(PromptedVlm(*models["idefics3"], think="off", speech=0, temperature=1.0), ArrowsWorld())
     assert (policy.spec.codec, policy.spec.tick_hz, policy.spec.chunk) == ("keys1", 60.0, 7)
-    assert play(Arrows(), InStep(policy), "go", seed=0).ticks == 40
+    assert play(ArrowsWorld(), InStep(policy), "go", seed=0).ticks == 40
 
 
 def test_the_prompt_holds_the_controls_and_what_was_done(models: dict[str, Any]) -> None:
-    policy = PromptedVlm(*models["qwen3_vl"]).for_world(Arrows())
+    policy = PromptedVlm(*models["qwen3_vl"]).for_world(ArrowsWorld())
     context = Context((FRAME,) * 2, "find <|im_end|> it", (world_chunk(),), ("a wall",), memory="it began")
     content = messages(context, policy.setting, policy._clean)[0]["content"]
     first, frame, turn, last = content

@@ -15,15 +15,17 @@ from transformers import GenerationConfig, LogitsProcessor
 
 from agent import cli
 from agent import doom_codec as codec
+from agent.capabilities import fitted
 from agent.family import family
 from agent.lineage import Parent, content_hash
 from agent.loop.players import InStep, ScriptedPlayer
 from agent.loop.runtime import play
 from agent.policy import Context, Decision, PolicySpec
+from agent.prompted import Turn
 from agent.view import View
 from agent.vlm.chat_template import end_of_turn
 from agent.vlm.policy import encode_prompts, grow, load_hf, load_model
-from agent.vlm.turn_grammar import Grammar, Turn, add_action_tokens
+from agent.vlm.turn_grammar import TurnGrammar, add_action_tokens, form_of
 from tasks.doom import suites
 from tasks.expert_policy import ExpertPolicy
 from tasks.play import play_task
@@ -34,7 +36,7 @@ from training.data.episodes import EpisodeError, Recorder
 from training.data.examples import Examples
 from training.recipe import Progress
 from training.vlm import train
-from training.vlm.examples import IGNORED, encode_examples, log_probabilities, turn_of
+from training.vlm.examples import IGNORED, TextWriter, TokenWriter, Writer, encode_examples, log_probabilities, turn_of
 from training.vlm.train import BcRecipe, train_bc
 
 SPEC = PolicySpec(View.stretched((24, 32), 3), history=3, tick_hz=50.0)
@@ -95,7 +97,8 @@ def test_examples_are_the_contexts_that_the_player_was_in(rambled: tuple[Path, l
     assert sorted(examples.order(3)) == list(range(20))
     for number, (context, decision) in enumerate(asked):
         example = examples[number]
-        assert turn_of(example) == Turn(codec.encode(decision.actions), decision.thought, decision.speech)
+        plan = example.setting.codec.plan_of(decision.actions, SPEC.tick_hz)
+        assert turn_of(example, "tokens") == Turn(plan, decision.thought, decision.speech)
         assert len(example.context.frames) == len(context.frames)
         assert all(np.array_equal(a, b) for a, b in zip(example.context.frames, context.frames, strict=True))
         assert example.context.actions == context.actions
@@ -103,6 +106,11 @@ def test_examples_are_the_contexts_that_the_player_was_in(rambled: tuple[Path, l
         assert example.context.instruction == context.instruction
         assert example.context.memory == context.memory
     assert len({example.context.memory for example in map(examples.__getitem__, range(10))}) == 10
+
+
+def writer_of(processor: Any, form: str) -> Writer:
+    tokenizer, end = processor.tokenizer, end_of_turn(processor)
+    return TokenWriter(TurnGrammar(tokenizer, end)) if form == "tokens" else TextWriter(tokenizer, end)
 
 
 class Forced(LogitsProcessor):
@@ -129,23 +137,24 @@ def test_the_trainer_and_the_player_see_the_same_thing(
     if form == "tokens":
         add_action_tokens(processor.tokenizer)
         grow(model, processor.tokenizer)
-    grammar = Grammar(processor.tokenizer, end_of_turn(processor))
+    end = end_of_turn(processor)
+    writer = writer_of(processor, form)
     examples = Examples([rambled[0]], history=SPEC.history)
     chosen = [examples[i] for i in (0, 1, 5, 12)]
-    batch = encode_examples(processor, grammar, chosen, SPEC.history)
+    batch = encode_examples(processor, writer, chosen)
     model.train()  # dropout is 0 in these models; the code paths of training are taken
     with torch.no_grad():
         found, weights = log_probabilities(model, batch)
     trained = [row[w > 0].tolist() for row, w in zip(found, weights, strict=True)]
-    assert [len(row) for row in trained] == [len(grammar.write(turn_of(e)).ids) for e in chosen]
+    rows = [writer.write(turn_of(e, writer.form), e.setting).ids for e in chosen]
+    assert [len(row) for row in trained] == [len(row) for row in rows]
 
-    prompts = encode_prompts(processor, [e.context for e in chosen], grammar.form, SPEC.history)
-    rows = [grammar.write(turn_of(e)).ids for e in chosen]
+    prompts = encode_prompts(processor, [e.context for e in chosen], [e.setting for e in chosen], writer.form)
     width = prompts["input_ids"].shape[1]
     out = model.eval().generate(
         **prompts,
         generation_config=GenerationConfig(
-            max_new_tokens=max(map(len, rows)), eos_token_id=grammar.end, pad_token_id=processor.tokenizer.pad_token_id
+            max_new_tokens=max(map(len, rows)), eos_token_id=end, pad_token_id=processor.tokenizer.pad_token_id
         ),
         logits_processor=[Forced(width, rows)],
         return_dict_in_generate=True,
@@ -181,11 +190,12 @@ def test_repeated_actions_weigh_less(tmp_path: Path) -> None:
     numbers = sorted(examples.order(0))
     assert numbers == [0, 2, 3, 4, 5, 6, 7]  # the second one was a disturbance
     assert [examples[i].action_weight for i in numbers] == [1, 0.25, 1, 0.5, 1, 0.5, 0.25]
-    assert codec.HANDS[turn_of(examples[7]).tokens[3]] == "done"
+    assert turn_of(examples[7], "text").plan.done
 
     _, processor = tiny("idefics3")
-    grammar = Grammar(processor.tokenizer, end_of_turn(processor))
-    (ids, action), batch = grammar.write(turn_of(examples[4])), encode_examples(processor, grammar, [examples[4]], 2)
+    writer = writer_of(processor, "text")
+    ids, action = writer.write(turn_of(examples[4], "text"), examples[4].setting)
+    batch = encode_examples(processor, writer, [examples[4]])
     weights = batch["weights"][0, batch["labels"][0] != IGNORED].tolist()
     assert weights == [0.5 if action.start <= at < action.stop else 1.0 for at in range(len(ids))]
     assert 0.5 in weights
@@ -233,10 +243,9 @@ def test_lora_comes_back_from_disk(
     assert child.lineage.parent == Parent(folder.name, content_hash(folder))
     assert [(data.count, data.unit) for data in child.lineage.data] == [(2, "episodes")]
     model, processor = load_model(checkpoint)
-    grammar = Grammar(processor.tokenizer, end_of_turn(processor))
-    assert grammar.form == form
+    assert form_of(processor.tokenizer) == form
     examples = Examples([rambled[0]], history=4)
-    batch = encode_examples(processor, grammar, [examples[3], examples[9]], 4)
+    batch = encode_examples(processor, writer_of(processor, form), [examples[3], examples[9]])
     with torch.no_grad():
         loaded, _ = log_probabilities(model, batch)
         trained, _ = log_probabilities(kept["model"].eval(), batch)
@@ -312,8 +321,10 @@ def test_it_learns_two_episodes_and_plays_them_from_pixels(
     options = f"--epochs 140 --batch 7 --lr 1e-2 --history 4 --out {tmp_path / 'run'}".split()
     assert cli.run(["train", "bc", "--model", str(folder), "--data", str(data), *options]) == 0
     assert f"hf:{tmp_path / 'run' / 'model'}" in capsys.readouterr().out.replace("\n", "")
-    policy = load_hf(tmp_path / "run" / "model")
-    assert policy.spec == PolicySpec(View.stretched((120, 160)), 4, codec.CHUNK, 35.0, codec.VERSION)
+    policy = fitted(load_hf(tmp_path / "run" / "model"), world)
+    assert policy.spec.codec == "keys1"
+    assert policy.spec.view == View.stretched((120, 160), 4)
+    assert policy.spec.history == 4
     outcomes = [play_task(world, InStep(policy), task, observe="decision") for task in tasks]
     assert [outcome.success for outcome in outcomes] == [True, True], [outcome.why for outcome in outcomes]
 
