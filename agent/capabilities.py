@@ -14,6 +14,8 @@ in a batch. Frames are uint8 RGB arrays (H, W, 3) as the policy's `spec.view` wa
 | `Scripted`      | `start(task)`                             | experts: they play from ground truth               |
 | `FitsWorld`     | `for_world(world)`                        | whoever plays: policies that need the action space |
 | `ReadsLabels`   | `labels`                                  | scripts that need the world's labels               |
+| `HasChatModel`  | `chat_model`                              | `agent chat`: that model talks as well             |
+| `HasDialogueModel` | `dialogue_model`                       | the same, for a model in this process              |
 """
 
 from __future__ import annotations
@@ -129,6 +131,26 @@ class FitsWorld(Protocol):
 
     def for_world(self, world: World) -> Policy:
         """The policy for one world."""
+        ...
+
+
+@runtime_checkable
+class HasChatModel(Protocol):
+    """Plays by asking a chat model, which can talk as well."""
+
+    @property
+    def chat_model(self) -> Any:
+        """An agent.models.base.ChatModel."""
+        ...
+
+
+@runtime_checkable
+class HasDialogueModel(Protocol):
+    """Plays by prompting a model of transformers that was made for dialogue, and can talk as well."""
+
+    @property
+    def dialogue_model(self) -> tuple[Any, Any]:
+        """The model and its processor."""
         ...
 
 

@@ -170,6 +170,11 @@ class Codec:
 
     def describe_controls(self) -> str:
         """What a prompt says of the world's controls, in lines."""
+        return "\n".join(["Controls:", *self.told_controls])
+
+    @cached_property
+    def told_controls(self) -> list[str]:
+        """The world's controls, in lines: what each key and button does, and the mouse."""
         lines = [f"{name}: {plain(self.controls[name])}" for name in self._named]
         rest = [name for name in self.keys if name not in self._named]
         if rest:
@@ -177,8 +182,7 @@ class Codec:
         for button in self.buttons:
             said = plain(self.controls.get(button, ""))
             lines.append(f"{button} mouse button{said and ': '}{said}")
-        lines.append(self._of_the_mouse())
-        return "\n".join(["Controls:", *lines])
+        return [*lines, self._of_the_mouse()]
 
     @cached_property
     def _named(self) -> list[str]:

@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -231,7 +232,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"\n{tables['recorded']}")
     for name, lines in tables.items() if args.write else ():
         mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        PAGE.write_text(mark.sub(lambda found, lines=lines: f"{found[1]}{lines}\n{found[2]}", PAGE.read_text()))
+        PAGE.write_text(mark.sub(partial(_between, lines), PAGE.read_text()))
+
+
+def _between(lines: str, marks: re.Match[str]) -> str:
+    return f"{marks[1]}{lines}\n{marks[2]}"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.options import Clock, Env, PageOn, PlannerEvery, PlannerName, PolicyName, Port, Resolution, Think
+from agent.cli.options import (
+    Clock,
+    Env,
+    PageOn,
+    PlannerEvery,
+    PlannerName,
+    PolicyName,
+    Port,
+    Resolution,
+    Think,
+    VoiceName,
+)
 from envs.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,6 +53,7 @@ def chat(
     resolution: Resolution = None,
     planner: PlannerName = None,
     planner_every: PlannerEvery = 10.0,
+    voice: VoiceName = None,
     trust: Annotated[list[str] | None, typer.Option(help="A player in the game who may give instructions.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder [default: runs/TIME-chat].")] = None,
     page: PageOn = True,
@@ -56,6 +68,8 @@ def chat(
       agent chat "go to the torch" --seed 7
       agent chat --no-page --time realtime
       agent chat --planner openai:MODEL@URL
+      agent chat --policy openai:MODEL@URL "geh zur Fackel"
+      agent chat --voice gemini:MODEL
       echo "what do you see?" | agent chat --no-page --json
     """
     screen = console.console(machine=json)
@@ -70,6 +84,7 @@ def chat(
             raise UserError(f"policy {policy!r} follows a script and does not listen; talk with --policy small")
         make_world = compose.world_factory(env, resolution=resolution, view=spec_of(brain).view)
         thinker = compose.planner(planner, brain)
+        lent = compose.lent_voice(voice)
         first = secrets.randbelow(2**31) if seed is None else seed
         made = make_world()
         pace = compose.clock_of(made, time.value if time else None)
@@ -77,10 +92,20 @@ def chat(
     served = None
     try:
         folder = compose.run_folder(out, "chat")
-        options = {"env": env, "policy": policy, "planner": planner, "think": think, "seed": first, "time": pace}
+        options = {
+            "env": env,
+            "policy": policy,
+            "planner": planner,
+            "voice": voice,
+            "think": think,
+            "seed": first,
+            "time": pace,
+        }
         session = Session(folder, world, policy=policy, config={"options": options, **compose.provenance()})
         reader = compose.reader(brain, policy, env) if thinker is None else None
-        talk = compose.conversation(brain, thinker, planner_every, keep=True, trusted=trust or (), reader=reader)
+        talk = compose.conversation(
+            brain, thinker, planner_every, voice=lent, keep=True, trusted=trust or (), reader=reader
+        )
         talk.attended += 1
         served = compose.serve(talk, folder, port) if page else None
         if served is not None:
@@ -104,6 +129,8 @@ def chat(
             served.close()
         if thinker is not None:
             thinker.close()
+        if lent is not None:
+            lent.close()
         world.close()
     with screen.status("writing the report"):
         report, _ = session.finish("A conversation", filmed=False)
@@ -128,6 +155,7 @@ class _Terminal:
         self._machine = machine
         self._person = sys.stdin.isatty() and not machine
         self._shown: dict[int, int] = {}  # characters of a line that are printed
+        self._open: int | None = None  # the line on the screen that is not whole yet
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -164,7 +192,7 @@ class _Terminal:
 
     def _print(self, line: Line) -> None:
         if self._machine:
-            value = {"who": line.who, "text": line.text, "tick": line.tick, "number": line.number}
+            value = {"who": line.who, "text": line.text, "tick": line.tick, "number": line.number, "whole": line.whole}
             console.echo(console.json_line(value))
             return
         if line.who == "user" and self._person:
@@ -173,12 +201,18 @@ class _Terminal:
         self._shown[line.number] = len(line.text)
         piece = line.text[said:] if said else f"{line.who}: {line.text}"
         screen = console.raw_stdout()  # what is written is our own, or clean
-        text = console.clean(piece).replace("\n", " ")
-        screen.write(("" if said else "\r\x1b[K" if self._person else "") + text + "\n")
-        if self._person:
-            import readline
+        if self._open not in (None, line.number):
+            screen.write("\n")
+        goes_on = self._open == line.number
+        start = "" if goes_on else "\r\x1b[K" if self._person else ""
+        screen.write(start + console.clean(piece).replace("\n", " "))
+        self._open = None if line.whole else line.number
+        if line.whole:
+            screen.write("\n")
+            if self._person:
+                import readline
 
-            screen.write("> " + readline.get_line_buffer())
+                screen.write("> " + readline.get_line_buffer())
         screen.flush()
 
 

@@ -36,8 +36,8 @@ from agent.capabilities import (
 )
 from agent.loop.players import Beside, InStep, Player, ScriptedPlayer
 from agent.policy import Context
+from agent.talk.chat_voice import voice_of
 from agent.talk.conversation import Conversation
-from agent.talk.voice import voice_of
 from agent.view import Size, View, within
 from envs import plugins
 from envs.errors import UserError
@@ -49,6 +49,7 @@ from envs.wrappers import RealTime
 from tasks.task import Task
 
 if TYPE_CHECKING:
+    from agent.models.base import ChatModel
     from agent.page.server import Page
     from agent.talk.planner import Planner
     from agent.talk.understanding import Reader
@@ -257,15 +258,33 @@ def reader(policy: Any, name: str, world: str) -> Reader | None:
     return WorldReader(world) if name == "small" or world_tasks.of(world).language is not None else None
 
 
-def conversation(policy: Any, planner: Planner | None = None, every: float = 0.0, **how: Any) -> Conversation:
-    """The conversation of a run with `policy`; `how` goes to it. A policy that answers and describes is the voice. A
-    `planner`, if there is one, is asked again after `every` seconds, and reads what the policy can't."""
-    voice = voice_of(policy)
+def conversation(
+    policy: Any, planner: Planner | None = None, every: float = 0.0, *, voice: ChatModel | None = None, **how: Any
+) -> Conversation:
+    """The conversation of a run with `policy`; `how` goes to it. A policy that answers and describes is its own voice,
+    and so is one that asks a chat model; `voice` lends one to any policy. A `planner`, if there is one, is asked again
+    after `every` seconds, and reads what the policy can't."""
+    speaks, listener = voice_of(policy, voice)
     if planner is None:
-        return Conversation(voice, listens=not isinstance(policy, Scripted), **how)
+        return Conversation(speaks, listener=listener, listens=not isinstance(policy, Scripted), **how)
     from agent.talk.planned_conversation import PlannedConversation
 
-    return PlannedConversation(planner, voice, every=every, **how)
+    return PlannedConversation(planner, speaks, listener=listener, every=every, **how)
+
+
+def lent_voice(name: str | None) -> ChatModel | None:
+    """The chat model called `name`, as a voice; None without a name. Raises UserError, also for a model that does not
+    chat."""
+    if name is None:
+        return None
+    from agent.models.load import load_model
+    from agent.models.small import SmallBackend
+
+    model = load_model(name, attempts=1)
+    if isinstance(model.backend, SmallBackend):
+        model.close()
+        raise UserError("--voice small: it answers about pictures and does not chat; take openai:MODEL@URL or smol")
+    return model
 
 
 def planner(name: str | None, policy: Any, view: str | None = None) -> Planner | None:

@@ -70,3 +70,11 @@ PlannerName = Annotated[
     typer.Option("--planner", help="A slow model that instructs the player step by step: smol, openai:MODEL@URL, ..."),
 ]
 PlannerEvery = Annotated[float, typer.Option(min=0.5, help="Seconds of play after which the planner looks again.")]
+VoiceName = Annotated[
+    str | None,
+    typer.Option(
+        "--voice",
+        help="A chat model that answers you and understands you, in any language, for a policy that only plays: "
+        "openai:MODEL@URL, ... [default: the policy's own model, where it is one that chats]",
+    ),
+]

@@ -23,6 +23,7 @@ from agent.cli.options import (
     Think,
     TimeLimit,
     ViewText,
+    VoiceName,
 )
 from envs import extras
 from envs.errors import UserError
@@ -60,6 +61,7 @@ def play(
     planner_every: PlannerEvery = 10.0,
     view: ViewText = None,
     planner_view: PlannerView = None,
+    voice: VoiceName = None,
     resolution: Resolution = None,
     allow_real_desktop: RealDesktop = False,
     time_limit: TimeLimit = None,
@@ -109,6 +111,7 @@ def play(
             allow_real_desktop=allow_real_desktop or None,
         )
         thinker = compose.planner(planner, brain, planner_view)
+        lent = compose.lent_voice(voice)
         first = secrets.randbelow(2**31) if seed is None else seed
         reader = compose.reader(brain, policy, env) if thinker is None and image is None else None
         said = [instruction.strip()] if instruction else TOUR
@@ -131,6 +134,7 @@ def play(
             "planner": planner,
             "view": view,
             "planner_view": planner_view,
+            "voice": voice,
             "think": think,
             "seed": first,
             "time": clock,
@@ -141,7 +145,7 @@ def play(
         session = Session(folder, world, policy=policy, config=about)
         for who, told in seen.items():
             screen.print(f"The {who} sees {told}", style="dim", markup=False)
-        talk = compose.conversation(brain, thinker, planner_every, reader=reader)
+        talk = compose.conversation(brain, thinker, planner_every, voice=lent, reader=reader)
         if thinker is not None:
             talk.listeners.append(lambda line: _overheard(screen, line))
         if page:
@@ -163,6 +167,8 @@ def play(
             served.close()
         if thinker is not None:
             thinker.close()
+        if lent is not None:
+            lent.close()
         world.close()
     with screen.status("writing the video and the report"):
         report, video = session.finish(instruction or "A tour of five instructions")

@@ -43,9 +43,18 @@ class RateLimitedError(ModelError):
 
 
 class UnavailableError(ModelError):
-    """The service does not answer, answers too late, or answers with an error of its own."""
+    """The service does not answer, answers too late, or answers with an error of its own.
+
+    `status`: of HTTP, 0 where there was none.
+    """
 
     retryable = True
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, billed: bool = False, status: int = 0
+    ) -> None:
+        super().__init__(message, retry_after=retry_after, billed=billed)
+        self.status = status
 
 
 class RefusedError(ModelError):
@@ -120,9 +129,10 @@ class Usage:
 class Request:
     """One thing asked of a model.
 
-    `schema`: a JSON schema that the reply must fit. `think`: the most tokens of thoughts before the reply, 0 for none,
-    None to leave it to the model. `max_tokens`: of the reply. `seed`: of the sampling; None leaves it to the model.
-    `temperature`: None leaves it to the model.
+    `schema`: a JSON schema that the reply must fit. `form`: one that a service may enforce, where there is no schema;
+    the model is not told of it, and the reply is not checked. `think`: the most tokens of thoughts before the reply, 0
+    for none, None to leave it to the model. `max_tokens`: of the reply. `seed`: of the sampling; None leaves it to the
+    model. `temperature`: None leaves it to the model.
     """
 
     messages: tuple[Message, ...]
@@ -131,6 +141,7 @@ class Request:
     max_tokens: int = 512
     seed: int | None = None
     temperature: float | None = None
+    form: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -184,6 +195,7 @@ class Options(TypedDict, total=False):
     max_tokens: int
     seed: int | None
     temperature: float | None
+    form: Mapping[str, Any] | None
     deadline: float | None
 
 

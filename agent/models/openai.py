@@ -19,10 +19,12 @@ from agent.models.base import (
     Delta,
     Finish,
     Message,
+    ModelError,
     Picture,
     RefusedError,
     Reply,
     Request,
+    UnavailableError,
     Usage,
 )
 from agent.models.config import Settings
@@ -35,6 +37,7 @@ from envs.errors import UserError
 
 HOSTED = "https://api.openai.com/v1"
 _PATH = "/chat/completions"
+_FAILS = (400, 422, 500, 501)  # statuses of services that can't enforce a form
 _LOW, _MEDIUM = 1024, 8192  # tokens of thoughts, up to which an effort counts as low or medium
 
 
@@ -50,10 +53,10 @@ class OpenAiBackend:
     ) -> None:  # fmt: skip
         self.model, self.name, self.free, self._wire, self._images = model, name, free, wire, images
         self._omit, self._extra = omit, extra
+        self._formless = False  # the service fails where a form is asked for
 
     def complete(self, request: Request, seconds: float) -> Reply:
-        body = self.body(request)
-        (answer,) = self._answers(body, seconds, lambda *asked: iter((self._wire.post(*asked),)))
+        answer, body = self._complete(request, seconds)
         try:
             choice = answer["choices"][0]
             message = choice["message"]
@@ -64,6 +67,28 @@ class OpenAiBackend:
             raise BadReplyError(f"{self.name} answered no chat completion: {self._words(answer)}") from None
         reply = self._reply(text, thought, choice.get("finish_reason"), answer.get("usage"), message.get("refusal"))
         return replace(reply, sent=_weight(body))
+
+    def _complete(self, request: Request, seconds: float) -> tuple[Any, dict[str, Any]]:
+        """The service's answer, and the request that it answers; a service that fails where a form is asked for is
+        asked without, from then on."""
+        end = time.monotonic() + seconds
+
+        def ask() -> tuple[Any, dict[str, Any]]:
+            body = self.body(request)
+            (answer,) = self._answers(body, end - time.monotonic(), lambda *asked: iter((self._wire.post(*asked),)))
+            return answer, body
+
+        try:
+            return ask()
+        except (RefusedError, UnavailableError) as error:
+            if request.form is None or self._formless or error.status not in _FAILS:
+                raise
+        self._formless = True
+        try:
+            return ask()
+        except ModelError:
+            self._formless = False  # that was not it
+            raise
 
     def stream(self, request: Request, seconds: float) -> Iterator[Delta | Reply]:
         body = {**self.body(request), "stream": True, "stream_options": {"include_usage": True}}
@@ -123,11 +148,9 @@ class OpenAiBackend:
             body["seed"] = request.seed
         if request.temperature is not None:
             body["temperature"] = request.temperature
-        if request.schema is not None:
-            body["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "schema": dict(request.schema)},
-            }
+        schema = request.schema or (None if self._formless else request.form)
+        if schema is not None:
+            body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema)}}
         if request.think is not None:
             body["reasoning_effort"] = _effort(request.think)
             # vLLM, llama.cpp and `transformers serve` hand it to the chat template

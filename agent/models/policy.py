@@ -18,7 +18,7 @@ from agent.models.base import ChatModel, Message, ModelError, Reply
 from agent.models.load import load_model
 from agent.models.pictures import within_bytes
 from agent.policy import Context, Decision, Sent, Think, thought_budget
-from agent.prompted import PROMPTED, THOUGHT_TOKENS, Setting, Turn, mouse_now, repair
+from agent.prompted import PROMPTED, THOUGHT_TOKENS, Setting, Turn, mouse_now, repair, speaker
 from agent.view import Size, View, read_view
 from envs.errors import UserError
 from envs.world import World
@@ -51,6 +51,11 @@ class ChatPolicy:
         self._took: deque[float] = deque(maxlen=8)  # seconds of the last answers
         self._missed = 0  # answers since that did not come
         self._think = None if think == "auto" else thought_budget(think, THOUGHT_TOKENS)
+
+    @property
+    def chat_model(self) -> ChatModel:
+        """The model, which talks as well (agent.talk.chat_voice)."""
+        return self.model
 
     def for_world(self, world: World) -> ChatPolicy:
         """The policy that plays `world` with its keys, at its tick rate."""
@@ -95,7 +100,9 @@ class ChatPolicy:
 
     def _chat(self, messages: Sequence[Message], seed: int, end: float) -> Reply:
         seconds = max(0.1, end - time.monotonic())
-        reply = self.model.chat(messages, think=self._think, max_tokens=MAX_TOKENS, seed=seed, deadline=seconds)
+        reply = self.model.chat(
+            messages, form=self.setting.form, think=self._think, max_tokens=MAX_TOKENS, seed=seed, deadline=seconds
+        )
         self._took.append(reply.seconds)
         self._missed = 0
         return reply
@@ -119,7 +126,7 @@ def ask(context: Context, setting: Setting) -> Message:
     lines = [setting.instructions()]
     if context.memory:
         lines.append(f"What happened so far: {context.memory}")
-    lines += [f"{who}: {what}" for who, what in context.dialogue]
+    lines += [f"{speaker(who)}: {what}" for who, what in context.dialogue]
     frames = within_bytes(context.frames, setting.view.encoding, setting.view.bytes)
     images = frames
     if context.picture is not None:

@@ -304,7 +304,7 @@ def status_error(
     if status == 429 and not quota:
         return RateLimitedError(text, retry_after=wait, billed=billed)
     if status in (408, 425) or status >= 500:
-        return UnavailableError(text, retry_after=wait, billed=billed)
+        return UnavailableError(text, retry_after=wait, billed=billed, status=status)
     return RefusedError(text, status=status, answer=answer, billed=billed)
 
 

@@ -6,24 +6,23 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from queue import SimpleQueue
+from collections.abc import Iterable
 
+from agent.codec import Codec
 from agent.episode import Frame, Outcome, Start, Step, Subscriber
 from agent.loop.control import Control, Hands, Order
 from agent.loop.human_hands import HumanHands
-from agent.loop.instruction import LiveInstruction
 from agent.policy import Decision
 from agent.talk import intents
-from agent.talk.intents import Intent, OpenQuestion
-from agent.talk.surroundings import Surroundings
-from agent.talk.transcript import Dialogue
-from agent.talk.understanding import Reader, Understanding
-from agent.talk.voice import Voice
+from agent.talk.answering import Reply
+from agent.talk.following import ASKS, Following, Goal, waits_for_answer
+from agent.talk.intents import OpenQuestion
+from agent.talk.listener import Listener
+from agent.talk.understanding import Reader
+from agent.talk.voice import Asked, Voice
 from envs.action import NEUTRAL, KeyboardMouse
 from envs.text import encodable
-from envs.world import Chat, World
+from envs.world import World
 
 MOST_WORDS = 2000  # characters of a message
 _DIALOGUE = 6  # lines of dialogue that a decision may know
@@ -32,44 +31,27 @@ _HEAR = 0.25  # seconds between two looks at the world's own chat
 _PATIENCE = 60.0  # seconds that a run of a single task waits for an answer to the agent
 
 
-@dataclass(frozen=True)
-class Goal:
-    """What the player is to do: an instruction, and what it shows instead of naming it. `planned`: it is a step of the
-    planner's, towards a goal of the user's."""
-
-    text: str
-    picture: Frame | None = None
-    planned: bool = False
-
-
-@dataclass(frozen=True)
-class _Reply:
-    """Work for the thread that answers. `text`: a question, or, where `said`, a line to be said in the game. `tell`:
-    says the answer in the game, if the question came from there."""
-
-    text: str
-    tell: Callable[[str], None] | None = None
-    said: bool = False
-
-
-class Conversation(Dialogue, Control, Subscriber):
+class Conversation(Following, Control, Subscriber):
     """Talks with the user while the loop plays. Give it to `play` as `control` and among the `subscribers`, and its
     `instruction` as the instruction. Any thread may call any method.
 
     Goals come from `begin`, from `user`, and from players whom the user trusts by name. What other players say, and
     what is written in the picture, is information: the user sees it and can ask about it, and the agent never obeys it.
 
-    `voice`: answers questions. `keep`: when nothing is left to do, the run goes on and waits for an instruction.
-    `trusted`: names of players whose words count as the user's. `paced`: a lockstep world runs no faster than the
-    clock while a person follows the run or may join it. `name`: what players in the game call the agent. `listens`:
-    the player follows instructions; a scripted player does not. `by_hand`: only a person plays, and a lockstep world
-    waits until a person has the controls. `reader`: the sentences that the player was taught; it is told no others.
+    `voice`: answers questions. `listener`: understands what the user says; without one, or where it fails, the rules of
+    agent.talk.intents do. Stop and pause never wait for it. `keep`: when nothing is left to do, the run goes on and
+    waits for an instruction. `trusted`: names of players whose words count as the user's. `paced`: a lockstep world
+    runs no faster than the clock while a person follows the run or may join it. `name`: what players in the game call
+    the agent. `listens`: the player follows instructions; a scripted player does not. `by_hand`: only a person plays,
+    and a lockstep world waits until a person has the controls. `reader`: the sentences that the player was taught; it
+    is told no others.
     """
 
     def __init__(
         self,
         voice: Voice | None = None,
         *,
+        listener: Listener | None = None,
         keep: bool = False,
         trusted: Iterable[str] = (),
         paced: bool = True,
@@ -78,42 +60,28 @@ class Conversation(Dialogue, Control, Subscriber):
         by_hand: bool = False,
         reader: Reader | None = None,
     ) -> None:
-        super().__init__()
-        self.instruction = LiveInstruction("")
+        super().__init__(voice, listener, reader, listens)
+        self.looks = self._around.looks  # what models beside the player are shown
         self.attended = 0  # how many people follow the run and could answer
-        self.paused = False
         self.over = False  # the user wants no further episode
         self.human: HumanHands | None = None
         self.started = threading.Event()  # there is something to be seen
         self._keep = keep
         self._trusted = frozenset(trusted)
         self._paced = paced
-        self._listens = listens
         self._by_hand = by_hand
         self._address = re.compile(rf"@?{re.escape(name.lower())}\b[\s,:]*")
-        self._goals: list[Goal] = []
-        self._last: Goal | None = None  # the goal that was pursued last
-        self._open_question: OpenQuestion | None = None  # the agent asked it and waits for an answer
-        self._unsure = 0.0  # since when it waits, by the clock
-        self._choices: OpenQuestion | None = None  # the last question of that kind
         self._deeds: deque[str] = deque(maxlen=_DEEDS)
         self._steps = 0
         self._ending = ""
-        self._around = Surroundings(voice)
-        self.looks = self._around.looks  # what models beside the player are shown
-        self._understanding = Understanding(self._around.known, reader)
+        self._memory = ""
         self._index = -1
         self._spoken = ("", -1)
         self._space = KeyboardMouse()
         self._realtime = False
-        self._chat: Chat | None = None
         self._heard = 0.0
         self._period = 0.0
         self._due = 0.0
-        self._reply: Callable[[str], None] | None = None  # says a line in the game, if a player there was obeyed last
-        self._unanswered = 0  # questions
-        self._replies: SimpleQueue[_Reply | None] = SimpleQueue()
-        threading.Thread(target=self._answer, name="answers", daemon=True).start()
 
     # The run calls these.
 
@@ -121,21 +89,23 @@ class Conversation(Dialogue, Control, Subscriber):
         """The agent plays in `world` from now on."""
         self._space, self._realtime, self._chat = world.action_space, world.realtime, world.chat
         self._period = 1.0 / world.tick_hz
+        self._controls = "; ".join(Codec(world.action_space, world.controls).told_controls)
 
     def begin(self, instruction: str = "", picture: Frame | None = None) -> None:
-        """A new episode begins, with this instruction or the goals that are left. The dialogue goes on."""
+        """A new episode begins, with this instruction, or with the goals that are left. The dialogue goes on."""
         with self._lock:
             self.since = self.tick = self._steps = 0
             self._ending, self._open_question, self._due, self._index = "", None, 0.0, -1
+            self._memory = ""
             if instruction:
+                self._stops += 1  # what was said of the last episode
                 self._goals = [Goal(instruction, picture)]
-                if picture is None and (doubt := self._doubt([instruction])):
+                if picture is None and self._hearing is not None and self._doubt_of([instruction]):
+                    self._goals = []
+                    self._take(instruction, None)  # the model says it in words that the player knows
+                elif picture is None and (doubt := self._doubt([instruction])):
                     self._goals, self._ending = [], "" if self._keep else doubt
             self._pursue()
-
-    def close(self) -> None:
-        """Stop answering, once the open questions are answered."""
-        self._replies.put(None)
 
     # The user calls these.
 
@@ -149,20 +119,21 @@ class Conversation(Dialogue, Control, Subscriber):
             raise ValueError(f"the message is too long: {len(text)} characters, at most {MOST_WORDS}")
         with self._lock:
             self._add("user", text or "go to this", picture=picture is not None)
-        message = intents.read(text or "go to this")
-        seen = () if picture is not None else self._look(message)
-        with self._lock:
-            self._follow(message, picture, seen)
+        self._take(text or "go to this", picture)
 
     def stop(self) -> None:
         """Drop all goals and release everything. A run of a single task ends."""
         with self._lock:
+            self._stops += 1
             self._goals.clear()
             self._open_question, self.paused, self.human = None, False, None
             self._pursue()
             self._note("stopped")
             if not self._keep:
                 self._ending = "stopped by the user"
+
+    def _give_up(self, why: str) -> None:
+        self._ending = "" if self._keep else why
 
     def quit(self) -> None:
         """End the episode, and the run."""
@@ -171,6 +142,7 @@ class Conversation(Dialogue, Control, Subscriber):
 
     def pause(self, paused: bool) -> None:
         with self._lock:
+            self._pauses += paused
             if paused != self.paused:
                 self.paused, self._steps = paused, 0
                 self._note("paused" if paused else "resumed")
@@ -223,8 +195,8 @@ class Conversation(Dialogue, Control, Subscriber):
 
     @property
     def answering(self) -> bool:
-        """Whether a question is still open."""
-        return bool(self._unanswered)
+        """Whether a question is still open, or a message not understood yet."""
+        return bool(self._unanswered) or self.hearing
 
     @property
     def _accompanied(self) -> bool:
@@ -295,15 +267,17 @@ class Conversation(Dialogue, Control, Subscriber):
             self.started.set()
         if step.decision is None or step.index == self._index:
             return
-        self._index = step.index
+        self._index, self._memory = step.index, step.memory
         speech, version = step.decision.speech, self.instruction.now.version
         if speech and (speech, version) != self._spoken:
             self._spoken = speech, version
             with self._lock:
                 self._say(speech)
                 asked = intents.which(speech)
+                if asked is None and self._hearing is not None and waits_for_answer(step.decision):
+                    asked = OpenQuestion("", ())
                 if asked is not None and self._goals:
-                    self._ask(asked)
+                    self._ask(asked, speech)
 
     def on_end(self, outcome: Outcome, frame: Frame | None) -> None:
         with self._lock:
@@ -318,16 +292,20 @@ class Conversation(Dialogue, Control, Subscriber):
         words = " ".join(encodable(text).split())[:MOST_WORDS]
         with self._lock:
             self._add(f"player {name}", words)
-            called = self._address.match(words.lower())
-            if not called or called.end() == len(words):
-                return
-            message = intents.read(words[called.end() :])
-            if who in self._trusted:
-                self._follow(message, None, self._look(message), self._tell)
-            elif message.kind == "question":
-                self._inquire(_Reply(message.text, self._tell))
-            else:
-                self._say("i do what my user tells me", self._tell)
+        called = self._address.match(words.lower())
+        if not called or called.end() == len(words):
+            return
+        said = words[called.end() :]
+        if who in self._trusted:
+            self._take(said, None, self._tell)
+            return
+        message = intents.read(said)
+        if message.kind != "question" and not (self._understands and said.endswith(ASKS)):
+            self._say("i do what my user tells me", self._tell)
+        elif self._understands:
+            self._inquire(Reply(said, f"player {name}", told=True))
+        else:
+            self._question_of(message.text, self._tell)
 
     def _listen(self) -> None:
         if self._chat is None or self._around.frame is None:  # questions wait until there is a frame
@@ -337,161 +315,20 @@ class Conversation(Dialogue, Control, Subscriber):
             for who, text in self._chat.read():
                 self.hear(who, text)
 
-    def _tell(self, text: str) -> None:
-        self._replies.put(_Reply(text, said=True))  # a game may take long to say something
+    # The questions of others.
 
-    # Carry out messages. The caller holds the lock.
+    def _asked(self, question: str, who: str) -> Asked:
+        goals = tuple(goal.text for goal in self._user_goals)
+        dialogue = self.dialogue if who == "user" else ()
+        return Asked(question, self._around.latest, self.deeds, self._memory, goals, dialogue, who, self._controls)
 
-    def _follow(
-        self, message: Intent, picture: Frame | None, seen: Sequence[str], tell: Callable[[str], None] | None = None
-    ) -> None:
-        """Do what the user's message asks for. `seen`: see `_look`. `tell`: says in the game what comes of it."""
-        kind = message.kind
-        if kind != "question":
-            self._reply = tell
-        if kind == "stop":
-            self.stop()
-        elif kind in ("pause", "resume"):
-            self.pause(kind == "pause")
-        elif kind == "question":
-            self._inquire(_Reply(message.text, tell))
-        elif not self._listens:
-            self._say("i follow a script and take no instructions")
-        elif kind == "choice" and picture is None:
-            self._choose(message, seen)
-        else:
-            self._instruct(message, picture, seen)
-
-    def _instruct(self, message: Intent, picture: Frame | None, seen: Sequence[str]) -> None:
-        wanted = [Goal(self._understanding.followed(text), picture) for text in intents.steps(message.text)]
-        if picture is None and self._doubt([goal.text for goal in wanted]):
-            if message.place == "instead" and self._keep:  # the user does not want the old goal any more
-                self._goals, self._open_question = [], None
-                self._pursue()
-            return
-        if message.place == "then":
-            self._goals += wanted
-            if len(self._goals) > len(wanted):
-                return  # the player goes on with its goal
-        else:
-            self._goals = wanted + (self._goals if message.place == "first" else [])
-        self._open_question, self._choices = None, None
-        self.pause(False)
-        self._pursue()
-        if seen:
-            self._wonder(self._around.kind(wanted[0].text), seen)
-
-    def _doubt(self, texts: Sequence[str]) -> str:
-        """Say what can't be followed of some instructions; "" where all can."""
-        goal = self._last.text if self._last else ""
-        if doubt := next(filter(None, (self._understanding.doubt(text, goal) for text in texts if self._listens)), ""):
-            self._say(doubt)
-        return doubt
-
-    def _choose(self, message: Intent, seen: Sequence[str]) -> None:
-        """The user says something like "the red one": an answer to the agent's question, or a correction of the goal
-        that it pursues, or pursued last."""
-        goal = self._goals[0] if self._goals else self._last
-        if goal is None:
-            self._say("what do you want me to do ?")
-            return
-        named = intents.thing_of(message.text)
-        if named and named.noun and not named.pointer and "other" not in message.text:
-            if strange := self._understanding.strange_noun(message.text):
-                self._say(strange)
-            else:
-                self._retarget(intents.with_thing(goal.text, message.text))
-            return
-        offered, own = self._open_question or self._choices, intents.colour_of(goal.text)
-        kind = offered.kind if offered else self._around.kind(goal.text)
-        choices = tuple(c for c in offered.choices if c != own) if offered else ()
-        chosen = intents.choose(message.text or "other", choices) if choices else None
-        if chosen is None and (colour := intents.colour_of(message.text)) and "not " not in message.text:
-            chosen = colour
-        if chosen is None and len(seen) > 1:
-            self._goals = self._goals or [goal]
-            self._wonder(kind, seen)
-            return
-        chosen = chosen or next(iter(seen), None)
-        if chosen is None:
-            self._say(f"i see no other {kind} here" if not offered else f"which {kind} do you mean ?")
-            return
-        self._choices = offered or OpenQuestion(kind, tuple(c for c in (own, chosen) if c))
-        self._retarget(intents.with_colour(goal.text, kind, chosen))
-
-    def _retarget(self, text: str) -> None:
-        """Correct the first goal's instruction."""
-        self._goals = [Goal(text), *self._goals[1:]]
-        self._open_question = None
-        self._pursue()
-
-    def _wonder(self, kind: str, seen: Sequence[str]) -> None:
-        self._say(f"which {kind} the {seen[0]} or the {seen[1]} ?")
-        self._ask(OpenQuestion(kind, (seen[0], seen[1])))
-
-    def _ask(self, which: OpenQuestion) -> None:
-        self._open_question = self._choices = which
-        self._unsure = time.monotonic()
-
-    def _pursue(self) -> None:
-        """Instruct the player with the first goal, from its next decision on."""
-        now = self._goals[0] if self._goals else Goal("")
-        self.since = self.tick
-        self._last = now if now.text else self._last
-        if now.text or self.instruction.now.text:
-            self.instruction.set(now.text, now.picture)
-
-    def _look(self, message: Intent) -> list[str]:
-        """The colours of the things that a message may mean, see Surroundings.meant. The model takes a moment for it:
-        call this without the lock, so that the game goes on."""
-        self._understanding.foreign(message.text)  # known from now on
-        goal, asked = self._goals[0] if self._goals else self._last, self._open_question or self._choices
-        return [] if asked and message.kind == "choice" else self._around.meant(message, goal.text if goal else "")
-
-    # Answer in a thread, so that the game goes on.
-
-    def _inquire(self, reply: _Reply) -> None:
-        if foreign := self._understanding.foreign(reply.text):
-            self._say(foreign, reply.tell)
-            return
-        self._unanswered += 1
-        self._replies.put(reply)
-
-    def _answer(self) -> None:
-        while (reply := self._replies.get()) is not None:
-            if reply.said:
-                self._send(reply.text)
-                continue
-            said, line = "", None
-            try:
-                for piece in self._pieces(reply.text):
-                    said += piece
-                    line = self._add("agent", said, again=line)
-                if reply.tell:
-                    reply.tell(said)
-            except Exception as error:  # a voice may be a remote model; the conversation outlives it
-                self._note(f"no answer: {type(error).__name__}: {error}")
-            with self._lock:
-                self._unanswered -= 1
-
-    def _send(self, text: str) -> None:
-        try:
-            if self._chat is not None:
-                self._chat.send(text)
-        except Exception as error:  # the game may be gone
-            self._note(f"not said in the game: {type(error).__name__}: {error}")
-
-    def _pieces(self, question: str) -> Iterable[str]:
+    def _own_answer(self, question: str) -> str:
+        if not intents.is_of_goal(question):
+            return ""
+        if self._open_question is not None:
+            return "i wait for your answer"
         goals = ", then ".join(goal.text for goal in self._goals)
-        if intents.is_of_goal(question):
-            own = f"i am to {goals}" if goals else "nothing: what shall i do ?"
-            return ["i wait for your answer" if self._open_question is not None else own]
-        return self._around.answer(question, self.deeds)
-
-    def _say(self, text: str, tell: Callable[[str], None] | None = None) -> None:
-        self._add("agent", text)
-        if tell := tell or self._reply:
-            tell(text)
+        return f"i am to {goals}" if goals else "nothing: what shall i do ?"
 
     def _said(self) -> None:
         dialogue = [(one.who, one.text) for one in self.lines if one.who != "note"]

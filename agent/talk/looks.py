@@ -34,14 +34,17 @@ class Looks:
             self._ticks[key] = (weakref.ref(step.frame, lambda gone: self._forget(key, gone)), step.tick)
 
     def note(self, who: str, frames: Sequence[Frame], model: object) -> None:
-        """`who` is shown `frames`, uint8 RGB (H, W, 3), as the loop saw them, each as the newest one of the view that
-        `model` has; as they are if it has none. Frames that the loop did not see, such as pictures that a user shows,
-        are left out."""
+        """`who` is shown `frames`, uint8 RGB (H, W, 3), as the loop saw them, the last of them as the view says that
+        `model` has; all as they are if it has none. Frames that the loop did not see, such as pictures that a user
+        shows, are left out."""
         view = model.view if isinstance(model, HasView) else None
+        if view is not None:
+            frames = frames[-view.frames :]
         seen = [(tick, frame) for frame in frames if (tick := self._tick_of(frame)) is not None]
-        sizes = [(frame.shape[0], frame.shape[1]) for _, frame in seen]
-        shown = tuple(size if view is None else view.sizes(size)[-1] for size in sizes)
-        self.tell(Look(who, self._tick, tuple(tick for tick, _ in seen), shown))
+        shown = tuple((frame.shape[0], frame.shape[1]) for _, frame in seen)
+        if view is not None and shown:
+            shown = view.sizes(shown[-1])[-len(seen) :]
+        self.tell(Look(who, self._tick, tuple(tick for tick, _ in seen)[-len(shown) :], shown))
 
     def tell(self, look: Look) -> None:
         """Tell the listeners of a look."""

@@ -18,7 +18,8 @@ from agent.loop.control import Hands, Order
 from agent.models.base import ModelError
 from agent.policy import Decision
 from agent.talk import intents
-from agent.talk.conversation import Conversation, Goal
+from agent.talk.conversation import Conversation
+from agent.talk.following import Goal
 from agent.talk.planner import ALL_DONE, DONE, GIVEN_UP, PASSED, Plan, Planner, Situation
 from agent.talk.understanding import Understanding
 from agent.talk.voice import Voice
@@ -188,7 +189,7 @@ class PlannedConversation(Conversation):
         self.looks.tell(Look("planner", self.tick, tuple(tick for tick, _ in seen), sizes))
         now = Situation(
             goal.text, why, self.notebook, steps, tuple(self.history), self.dialogue,
-            frames=tuple(picture for _, picture in seen), picture=goal.picture,
+            frames=tuple(picture for _, picture in seen), picture=goal.picture, controls=self._controls,
         )  # fmt: skip
         self._why, self._thinks, self._asked_at, self._since_asked = "", True, self.tick, []
         self._asks.put((self._version, now, frame))

@@ -15,6 +15,7 @@ from agent.models.base import ChatModel, Message, Picture, RefusedError, Unavail
 from agent.models.load import load_model
 from agent.models.pictures import within_bytes
 from agent.models.small import SmallBackend
+from agent.prompted import speaker
 from agent.talk import intents
 from agent.view import View, read_view
 from envs.errors import UserError
@@ -22,6 +23,7 @@ from envs.errors import UserError
 MOST_STEPS = 6
 STEP, SAY, NOTES = 120, 160, 400  # characters, at most, of a step, of the line to the user, and of the notes
 MOST_WORDS = 2000  # characters of a goal
+CONTROLS = 1200  # characters of the controls
 # What a planner sees: the world's own picture, up to 1280x720, and smaller ones of the two seconds before it.
 SEEN = View((720, 1280), exactly=False, frames=3, apart=1000.0, earlier=(180, 320), tokens=8192, encoding="jpeg:90")
 _LINE = 240  # characters of a line of dialogue, and of what comes of a step
@@ -42,9 +44,10 @@ SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 _RULES = """\
-You direct a player in a 3D game. He does one short instruction after the other, such as "go to the red torch", "pick \
-up the key", "shoot the imp", "press the switch", "look up". You see what he sees. Work towards the goal. Answer with \
-JSON:
+You direct a player in a game. He does one short instruction after the other, such as "go to the red torch", "pick \
+up the key", "shoot the imp", "press the switch", "look up". He plays by the controls that you are shown, and an \
+instruction may name one by what it does: "press jump", "open the inventory". You see what he sees. Work towards the \
+goal. Answer with JSON:
 "steps": what he has to do from now on, in order, one short instruction each, without what is done already;
 "done": true once the whole goal is done, and only then;
 "say": what the user should know, mostly empty;
@@ -59,7 +62,8 @@ class Situation:
     `goal`: the user's instruction. `picture`: what it shows instead of naming it, uint8 RGB (H, W, 3). `why`: why the
     planner is asked now. `notes`: its latest notes. `steps`: the steps that are left; the first one is under way.
     `history`: (step, what came of it), oldest first. `dialogue`: (who, what) lines. `view`: what the player says is in
-    view. `frames`: what the planner's view shows, oldest first, uint8 RGB (H, W, 3).
+    view. `frames`: what the planner's view shows, oldest first, uint8 RGB (H, W, 3). `controls`: what the keys of the
+    world do.
     """
 
     goal: str
@@ -71,6 +75,7 @@ class Situation:
     view: str = ""
     frames: tuple[Picture, ...] = ()
     picture: Picture | None = None
+    controls: str = ""
 
 
 @dataclass(frozen=True)
@@ -176,12 +181,13 @@ def load_planner(name: str, *, view: str = "") -> Planner:
 def situation_text(now: Situation, pictures: int = 0) -> str:
     """The situation in words, a line for each fact or speaker, so that no speaker can pass for another."""
     ends = [_line(step if end == DONE else f"{step} ({end})") for step, end in now.history]
-    lines = [f"Goal: {_clean(now.goal, MOST_WORDS)}"]
+    lines = [f"Controls: {_clean(now.controls, CONTROLS)}"] * bool(now.controls)
+    lines.append(f"Goal: {_clean(now.goal, MOST_WORDS)}")
     lines += [f"{name}: {what}" for name, what in (
         ("Memory", now.notes), ("Done so far", "; ".join(ends)), ("Planned", "; ".join(now.steps)),
         ("The player sees", _line(now.view)),
     ) if what]  # fmt: skip
-    lines += [f"{_speaker(who)}: {_line(what)}" for who, what in now.dialogue]
+    lines += [f"{speaker(who)}: {_line(what)}" for who, what in now.dialogue]
     if pictures:
         first = "The first picture shows what the goal means. " if now.picture is not None else ""
         lines.append(f"{first}The last picture is now.")
@@ -206,10 +212,6 @@ def _clean(text: str, most: int) -> str:
 
 def _line(text: str) -> str:
     return _clean(text, _LINE)
-
-
-def _speaker(who: str) -> str:
-    return f"{who} (in the game, not the user)" if who.startswith("player ") else who
 
 
 def _example(now: Situation, plan: Plan) -> Sequence[Message]:

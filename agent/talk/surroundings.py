@@ -9,9 +9,10 @@ from agent.episode import Frame, Step
 from agent.talk import intents
 from agent.talk.intents import Intent
 from agent.talk.looks import Looks
-from agent.talk.voice import Voice
+from agent.talk.voice import Asked, Voice
 
 _VIEWS = 8  # earlier frames that are kept, a second apart: the thing that is meant may be out of view by now
+_SHOWN = 3  # frames with a question
 
 
 class Surroundings:
@@ -39,6 +40,19 @@ class Surroundings:
             self._kept = seconds
         self.frame = frame
 
+    @property
+    def latest(self) -> tuple[Frame, ...]:
+        """The newest frames, oldest first, about a second apart; the last one is now."""
+        if self.frame is None:
+            return ()
+        earlier = [frame for frame in tuple(self._past) if frame is not self.frame]
+        return (*reversed(earlier[: _SHOWN - 1]), self.frame)
+
+    @property
+    def view(self) -> str:
+        """What is in view, in words; "" where nobody can tell."""
+        return "" if self.frame is None else self.describe(self.frame)
+
     def known(self, noun: str) -> str | None:
         """The plain name of the thing that a noun names; None if the agent does not know the noun."""
         return self._voice.known(noun) if self._voice else noun
@@ -48,14 +62,14 @@ class Surroundings:
         noun = intents.kind_of(instruction)
         return self.known(noun) or noun
 
-    def answer(self, question: str, deeds: str) -> Iterable[str]:
-        """What the voice answers to a question, in pieces, see Voice."""
+    def answer(self, asked: Asked) -> Iterable[str]:
+        """What the voice answers, in pieces, see Voice."""
         if self._voice is None:
             return ["i can't answer: this policy only plays"]
         if self.frame is None:
             return ["i see nothing yet"]
-        self.looks.note("voice", (self.frame,), self._voice)
-        return self._voice.answer(self.frame, question, deeds)
+        self.looks.note("voice", asked.frames, self._voice)
+        return self._voice.answer(asked)
 
     def describe(self, frame: Frame) -> str:
         """What the voice says is in a frame that was seen, from left to right; "" without a voice."""

@@ -14,7 +14,7 @@ LINES = 1000  # kept; older ones are dropped
 class Line:
     """One thing that was said. `who`: "user", "agent", "planner", "player NAME", or "note" for an event.
     `revision` counts changes of the whole dialogue; a line that grows gets a new revision and keeps its `number`.
-    `tick`: when it was said. `picture`: whether the user showed a picture with it.
+    `tick`: when it was said. `picture`: whether the user showed a picture with it. `whole`: no more of it is to come.
     """
 
     number: int
@@ -23,6 +23,7 @@ class Line:
     tick: int
     revision: int
     picture: bool = False
+    whole: bool = True
 
 
 class Dialogue:
@@ -41,14 +42,16 @@ class Dialogue:
         with self._lock:
             return [line for line in self.lines if line.revision > since]
 
-    def _add(self, who: str, text: str, *, picture: bool = False, again: Line | None = None) -> Line:
+    def _add(
+        self, who: str, text: str, *, picture: bool = False, again: Line | None = None, whole: bool = True
+    ) -> Line:
         with self._lock:
             self.revision += 1
             if again is not None:
-                line = replace(again, text=text, revision=self.revision)
+                line = replace(again, text=text, revision=self.revision, whole=whole)
                 self.lines.remove(again)
             else:
-                line = Line(self._number, who, text, self.tick, self.revision, picture)
+                line = Line(self._number, who, text, self.tick, self.revision, picture, whole)
                 self._number += 1
             self.lines.append(line)
             self._said()

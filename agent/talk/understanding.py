@@ -57,6 +57,11 @@ class Understanding:
         self._known = known
         self._reader = reader
 
+    @property
+    def english(self) -> bool:
+        """Whether the policy was taught sentences of English, and nothing else."""
+        return self._reader is not None
+
     def doubt(self, instruction: str, goal: str = "") -> str:
         """What to say of an instruction that can't be followed; "" for one that can. `goal`: what is pursued now, which
         it may correct."""

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from agent.policy import Context
-from agent.prompted import mouse_now
+from agent.prompted import mouse_now, speaker
 
 
 def end_of_turn(processor: Any) -> int:
@@ -81,7 +81,7 @@ def situation(context: Context, lines: list[str], clean: Any = str) -> list[dict
     lines = list(lines)
     if context.memory:
         lines.append(f"What happened so far: {clean(context.memory)}")
-    lines += [f"{clean(who)}: {clean(what)}" for who, what in context.dialogue]
+    lines += [f"{clean(speaker(who))}: {clean(what)}" for who, what in context.dialogue]
     lines += [*mouse_now(context), f"Instruction: {clean(context.instruction)}"]
     content: list[dict[str, Any]] = [{"type": "text", "text": "\n".join(lines) + "\n"}]
     if context.picture is not None:

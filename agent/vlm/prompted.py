@@ -51,6 +51,11 @@ class PromptedVlm:
         self._compiler: Any = None
         self._fit(setting or Setting())
 
+    @property
+    def dialogue_model(self) -> tuple[Any, Any]:
+        """The model and its processor, which talk as well (agent.talk.chat_voice)."""
+        return self.model, self.processor
+
     def for_world(self, world: World) -> PromptedVlm:
         """The policy that plays `world` with its keys, at its tick rate."""
         mine = copy.copy(self)

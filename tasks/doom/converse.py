@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from agent.loop.runtime import play
 from agent.policy import Decision
 from agent.talk import intents
 from agent.talk.conversation import Conversation
+from agent.talk.listener import Listener
 from agent.talk.voice import Voice
 from envs.action import NEUTRAL, Action
 from envs.doom.world import DoomState
@@ -25,7 +26,7 @@ from tasks import world_tasks
 from tasks.confirmation import beyond
 from tasks.doom.conversation_scripts import Line, Script
 from tasks.doom.language import read
-from tasks.doom.questions import ask
+from tasks.doom.questions import Question, ask
 from tasks.doom.scene import scene_of
 from tasks.speech import NOT_THERE
 from tasks.task import VerifierSpec, thing_name
@@ -39,6 +40,7 @@ GRACE = 35  # ticks in which the old goal may still happen to be fulfilled
 POLLS = 3  # checks of a game that has to stand still
 PATIENCE = 120.0  # seconds within which the agent has to answer
 _FOREVER = 10**9  # ticks
+Worded = Callable[[Question], Question | None]
 _UNSURE = re.compile(rf"{NOT_THERE}\b|i (?:don't|do not) know\b")
 
 
@@ -77,12 +79,23 @@ class Watched(WorldWrapper):
         return World.step_chunk(self, actions)  # ground truth is read at every tick
 
 
-def converse(world: World, player: Player, voice: Voice | None, script: Script, *, heard: bool = True) -> Talked:
+def converse(
+    world: World,
+    player: Player,
+    voice: Voice | None,
+    script: Script,
+    *,
+    heard: bool = True,
+    listener: Listener | None = None,
+    worded: Worded | None = None,
+) -> Talked:
     """Play a script once in a world with labels, in lockstep. `heard`: whether the agent hears what is said after the
-    first line; one that does not is the control."""
-    talk = Conversation(voice, keep=True, paced=False)
+    first line; one that does not is the control. `listener`: understands the person for the agent. `worded`: how the
+    person asks a question about the picture, such as in another language, with its answer; None for one that he does
+    not ask."""
+    talk = Conversation(voice, listener=listener, keep=True, paced=False)
     watched = Watched(world)
-    person = _Person(talk, watched, script, heard)
+    person = _Person(talk, watched, script, heard, worded or _as_it_is)
     talk.attach(watched)
     talk.begin()
     try:
@@ -106,8 +119,9 @@ class _Person(Control):
     `verdict`: "" until it is known, then "right" or what went wrong.
     """
 
-    def __init__(self, talk: Conversation, world: Watched, script: Script, heard: bool) -> None:
+    def __init__(self, talk: Conversation, world: Watched, script: Script, heard: bool, worded: Worded) -> None:
         self.verdict = ""
+        self._worded = worded
         self._talk, self._world, self._script, self._heard = talk, world, script, heard
         self._rng = np.random.default_rng([script.seed, 0x9E7])
         self._number = -1  # of the current line
@@ -253,6 +267,7 @@ class _Person(Control):
         answer = turn.said
         if not text:
             question = ask(self._rng, scene_of(self._world.seen), phrasing=self._script.phrasing)
+            question = None if question is None else self._worded(question)
             if question is None:
                 return ""  # no clear question fits this frame; a later one may
             text, answer = question.text, question.answer
@@ -266,17 +281,26 @@ class _Person(Control):
         if self._number and not self._heard:
             return f"{text!r}: no answer" if turn.expect == "answer" else ""
         self._talk.user(text)
+        self._settle(lambda: self._talk.hearing)
         return self._inquire(answer) if turn.expect == "answer" else ""
+
+    def _settle(self, busy: Callable[[], bool]) -> None:
+        """The game waits, so that the speed of a model has no say in what comes of a line."""
+        end = time.monotonic() + PATIENCE
+        while busy() and time.monotonic() < end:
+            time.sleep(0.002)
 
     def _inquire(self, answer: str) -> str:
         """Wait for the answer; returns what is wrong with it, or ""."""
-        end = time.monotonic() + PATIENCE
-        while self._talk.answering and time.monotonic() < end:
-            time.sleep(0.002)
+        self._settle(lambda: self._talk.answering)
         said = self._said()
         own = said[-1].removeprefix("i am to ") if said else ""
         self._met = bool(said) and (_bag(said[-1]) == _bag(answer) or (own != said[-1] and read(own) == read(answer)))
         return "" if self._met else f"{self._text!r}: said {said}, right is {answer!r}"
+
+
+def _as_it_is(question: Question) -> Question:
+    return question
 
 
 def _verifier(spec: VerifierSpec | None) -> Verifier | None:

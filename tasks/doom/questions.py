@@ -31,12 +31,14 @@ MOST_NAMED = 5  # in a caption
 
 @dataclass(frozen=True)
 class Question:
-    """`text` with its `answer`; `kind` is what reports group by; `memory` is what it is about, if not the frame."""
+    """`text` with its `answer`; `kind` is what reports group by; `memory` is what it is about, if not the frame;
+    `noun`: the thing in question, as the text calls it."""
 
     text: str
     answer: str
     kind: str
     memory: str = ""
+    noun: str = ""
 
 
 def ask(
@@ -63,7 +65,7 @@ def ask(
         found = _ASKERS[chosen](rng, scene)
         if found is None or not (held_out_pairs or not HELD_OUT_PAIRS & set(found.pairs)):
             continue
-        return Question(_worded(rng, found, phrasing), found.answer, chosen)
+        return Question(_worded(rng, found, phrasing), found.answer, chosen, noun=found.x)
     return None
 
 

@@ -24,7 +24,7 @@ from agent.cli import run
 from agent.policy import PolicySpec
 from agent.random_policy import RandomPolicy
 from agent.small import load_small
-from agent.talk.voice import voice_of
+from agent.talk.chat_voice import voice_of
 from envs.errors import UserError
 from tasks.doom.guide import GuidePolicy
 from tasks.expert_policy import ExpertPolicy
@@ -38,10 +38,11 @@ def test_what_the_policies_can_do() -> None:
         assert isinstance(small, role)
         assert require(small, role, "small", "a test") is small if role is not SpeakingPolicy else True
     assert not isinstance(small, Scripted)
-    assert voice_of(small) is not None
+    assert voice_of(small)[0] is not None
+    assert voice_of(small)[1] is None
     for player in (RandomPolicy(), ExpertPolicy(), GuidePolicy()):
         assert not any(isinstance(player, role) for role in ROLES)
-        assert voice_of(player) is None
+        assert voice_of(player) == (None, None)
     assert not isinstance(RandomPolicy(), Scripted)
     assert isinstance(ExpertPolicy(), Scripted)
     assert isinstance(GuidePolicy(), Scripted)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from agent.talk.voice import voice_of
+from agent.talk.chat_voice import voice_of
 from envs.doom.world import DoomWorld
 from tasks.doom.conversation_scripts import script
 from tasks.doom.converse import Talked, converse
@@ -36,7 +36,7 @@ class Talker:
 
     def __init__(self, load: Callable[[], Any]) -> None:
         self._policy = load()
-        self._voice = voice_of(self._policy)
+        self._voice, self._listener = voice_of(self._policy)
         self._worlds = ParallelPlay(partial(DoomWorld, labels=True))
 
     def work(self, job: Sequence[Job]) -> list[Talked]:
@@ -44,7 +44,7 @@ class Talker:
             self._policy,
             job,
             lambda world, player, one: converse(
-                world, player, self._voice, script(one.seed, one.index), heard=one.heard
+                world, player, self._voice, script(one.seed, one.index), heard=one.heard, listener=self._listener
             ),
         )
 

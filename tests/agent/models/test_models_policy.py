@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from typing import Any
 
@@ -227,3 +229,27 @@ def test_what_takes_far_longer_than_usual_is_given_up_but_may_become_usual() -> 
         assert policy._patience == pytest.approx(1.2)
         assert "is out" in policy.act([Context((FRAME,), "go")])[0].thought
         assert policy._patience == pytest.approx(1.2)
+
+
+def test_a_service_is_asked_to_keep_to_the_form_and_one_that_fails_at_it_is_asked_without() -> None:
+    def strict(handler: Any) -> None:
+        """Refuses what it can't compile, in words that name no field."""
+        (send(500, {"error": "grammar"}) if "response_format" in handler.body else says(TURN))(handler)
+
+    with serving(strict) as server:
+        policy = load_policy(f"openai:toy@{server.url}")
+        for _ in range(2):
+            assert policy.act([Context((FRAME,), "go")])[0].speech == "i see it"
+        assert ["response_format" in body for body in server.asked] == [True, False, False]
+        schema = server.asked[0]["response_format"]["json_schema"]["schema"]
+    pattern = schema["properties"]["act"]["pattern"]
+    assert re.fullmatch(pattern, "look -16 0 hold KeyW") is None  # the canonical order has the keys first
+    assert re.fullmatch(pattern, "hold KeyW look -16 0")
+    turn = json.dumps({"think": "a", "act": "hold KeyW look -16 0", "say": "b"})
+    with serving(says(turn)) as server:
+        (decision,) = load_policy(f"openai:toy@{server.url}").act([Context((FRAME,), "go")])
+    assert (decision.thought, decision.speech) == ("a", "b")
+    with serving(send(500, {"error": "out"})) as server:  # it was not the form
+        policy = load_policy(f"openai:toy@{server.url}")
+        policy.act([Context((FRAME,), "go")])
+        assert ["response_format" in body for body in server.asked] == [True, False]

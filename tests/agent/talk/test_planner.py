@@ -465,3 +465,13 @@ def test_agent_play_shows_the_plan(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_script_takes_no_planner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["play", "go", "--policy", "expert", "--planner", "smol", "--out", str(tmp_path / "run")]) == 2
     assert "follows a script" in capsys.readouterr().err
+
+
+def test_the_planner_knows_the_controls_and_its_steps_may_name_them() -> None:
+    world = SquareWorld(length=60)
+    world.controls = {**world.controls, "KeyD": "jump"}  # type: ignore[misc]
+    planner = Script(Plan(("press jump",)))
+    _, at = played(planned(planner), Player(), world=world)
+    assert "press jump" in at.told
+    assert "KeyD: jump; left mouse button" in planner.asked[0].controls
+    assert situation_text(planner.asked[0]).startswith("Controls: KeyW: forward; ")

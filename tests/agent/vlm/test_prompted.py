@@ -14,10 +14,13 @@ from agent.loop.players import InStep
 from agent.loop.runtime import play
 from agent.policy import Context
 from agent.prompted import Setting
+from agent.talk.chat_voice import voice_of
+from agent.talk.conversation import Conversation
 from agent.vlm.policy import load_hf
 from agent.vlm.prompted import PromptedVlm, messages
+from tests.support.talks import said, wait_for
 from tests.support.tiny_vlm import TINY, tiny
-from tests.support.worlds import ArrowsWorld
+from tests.support.worlds import ArrowsWorld, SquareWorld
 
 FRAME = np.zeros((24, 32, 3), np.uint8)
 
@@ -73,3 +76,23 @@ def test_a_model_without_a_manifest_is_prompted(models: dict[str, Any], tmp_path
     policy: Any = load_hf(tmp_path, think="off")
     assert isinstance(policy, PromptedVlm)
     assert policy.spec.codec == "keys1"
+
+
+def test_it_talks_too(models: dict[str, Any]) -> None:
+    """An untrained one: its answers are nonsense, and the rules read what it makes nothing of."""
+    world = SquareWorld(length=12)
+    policy = PromptedVlm(*models[next(iter(TINY))], think=2, speech=2).for_world(world)
+    voice, listener = voice_of(policy)
+    talk = Conversation(voice, listener=listener, keep=True, paced=False)
+    talk.attach(world)
+    talk.begin("go")
+    play(world, InStep(policy), talk.instruction, control=talk, subscribers=[talk], seed=1)
+    talk.user("what do you see?")
+    wait_for(lambda: not talk.answering, 60)
+    (answer,) = [line for line in talk.lines if line.who == "agent" and line.whole]
+    assert answer.text
+    talk.user("go to the torch")
+    wait_for(lambda: not talk.answering, 60)
+    talk.close()
+    by_rules = any(note.startswith("no model understands you") for note in said(talk, "note"))
+    assert not by_rules or [goal.text for goal in talk.goals] == ["go to the torch"]

@@ -11,6 +11,7 @@ from agent import doom_codec as codec
 from agent.loop.players import DecisionRequest, Player, TimedDecision
 from agent.policy import Decision, PolicySpec
 from agent.small import load_small
+from agent.talk.voice import Asked
 from envs.action import NEUTRAL
 from envs.doom.level import Level
 from envs.doom.world import DoomWorld
@@ -63,7 +64,7 @@ class Oracle(Player):
             return _said("done")
         return self._decide(question.state)
 
-    def answer(self, frame: Any, question: str, memory: str) -> Iterable[str]:
+    def answer(self, asked: Asked) -> Iterable[str]:
         raise NotImplementedError
 
     def describe(self, frame: Any) -> str:
