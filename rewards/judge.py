@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +22,11 @@ from rewards.reward import Footage
 from rewards.score import Failure, Score
 from tasks.task import Task
 
+if TYPE_CHECKING:
+    from rewards.model_judge import ModelJudge
+
 UNCALIBRATED = Calibration(50.0)  # of a judge that nobody calibrated: success from half of its scale on
+SETTINGS = (".yaml", ".yml")  # files with the settings of a chat model
 BATCH = 16  # episodes that share a pass of the model
 
 
@@ -85,12 +90,17 @@ class Judge:
         return Score(100.0 * chance, value >= self.calibration.threshold, why, self.name)
 
 
-def load_judge(policy: str = "small") -> Judge:
-    """The judge that a policy is: a policy's name, `package.module:Name`, or a checkpoint folder.
+def load_judge(policy: str = "small") -> Judge | ModelJudge:
+    """The judge that a policy is: a policy's name, `package.module:Name`, or a checkpoint folder. A chat model, such as
+    openai:MODEL@URL, gemini:MODEL and hf:FOLDER, or a YAML file of its settings, is a `ModelJudge`.
 
     The calibration comes from `judge.json` in the checkpoint folder. A policy without a folder is taken as
     UNCALIBRATED. Raises UserError for a policy that doesn't judge and for a folder without a calibration.
     """
+    if _is_chat_model(policy):
+        from rewards.model_judge import load_model_judge  # needs the extra `models`
+
+        return load_model_judge(policy)
     folder = _folder(policy)
     model = plugins.load("policy", policy)() if folder is None or policy == "small" else _checkpoint(folder)
     judging: Judges = require(model, Judges, policy, "reward judge")
@@ -101,6 +111,13 @@ def load_judge(policy: str = "small") -> Judge:
             f"{error}; make {CALIBRATION} with: agent eval --suite doom-judge --policy {policy} --calibrate"
         ) from error
     return Judge(judging, calibration, name=f"judge:{policy}")
+
+
+def _is_chat_model(name: str) -> bool:
+    """Whether `judge:NAME` is a chat model: a model of the group ludens.models beside `small`, whose role it is
+    anyway, or a file of settings."""
+    backend = name.partition(":")[0]
+    return Path(name).suffix in SETTINGS or (backend != "small" and backend in plugins.entries("model"))
 
 
 def _folder(policy: str) -> Path | None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from agent.policy import Decision
 from envs import plugins
 from envs.errors import UserError
+from tasks.outcomes import Outcomes
 from tasks.suite import Suite
 from tasks.task import Task, VerifierSpec
 from tasks.task_entry import Entry, EntryError
@@ -71,6 +72,11 @@ class WorldTasks:
         """What teaches `small` in this world, as `package.module:Name` of a training.small.lesson_world.LessonWorld;
         empty for the one that any world with `goals` has."""
         return ""
+
+    @property
+    def outcomes(self) -> Outcomes | None:
+        """What one picture shows once a goal is reached, in words; None if that is not known."""
+        return None
 
     def expert(self, spec: VerifierSpec) -> Callable[[Any], Decision]:
         """What decides from ground truth towards what `spec` verifies, for one episode. Raises UserError for what the

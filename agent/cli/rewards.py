@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rewards.score import Failure, Score
     from training.data.episodes import Episode
 
-app = console.verb("Rewards: list them, score recorded episodes.", group=True)
+app = console.verb("Rewards: list, score episodes, calibrate, attack.", group=True)
 
 _BATCH = 16  # episodes that are read and scored together
 _SIDES = ("positive", "negative")
@@ -39,7 +39,10 @@ def list_rewards(json: console.Json = False) -> None:
 
 @app.command()
 def score(
-    reward: Annotated[str, typer.Option(help="A reward's name, judge:POLICY_OR_FOLDER, or package.module:Name.")],
+    reward: Annotated[
+        str,
+        typer.Option(help="A reward's name, judge:POLICY_OR_FOLDER, judge:openai:MODEL@URL, or package.module:Name."),
+    ],
     episodes: Annotated[Path, typer.Option(help="A folder of recorded episodes, such as agent record makes.")],
     more: Annotated[list[Path] | None, typer.Argument(help="More such folders.", metavar="[DIR]...")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the results there as JSON; - for standard output.")] = None,
@@ -61,6 +64,7 @@ def score(
       agent rewards score --reward judge --episodes data/room
       agent rewards score --reward judge:runs/mine/small --episodes data/room data/house --json scores.json
       agent rewards score --reward truth --episodes data/room --write
+      agent rewards score --reward judge:openai:MODEL@http://127.0.0.1:8000/v1 --episodes data/room
     """
     machine = json is not None and str(json) == "-"
     screen = console.console(machine=machine)
@@ -89,6 +93,191 @@ def score(
         screen.print(f"Scores: {path}", markup=False)
     if json is not None:
         console.save_json(screen, json, report)
+
+
+@app.command()
+def calibrate(
+    reward: Annotated[str, typer.Option(help="A reward's name, NAME:ARGUMENT, or package.module:Name.")],
+    episodes: Annotated[Path, typer.Option(help="A folder of recorded episodes with verdicts.")],
+    more: Annotated[list[Path] | None, typer.Argument(help="More such folders.", metavar="[DIR]...")] = None,
+    out: Annotated[Path, typer.Option(help="The folder for threshold, figures and report.")] = Path("runs/reward"),
+    limit: Annotated[float, typer.Option(help="The largest share of failures that may be called a success.")] = 0.05,
+    mistakes: Annotated[int, typer.Option(help="Mistakes that the report shows.")] = 12,
+    json: console.Json = False,
+) -> None:
+    """Fit a reward's threshold, and measure how wrong it is.
+
+    \b
+    Of every recorded success, failures are made of which the truth is known: the wrong object, a near miss, cut short,
+    rewound, idle, done before it began, another instruction. The threshold is fitted on one half of the episodes and
+    measured on the other. OUT gets reward.json (what --reward calibrated:OUT reads), figures.json and report.html.
+
+    \b
+    Examples:
+      agent record --suite doom-room --policy small --episodes 300 --evaluation --out data/room
+      agent rewards calibrate --reward clip --episodes data/room --out runs/clip-calibrated
+      agent rewards score --reward calibrated:runs/clip-calibrated --episodes data/house
+    """
+    screen = console.console(machine=json)
+    if not 0.0 < limit < 1.0:
+        raise UserError(f"--limit {limit:g}: expected a share between 0 and 1")
+    with screen.status("starting"):
+        from rewards.reward import load_reward
+        from training.evaluation import reward_calibration, reward_report
+
+        found = [path for path, _ in _find([episodes, *(more or [])])]
+        scorer = load_reward(reward)
+    if scorer.sees_truth:
+        raise UserError(f"--reward {reward}: it is the truth that rewards are measured against")
+    with console.progress(screen) as bars:
+        bar = bars.add_task("read", total=len(found), note="")
+        cases, damaged = _cases(found, lambda: bars.update(bar, advance=1))
+        bar = bars.add_task(scorer.name, total=len(cases), note="")
+        scored = reward_calibration.score_cases(scorer, cases, lambda done: bars.update(bar, completed=done))
+    measured, report = reward_calibration.calibrate(reward, scored, limit)
+    report["damaged"] = damaged
+    held_back = [one for one in scored if one.case.held_back]
+    out.mkdir(parents=True, exist_ok=True)
+    shown = reward_calibration.worst(measured.calibration, held_back, mistakes)
+    reward_report.write_report(out / "report.html", report, held_back, shown)
+    _save(out / "figures.json", report)
+    _save(out / "reward.json", measured.to_json())
+    if json:
+        console.print_json(report)
+        return
+    screen.print(_calibrated_table(report))
+    for path, why in damaged.items():
+        screen.print(f"damaged, skipped: {path}: {why}", style="yellow", markup=False)
+    verdict = "within" if measured.trusted else "above"
+    screen.print(
+        f"AUROC {report['auroc']:.3f}, {_percent(report['false_positive'])} % of failures called a success: {verdict} "
+        f"the limit of {100 * limit:g} %", markup=False,
+    )  # fmt: skip
+    screen.print(f"Report: {out / 'report.html'}", markup=False)
+    screen.print(f"Use it: --reward calibrated:{f'{reward}@' if ':' in reward else ''}{out}", markup=False)
+
+
+@app.command()
+def attack(
+    reward: Annotated[str, typer.Option(help="A reward's name, NAME:ARGUMENT, or package.module:Name.")],
+    episodes: Annotated[
+        Path | None, typer.Option(help="A folder of recorded successes that the attacks are made of.")
+    ] = None,
+    found: Annotated[
+        Path | None, typer.Option(help="A folder of episodes of a player that was trained to please a reward.")
+    ] = None,
+    zoo: Annotated[Path | None, typer.Option(help="A folder of attacks that --save wrote.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the attacks there, for any judge to be scored on.")] = None,
+    json: console.Json = False,
+) -> None:
+    """Try to fool a reward.
+
+    \b
+    Attacks: words on the screen, the goal's picture pasted in, blank, noisy and frozen frames, staring from afar, the
+    goal's pose without a deed, swinging in and out of the goal, and failures that were found by a player that learned
+    to please a reward. The table says how many failures the reward calls a success, and how many points more than
+    without the attack.
+
+    \b
+    Examples:
+      agent record --suite doom-room --policy expert --episodes 60 --evaluation --out data/expert
+      agent rewards attack --reward clip --episodes data/expert
+      agent rewards attack --reward judge --episodes data/expert --save data/zoo
+      agent rewards attack --reward mine.judge:MyJudge --zoo data/zoo
+    """
+    screen = console.console(machine=json)
+    if episodes is None and found is None and zoo is None:
+        raise UserError("name what the attacks are made of: --episodes DIR, --found DIR or --zoo DIR")
+    with screen.status("starting"):
+        from rewards.reward import load_reward
+        from training.evaluation import reward_attacks
+        from training.evaluation.reward_calibration import score_cases
+
+        scorer = load_reward(reward)
+        cases = [] if zoo is None else list(reward_attacks.Zoo.load(zoo).cases)
+    if scorer.sees_truth:
+        raise UserError(f"--reward {reward}: nothing that is shown fools the truth")
+    damaged: dict[str, str] = {}
+    for folder, make in ((episodes, reward_attacks.attacked), (found, reward_attacks.found)):
+        if folder is not None:
+            whole, broken = _whole([path for path, _ in _find([folder])])
+            cases += list(make(whole))
+            damaged |= broken
+    if not cases:
+        raise UserError(
+            "there is no episode that an attack can be made of: --episodes needs successes of several steps"
+        )
+    if save is not None:
+        reward_attacks.Zoo(tuple(cases)).save(save)
+    with console.progress(screen) as bars:
+        bar = bars.add_task(scorer.name, total=len(cases), note="")
+        scored = score_cases(scorer, cases, lambda done: bars.update(bar, completed=done))
+    attacks = reward_attacks.report(scored)
+    if json:
+        console.print_json({"reward": reward, "attacks": attacks, "damaged": damaged})
+        return
+    columns = ("attack", "failures", "called a success %", "points more", "mean value")
+    rows = [
+        [name, str(row["false_positive"]["n"]), _percent(row["false_positive"]),
+         "-" if row["points"] is None else f"{row['points']:+.1f}", f"{row['mean']:.1f}"]
+        for name, row in attacks.items()
+    ]  # fmt: skip
+    screen.print(console.table(columns, rows, title=reward))
+    for path, why in damaged.items():
+        screen.print(f"damaged, skipped: {path}: {why}", style="yellow", markup=False)
+
+
+def _whole(paths: Sequence[Path]) -> tuple[list[Any], dict[str, str]]:
+    """Episodes with their tasks, and what is wrong with the damaged ones."""
+    from training.data.episodes import DamagedEpisodeError, read_episode
+    from training.data.footage import task_of
+
+    whole, damaged = [], {}
+    for path in paths:
+        try:
+            episode = read_episode(path)
+            episode.verify()
+            whole.append((episode, task_of(episode)))
+        except DamagedEpisodeError as error:
+            damaged[str(path)] = str(error)
+    return whole, damaged
+
+
+def _cases(paths: Sequence[Path], advance: Any) -> tuple[list[Any], dict[str, str]]:
+    """The cases of all episodes, and the damaged episodes. Raises UserError where no episode has a verdict."""
+    from training.data.episodes import DamagedEpisodeError
+    from training.evaluation.reward_cases import cases_of
+
+    whole, damaged = _whole(paths)
+    tasks = [task for _, task in whole]
+    cases = []
+    for episode, _ in whole:
+        try:
+            cases += list(cases_of(episode, tasks))
+        except DamagedEpisodeError as error:
+            damaged[str(episode.path)] = str(error)
+        advance()
+    if not cases:
+        raise UserError("--episodes: no episode has a verdict; agent record --suite SUITE makes some that do")
+    return cases, damaged
+
+
+def _save(path: Path, data: dict[str, Any]) -> None:
+    from json import dumps
+
+    from envs.files import write_whole
+
+    write_whole(path, dumps(data, indent=2) + "\n")
+
+
+def _calibrated_table(report: dict[str, Any]) -> Any:
+    columns = ("", "cases", "no score", "failures called a success %", "successes called a failure %")
+    rows = {"all": report, **report["by_kind"], **{verb or "no verb": row for verb, row in report["by_verb"].items()}}
+    cells = [
+        [name, str(row["cases"]), str(row["unscored"]), *(_percent(row[f"false_{side}"]) for side in _SIDES)]
+        for name, row in rows.items()
+    ]
+    return console.table(columns, cells, title=f"{report['reward']}: threshold {report['threshold']:.1f}")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ app = console.verb("Train a policy.", group=True)
 _ROOT = Path(__file__).resolve().parents[2]
 _RECIPES = _ROOT / "training" / "small" / "recipes"
 _RECIPE, _JOINT = _RECIPES / "small.yaml", _RECIPES / "worlds.yaml"
+_CLIP = _ROOT / "training" / "clip" / "recipes" / "clip.yaml"
 _SHIPPED = _ROOT / "agent" / "small" / "weights"
 
 
@@ -103,6 +104,44 @@ def worlds(
         screen.print(
             f"Measure it: agent eval --env playroom --suite playroom-basic --policy {checkpoint}", markup=False
         )
+
+
+@app.command()
+def clip(
+    out: Annotated[Path, typer.Option(help="The run's folder; a run that is there goes on.")] = Path("runs/clip"),
+    config: Annotated[Path, typer.Option(help="The recipe, a YAML file.")] = _CLIP,
+    size: Annotated[str, typer.Option(help="Another size than the recipe's: clip-small-1 to clip-small-4.")] = "",
+    json: console.Json = False,
+) -> None:
+    """Train a CLIP model that tells from single frames whether a goal is reached, for the reward clip.
+
+    Frames of training levels are recorded with captions from ground truth: what holds in the frame, and what is easily
+    taken to. The model is in open_clip's format: open_clip.create_model("local-dir:OUT/model") loads it. Ctrl+C or a
+    kill loses half a minute or so: the same command goes on. TensorBoard logs are in OUT/tensorboard.
+
+    \b
+    Examples:
+      agent train clip
+      agent train clip --size clip-small-1 --out runs/clip-1
+      agent rewards calibrate --reward clip:runs/clip/model --episodes data/room
+    """
+    screen = console.console(machine=json)
+    with screen.status("starting"):
+        from training.clip.train import ClipRecipe, train_clip
+
+        try:
+            recipe = ClipRecipe.load(config)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        if size:
+            recipe = recipe.model_copy(update={"size": size})
+    with _bars(screen) as on_progress:
+        model = train_clip(recipe, out, on_progress)
+    if json:
+        console.print_json({"model": str(model)})
+    else:
+        screen.print(f"Model:      {model}", markup=False)
+        screen.print(f"Measure it: agent rewards calibrate --reward clip:{model} --episodes DIR", markup=False)
 
 
 @contextmanager

@@ -208,6 +208,10 @@ class ChatModel(Protocol):
 
     def stream(self, messages: Sequence[Message] | str, **options: Unpack[Options]) -> Iterator[Delta | Reply]: ...
 
+    def choose(
+        self, messages: Sequence[Message] | str, choices: Sequence[str], *, deadline: float | None = None
+    ) -> Mapping[str, float]: ...
+
     def close(self) -> None: ...
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty
@@ -19,12 +19,14 @@ from typing import Any
 from agent.models.base import (
     Delta,
     Message,
+    ModelError,
     RefusedError,
     Reply,
     Request,
     UnavailableError,
     Usage,
 )
+from agent.models.choice import NoChoiceError, likeliest, plain
 from agent.models.config import Settings
 from agent.models.thoughts import ThoughtFilter, split_thought
 from envs.errors import UserError
@@ -53,6 +55,7 @@ class HfBackend:
             ends.add(end_of_turn(processor))
         self._ends = sorted(end for end in ends if end is not None)
         self._compiler: Any = None
+        self._beginnings: dict[tuple[str, ...], dict[str, list[int]]] = {}
         self._lock = threading.Lock()
 
     def complete(self, request: Request, seconds: float) -> Reply:
@@ -99,6 +102,39 @@ class HfBackend:
             if thread is not None:
                 thread.join()
             self._lock.release()
+
+    def choose(self, request: Request, choices: Sequence[str], seconds: float) -> Reply:
+        """See `agent.models.choice.Chooses`. It takes one forward pass, which is not interrupted at the deadline."""
+        import torch
+        from transformers import GenerationConfig
+
+        end = time.monotonic() + seconds
+        late = UnavailableError(f"{self.name} gave no whole answer in {seconds:.1f} s")
+        if not self._lock.acquire(timeout=max(0.0, seconds)):
+            raise late
+        try:
+            key = tuple(choices)
+            if key not in self._beginnings:
+                self._beginnings[key] = beginnings(self._tokenizer, choices)
+            inputs = self._inputs(request)
+            config = GenerationConfig(
+                max_new_tokens=1, do_sample=False, return_dict_in_generate=True, output_logits=True,
+                eos_token_id=self._ends,
+                pad_token_id=self._ends[0] if self._tokenizer.pad_token_id is None else self._tokenizer.pad_token_id,
+            )  # fmt: skip
+            with torch.inference_mode():
+                (logits,) = self._model.generate(**inputs, generation_config=config).logits
+            logs = torch.log_softmax(logits[0].float(), dim=-1)
+            found = {choice: float(logs[ids].logsumexp(0)) for choice, ids in self._beginnings[key].items()}
+        except ModelError:
+            raise
+        except Exception as error:  # a foreign model: it may raise anything
+            raise RefusedError(f"{self.name}: {type(error).__name__}: {error}") from error
+        finally:
+            self._lock.release()
+        if time.monotonic() > end:
+            raise late
+        return Reply(likeliest(found), self.name, Usage(inputs["input_ids"].shape[1], 1), data=found)
 
     def close(self) -> None:
         """The memory is freed with the last reference to the model."""
@@ -182,6 +218,23 @@ class HfBackend:
         thinking = len(self._tokenizer.encode(thought, add_special_tokens=False)) if thought else 0
         usage = Usage(prompt, len(written), thinking)
         return Reply(text, self.name, usage, thought, "stop" if ended else "length")
+
+
+def beginnings(tokenizer: Any, choices: Sequence[str]) -> dict[str, list[int]]:
+    """The tokens that each choice is: all its spellings that are one token, or else the first token of its encoding.
+
+    Raises NoChoiceError where two choices begin with the same token.
+    """
+    found: dict[str, list[int]] = {choice: [] for choice in choices}
+    for piece, number in tokenizer.get_vocab().items():
+        if (word := plain(piece)) in found:
+            found[word].append(number)
+    for choice, ids in found.items():
+        ids += [] if ids else tokenizer.encode(choice, add_special_tokens=False)[:1]
+    every = [number for ids in found.values() for number in ids]
+    if len(set(every)) < len(every) or not all(found.values()):
+        raise NoChoiceError(f"the tokenizer can't tell {', '.join(choices)} by their first token; take others")
+    return found
 
 
 def _pieces(streamer: Any, end: float, late: UnavailableError) -> Iterator[str]:

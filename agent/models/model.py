@@ -24,6 +24,7 @@ from agent.models.base import (
     make_request,
 )
 from agent.models.budget import Budget, Price, estimate
+from agent.models.choice import Chooses, NoChoiceError, checked
 from agent.models.schema import Shape
 from envs.errors import UserError
 from envs.text import encodable
@@ -144,6 +145,30 @@ class Model:
             if isinstance(item, Reply):
                 item = call.done(item if shape is None else replace(item, data=shape.read(item.text)))
             yield item
+
+    def choose(
+        self, messages: Sequence[Message] | str, choices: Sequence[str], *, deadline: float | None = None
+    ) -> Mapping[str, float]:
+        """How likely the model begins its answer with each of some words, without a thought before: log-probabilities
+        among all tokens, in any spelling; -inf for a word that is not among the tokens that the service tells.
+
+        `choices`: words in lower case that are one token each, such as digits. Raises ModelError: NoChoiceError where
+        no log-probabilities can be had, BadReplyError where none of the words is among the likeliest tokens.
+        """
+        backend, words = self.backend, checked(choices)
+        if not isinstance(backend, Chooses):
+            raise NoChoiceError(f"{self.name} tells no log-probabilities")
+        call = self._call(deadline)
+        # At temperature 1 a service that scales log-probabilities by it tells the model's own.
+        request = make_request(messages, max_tokens=1, think=0, temperature=1.0)
+
+        def ask() -> Iterator[Reply]:
+            yield backend.choose(request, words, call.left)
+
+        reply: Reply
+        (reply,) = self._tried(call, lambda: self._paid(request, call, ask))
+        found: Mapping[str, float] = reply.data
+        return found
 
     def close(self) -> None:
         """Give back what the backend holds. Safe to call twice."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +28,7 @@ from agent.models.base import (
     UnavailableError,
     Usage,
 )
+from agent.models.choice import NoChoiceError, likeliest, summed
 from agent.models.config import Settings
 from agent.models.dialect import HOSTED as HOSTED_DIALECT
 from agent.models.dialect import PLAIN, Talks, negotiated
@@ -38,6 +40,7 @@ from envs.errors import UserError
 HOSTED = "https://api.openai.com/v1"
 _PATH = "/chat/completions"
 _FAILS = (400, 422, 500, 501)  # statuses of services that can't enforce a form
+_TOP = 20  # the most tokens of which services tell log-probabilities
 _LOW, _MEDIUM = 1024, 8192  # tokens of thoughts, up to which an effort counts as low or medium
 
 
@@ -121,6 +124,29 @@ class OpenAiBackend:
             raise BadReplyError(f"{self.name} broke off in the middle of its answer")
         reply = self._reply(texts.whole, thoughts.whole, finish, usage, refusal)
         yield replace(reply, sent=_weight(body))
+
+    def choose(self, request: Request, choices: Sequence[str], seconds: float) -> Reply:
+        """See `agent.models.choice.Chooses`. Services tell log-probabilities of the 20 likeliest tokens."""
+        body = {**self.body(request), "logprobs": True, "top_logprobs": _TOP}
+        try:
+            (answer,) = self._answers(body, seconds, lambda *asked: iter((self._wire.post(*asked),)))
+        except RefusedError as error:
+            if "logprob" not in error.answer.lower():
+                raise
+            raise NoChoiceError(
+                f"{self.name} tells no log-probabilities: {error}", status=error.status, answer=error.answer
+            ) from None
+        try:
+            told = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+            tokens = [(str(item["token"]), float(item["logprob"])) for item in told]
+            found = summed(tokens, choices)
+            first = tokens[0][0]
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise NoChoiceError(f"{self.name} tells no log-probabilities", billed=True) from None
+        if all(log == -math.inf for log in found.values()):
+            said = self._wire.scrub(first)[:40]
+            raise BadReplyError(f"{self.name} answers {said!r}; expected one of {', '.join(choices)}", retryable=False)
+        return Reply(likeliest(found), self.name, _usage(answer.get("usage")), data=found)
 
     def _answers(self, body: dict[str, Any], seconds: float, send: Callable[..., Iterator[Any]]) -> Iterator[Any]:
         """What the service answers, in one or more pieces, after the fields that it takes were found."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -53,7 +53,7 @@ class PolicyVoice:
 
     def __init__(self, policy: SpeakingPolicy) -> None:
         self._policy = policy
-        self.view = policy.spec.view
+        self.view = replace(policy.spec.view, frames=1)  # a question is about one picture
 
     def answer(self, asked: Asked) -> Iterable[str]:
         question = asked.question

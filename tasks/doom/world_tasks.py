@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.policy import Decision
+from tasks.outcomes import Outcomes
 from tasks.suite import Suite
 from tasks.task import Task, VerifierSpec
 from tasks.task_entry import Entry
@@ -31,6 +32,12 @@ class DoomTasks(WorldTasks):
         from tasks.doom.verify import FAMILIES
 
         return FAMILIES
+
+    @property
+    def outcomes(self) -> Outcomes:
+        from tasks.doom import outcomes
+
+        return outcomes
 
     def expert(self, spec: VerifierSpec) -> Callable[[Any], Decision]:
         from tasks.doom.expert import start

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from agent.policy import Decision
+from tasks.outcomes import Outcomes
 from tasks.suite import Suite
 from tasks.task import Task, VerifierSpec
 from tasks.teacher import Goals
@@ -35,6 +36,12 @@ class PlayroomTasks(WorldTasks):
         from tasks.playroom import goals
 
         return goals
+
+    @property
+    def outcomes(self) -> Outcomes:
+        from tasks.playroom import outcomes
+
+        return outcomes
 
     def expert(self, spec: VerifierSpec) -> Callable[[Any], Decision]:
         from tasks.playroom.expert import start

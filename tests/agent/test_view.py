@@ -63,7 +63,9 @@ def test_points_are_those_of_the_picture_that_was_shown(
     told = setting.past(Context((frame, frame), "go", actions=((action,) * 4,)), 2)[0]
     pointer = setting.codec.read(told.removeprefix("act: ")).stretches[0].pointer
     assert pointer is not None
-    assert np.abs(np.subtract(pointer, (across, down))).max() <= 1
+    assert np.abs(np.subtract(pointer, (across, down))).max() <= 1 + 500 / min(
+        size
+    )  # a thin world's pixels are whole ones in the picture
 
 
 def test_a_budget_of_tokens_shrinks_the_last_picture_only_when_it_is_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -132,3 +133,10 @@ def flood(handler: Any) -> None:
     handler.end_headers()
     for _ in range(100):
         handler.wfile.write(b" " * 100_000)
+
+
+def chooses(tokens: dict[str, float], prompt: int = 7) -> Behaviour:
+    """A completion of one token with the log-probabilities of the likeliest ones. `tokens`: their probabilities."""
+    top = [{"token": token, "logprob": math.log(chance)} for token, chance in tokens.items()]
+    return says(next(iter(tokens)), prompt, 1, finish_reason="length",
+                logprobs={"content": [{**top[0], "top_logprobs": top}]})  # fmt: skip

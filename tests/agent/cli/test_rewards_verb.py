@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import shutil
 from pathlib import Path
@@ -17,6 +19,7 @@ from envs.doom.world import DoomWorld
 from tasks import world_tasks
 from tasks.curriculum import Curriculum
 from tasks.setter import Tried
+from tests.support.model_server import chooses, serving
 from tests.support.thread_workers import THREADS
 from training.data.episodes import find_episodes, read_episode
 
@@ -98,6 +101,38 @@ def test_an_episode_that_can_not_be_scored_is_told_and_is_no_zero(
     assert "0 of 4" in told
     assert told.count("not scored") == 4
     assert "out of memory" in told
+
+
+def test_a_chat_model_judges_what_was_recorded(recorded: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "episodes"
+    shutil.copytree(recorded, folder)
+    bodies: list[dict[str, Any]] = []
+
+    def brightness(handler: Any) -> None:
+        """Answers with the brightness of the last picture as a digit; asked without one, with the sum."""
+        bodies.append(handler.body)
+        content = handler.body["messages"][-1]["content"]
+        if isinstance(content, str):
+            return chooses({"7": 1.0})(handler)
+        *_, last = (part["image_url"]["url"] for part in content if part["type"] == "image_url")
+        light = np.asarray(Image.open(io.BytesIO(base64.b64decode(last.partition(",")[2])))).mean()
+        return chooses({f"{min(9, int(light / 10))}": 0.8, "0": 0.2})(handler)
+
+    with serving(brightness) as server:
+        name = f"judge:openai:toy@{server.url}"
+        report = score("--reward", name, "--episodes", str(folder), "--write")
+    assert (report["reward"], report["episodes"], report["scored"], len(bodies)) == (name, 8, 8, 9)
+    assert {body["max_tokens"] for body in bodies} == {1}
+    expected = {}
+    for path in find_episodes(folder):
+        light = read_episode(path).frames()[-1].mean()
+        digit = min(9, int(light / 10))
+        expected[str(path)] = pytest.approx(100 * 0.8 * digit / (0.8 + 0.2) / 9)
+    assert {line["episode"]: line["value"] for line in report["scores"]} == expected
+    assert len(set(map(str, expected.values()))) > 1
+    assert all("verifier" not in str(body) and "success" not in str(body["messages"]) for body in bodies)
+    lines = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    assert {(line["reward"], line["why"].partition(" of 9")[2]) for line in lines} == {(name, " by the rubric")}
 
 
 class Broken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import subprocess
@@ -30,6 +31,7 @@ from agent.models import (
     Usage,
     load_model,
 )
+from agent.models.choice import NoChoiceError
 from agent.models.config import Settings
 from agent.models.hf import HfBackend
 from envs.errors import UserError
@@ -157,6 +159,14 @@ def test_a_real_language_model_answers(smol: Model) -> None:
     assert again.text == reply.text
 
 
+def test_a_real_language_model_tells_how_likely_its_words_are(smol: Model) -> None:
+    question = "Is a cat an animal? Answer with one word, yes or no."
+    told = smol.choose(question, ["yes", "no"])
+    assert 0.1 < sum(math.exp(log) for log in told.values()) <= 1.0 + 1e-6
+    again = smol.choose(question, ["no", "yes"])
+    assert again == pytest.approx(told, abs=0.05)  # all that differs is what the cache holds
+
+
 def test_llama_cpp_keeps_to_the_schema(smol: Model) -> None:
     reply = smol.chat("Which animal says meow?", schema=LEGS, max_tokens=60, seed=1)
     assert set(reply.data) == {"animal", "legs"}
@@ -231,6 +241,8 @@ def test_the_server_of_transformers_answers_and_ignores_the_schema(served: str) 
         assert "".join(p.text for p in pieces).strip() == whole.text
         with pytest.raises(BadReplyError):
             model.chat("which animal?", schema=LEGS, max_tokens=6)
+        with pytest.raises(NoChoiceError):
+            model.choose("is it there?", ["yes", "no"])
 
 
 # Gemini, whose service a fake one stands for

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from agent import cli
+from agent.episode import Step
 from agent.models import load_model
 from agent.models.base import BadReplyError
 from agent.policy import PolicySpec
@@ -23,7 +24,8 @@ from agent.talk.chat_voice import ChatVoice, voice_of
 from agent.talk.conversation import Conversation
 from agent.talk.listener import Said, prompt, read
 from agent.talk.voice import Asked
-from envs.action import Action
+from agent.view import View
+from envs.action import NEUTRAL, Action
 from tests.support.chat_player import ASKS, HEAR, Chatty, Model, Playing, heard
 from tests.support.model_server import END, piece, send, streams
 from tests.support.model_server import serving as misbehaving
@@ -173,7 +175,8 @@ def test_a_question_in_an_outage_gets_its_own_answer_or_a_note(playing: Any) -> 
         world = SquareWorld()
         talk.attach(world)
         talk.begin("go to the torch")
-        talk._around.see(world.reset(seed=1)[0]["pixels"], 0.0)
+        frame = world.reset(seed=1)[0]["pixels"]
+        talk._around.see(Step(0, frame, NEUTRAL, 0.0, "", "agent", False, None, -1, -1, {}), 0.0)
         talk.user("what are you doing?")
         wait_for(lambda: not talk.answering)
         assert said(talk, "agent") == ["i am to go to the torch"]
@@ -299,7 +302,7 @@ def test_the_plainest_words_stop_and_pause() -> None:
 class Mute:
     """Walks on; it can't talk."""
 
-    spec = PolicySpec(frame_size=(24, 32), chunk=2, tick_hz=35.0)
+    spec = PolicySpec(View((24, 32)), chunk=2, tick_hz=35.0)
 
     def act(self, contexts: Any) -> list[Any]:
         from agent.policy import Decision

@@ -17,6 +17,7 @@ from agent.checkpoint import CheckpointError
 from agent.cli.compose import load_policy
 from agent.lineage import VLM_MANIFEST
 from agent.policy import Context, PolicySpec, thought_budget
+from agent.view import View
 from agent.vlm.chat_template import end_of_turn
 from agent.vlm.checkpoint import Manifest, save_checkpoint
 from agent.vlm.doom_grammar import Grammar, Turn, add_action_tokens, form_of, turn_text
@@ -198,7 +199,7 @@ def test_what_is_no_budget_is_refused(think: Any) -> None:
 
 def test_a_checkpoint_comes_back(models: dict[tuple[str, str], Any], tmp_path: Path) -> None:
     model, processor = models["idefics3", "tokens"]
-    spec = PolicySpec((48, 64), history=3, chunk=codec.CHUNK, tick_hz=20.0, codec=codec.VERSION)
+    spec = PolicySpec(View.stretched((48, 64), 3), history=3, chunk=codec.CHUNK, tick_hz=20.0, codec=codec.VERSION)
     save_checkpoint(model, processor, tmp_path / "model", Manifest(spec, "tokens", {}))
     policy = load_policy(f"hf:{tmp_path / 'model'}")
     assert policy.spec == spec

@@ -122,7 +122,7 @@ def test_a_model_plays_any_world_and_is_pure(models: dict[str, Any], name: str) 
 
 
 def test_the_prompt_shows_controls_and_what_was_done() -> None:
-    setting = Setting(EVERYTHING, 35.0, history=3)
+    setting = Setting(EVERYTHING, 35.0, view=View.stretched((24, 32), 3))
     content = messages(context(4, memory="i saw a torch"), setting)[0]["content"]
     assert "Space: jump\n" in content[0]["text"]
     assert "What happened so far: i saw a torch" in content[0]["text"]

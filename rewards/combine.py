@@ -1,0 +1,195 @@
+"""Rewards made of rewards: `agree`, `mixture`, `shaped` and `corrected`.
+
+| name                        | what it says of an episode                                                       |
+| --------------------------- | -------------------------------------------------------------------------------- |
+| `agree:A+B`                 | success where all call it one, none where all call it none, otherwise no score   |
+| `mixture:0.7*A+0.3*B`       | the weighted mean of those that gave a score                                     |
+| `shaped:A`                  | how much further than its first frames the episode came                          |
+| `corrected:FP,FN:A`         | A's success, de-biased by the known shares of false positives and negatives      |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from envs.errors import UserError
+from rewards.reward import Frames, Reward, VerifiedFootage, load_reward, score_pairs
+from rewards.score import Failure, Score
+from tasks.task import Task
+
+Result = Score | Failure
+_HALF = 50.0
+
+
+class _Combined:
+    """A reward made of `parts`. It sees ground truth if one of them does; each sees only what it may."""
+
+    def __init__(self, name: str, parts: Sequence[Reward]) -> None:
+        self.name, self.parts = name, tuple(parts)
+        self.sees_truth = any(part.sees_truth for part in parts)
+
+    def score(self, task: Task, episodes: Sequence[VerifiedFootage]) -> list[Result]:
+        return self.score_pairs([(task, episode) for episode in episodes])
+
+    def score_pairs(self, pairs: Sequence[tuple[Task, VerifiedFootage]]) -> list[Result]:
+        said = [score_pairs(part, pairs) for part in self.parts]
+        return [self._joined(results) for results in zip(*said, strict=True)]
+
+    def _joined(self, results: tuple[Result, ...]) -> Result:
+        raise NotImplementedError
+
+
+class Agree(_Combined):
+    """All parts must agree on success or failure: otherwise there is no score. The value is their mean."""
+
+    def _joined(self, results: tuple[Result, ...]) -> Result:
+        scores = [result for result in results if isinstance(result, Score)]
+        if len(scores) < len(results):
+            return Failure(next(result.why for result in results if isinstance(result, Failure)))
+        if len({score.success for score in scores}) > 1:
+            return Failure("they disagree: " + "; ".join(f"{score.by} says {score.success}" for score in scores))
+        mean = sum(score.value for score in scores) / len(scores)
+        return Score(mean, scores[0].success, "; ".join(score.why for score in scores), self.name)
+
+
+class Mixture(_Combined):
+    """The mean of the values of those parts that gave a score, weighted; a missing score is not 0. Success is a mean
+    chance of at least a half, where a part's success counts as 1."""
+
+    def __init__(self, name: str, parts: Sequence[Reward], weights: Sequence[float]) -> None:
+        super().__init__(name, parts)
+        if len(weights) != len(self.parts) or min(weights) <= 0.0:
+            raise ValueError("mixture: expected a weight above 0 for each reward")
+        self._weights = tuple(weights)
+
+    def _joined(self, results: tuple[Result, ...]) -> Result:
+        known = [(w, result) for w, result in zip(self._weights, results, strict=True) if isinstance(result, Score)]
+        if not known:
+            return Failure("; ".join(result.why for result in results if isinstance(result, Failure)))
+        total = sum(weight for weight, _ in known)
+        value = sum(weight * score.value for weight, score in known) / total
+        sure = sum(weight * score.success for weight, score in known) / total
+        return Score(value, sure >= 0.5, "; ".join(score.why for _, score in known), self.name)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some frames of an episode."""
+
+    episode: VerifiedFootage
+    first: bool
+
+    def decision_frames(self) -> Frames:
+        frames = self.episode.decision_frames()
+        return frames[: max(1, len(frames) // 10)] if self.first else frames
+
+    @property
+    def success(self) -> bool | None:
+        return None
+
+    @property
+    def why(self) -> str:
+        return ""
+
+
+class Shaped:
+    """The progress from the first tenth of an episode to all of it, from 0 to 100. What was so before it began earns
+    nothing: it counts as a success only if it did not count as one at the start."""
+
+    sees_truth = False
+
+    def __init__(self, part: Reward) -> None:
+        if part.sees_truth:
+            raise ValueError("shaped: a reward that sees ground truth has no progress")
+        self.name, self._part = f"shaped:{part.name}", part
+
+    def score(self, task: Task, episodes: Sequence[VerifiedFootage]) -> list[Result]:
+        return self.score_pairs([(task, episode) for episode in episodes])
+
+    def score_pairs(self, pairs: Sequence[tuple[Task, VerifiedFootage]]) -> list[Result]:
+        whole = score_pairs(self._part, [(task, _Part(episode, first=False)) for task, episode in pairs])
+        start = score_pairs(self._part, [(task, _Part(episode, first=True)) for task, episode in pairs])
+        return [self._progress(before, after) for before, after in zip(start, whole, strict=True)]
+
+    def _progress(self, before: Result, after: Result) -> Result:
+        if isinstance(before, Failure):
+            return before
+        if isinstance(after, Failure):
+            return after
+        value = max(0.0, after.value - before.value)
+        why = f"from {before.value:.0f} to {after.value:.0f}: {after.why}"
+        return replace(after, value=value, success=after.success and not before.success, why=why, by=self.name)
+
+
+class Corrected:
+    """A reward's success, with the bias of its known errors taken out.
+
+    `false_positive` and `false_negative`: the shares of failures that it calls a success, and of successes that it
+    calls a failure. `value` / 100 is an unbiased estimate of success: (r - fp) / (1 - fp - fn), cut to [0, 1]; `reward`
+    is that estimate uncut, which a policy gradient wants ("backward"; arXiv 2510.00915). Raises ValueError where the
+    errors leave nothing to tell.
+    """
+
+    def __init__(self, part: Reward, false_positive: float, false_negative: float) -> None:
+        if not (0.0 <= false_positive < 1.0 and 0.0 <= false_negative < 1.0 - false_positive):
+            raise ValueError(
+                f"corrected: expected shares of errors that sum to less than 1, got {false_positive!r} and "
+                f"{false_negative!r}"
+            )
+        self.name = f"corrected:{false_positive:g},{false_negative:g}:{part.name}"
+        self.sees_truth = part.sees_truth
+        self._part, self._positive, self._negative = part, false_positive, false_negative
+
+    def reward(self, success: bool) -> float:
+        """The unbiased reward of what is called a success or a failure."""
+        return (float(success) - self._positive) / (1.0 - self._positive - self._negative)
+
+    def forward_weight(self, success: bool) -> float:
+        """The weight of its sample in a policy gradient, so that the gradient's direction is that of the true reward
+        ("forward"). It needs the share of false negatives alone: failures weigh 1 - fn, successes weigh 1."""
+        return 1.0 if success else 1.0 - self._negative
+
+    def score(self, task: Task, episodes: Sequence[VerifiedFootage]) -> list[Result]:
+        return self.score_pairs([(task, episode) for episode in episodes])
+
+    def score_pairs(self, pairs: Sequence[tuple[Task, VerifiedFootage]]) -> list[Result]:
+        return [self._corrected(result) for result in score_pairs(self._part, pairs)]
+
+    def _corrected(self, result: Result) -> Result:
+        if isinstance(result, Failure):
+            return result
+        value = 100.0 * min(1.0, max(0.0, self.reward(result.success)))
+        return replace(result, value=value, by=self.name)
+
+
+def load_agree(parts: str) -> Agree:
+    """`A+B`: two or more rewards."""
+    names = parts.split("+")
+    if len(names) < 2:
+        raise UserError(f"reward agree:{parts}: expected two or more rewards, such as agree:judge+clip")
+    return Agree(f"agree:{parts}", [load_reward(name) for name in names])
+
+
+def load_mixture(parts: str) -> Mixture:
+    """`0.7*A+0.3*B`: rewards and their weights; a reward without one weighs 1."""
+    weights, rewards = [], []
+    for part in parts.split("+"):
+        weight, name = re.fullmatch(r"(?:([0-9.]+)\*)?(.+)", part.strip()).groups()  # type: ignore[union-attr]
+        weights.append(float(weight or 1.0))
+        rewards.append(load_reward(name))
+    return Mixture(f"mixture:{parts}", rewards, weights)
+
+
+def load_shaped(part: str) -> Shaped:
+    """`A`: a reward."""
+    return Shaped(load_reward(part))
+
+
+def load_corrected(spec: str) -> Corrected:
+    """`FP,FN:A`: the shares of false positives and false negatives of a reward."""
+    found = re.fullmatch(r"([0-9.]+),([0-9.]+):(.+)", spec)
+    if found is None:
+        raise UserError(f"reward corrected:{spec}: expected corrected:FP,FN:REWARD, such as corrected:0.05,0.1:judge")
+    return Corrected(load_reward(found[3]), float(found[1]), float(found[2]))

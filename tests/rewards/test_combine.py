@@ -1,0 +1,110 @@
+"""Rewards made of rewards: agreement, mixture, progress, and the correction of known errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from envs.errors import UserError
+from rewards.combine import Agree, Corrected, Mixture, Shaped, load_agree, load_corrected, load_mixture
+from rewards.reward import Frames, VerifiedFootage, load_reward
+from rewards.score import Failure, Score
+from tasks.task import Task
+
+TASK = Task("t", "go to the imp", "doom")
+
+
+class Film:
+    """An episode whose frames have these greys."""
+
+    success: bool | None = True
+    why = "truth"
+
+    def __init__(self, *greys: int) -> None:
+        self._greys = greys
+
+    def decision_frames(self) -> Frames:
+        return np.stack([np.full((4, 4, 3), grey, np.uint8) for grey in self._greys])
+
+
+class Grey:
+    """Scores an episode by the grey of its last frame, success from `least` on; `None` gives no score."""
+
+    sees_truth = False
+
+    def __init__(self, name: str = "grey", least: float | None = 50.0) -> None:
+        self.name, self._least = name, least
+
+    def score(self, task: Task, episodes: Sequence[VerifiedFootage]) -> list[Score | Failure]:
+        results: list[Score | Failure] = []
+        for episode in episodes:
+            assert episode.success is None, "a blind reward sees no verdict"
+            grey = float(episode.decision_frames()[-1, 0, 0, 0])
+            no_score = Failure(f"{self.name} is out")
+            results.append(no_score if self._least is None else Score(grey, grey >= self._least, "why", self.name))
+        return results
+
+
+def test_agree_scores_only_what_all_see_alike() -> None:
+    reward = Agree("agree", [Grey("low", 40.0), Grey("high", 80.0)])
+    yes, split, no = reward.score(TASK, [Film(90), Film(60), Film(10)])
+    assert isinstance(yes, Score)
+    assert (yes.value, yes.success, yes.by) == (90.0, True, "agree")
+    assert isinstance(split, Failure)
+    assert "low says True" in split.why
+    assert "high says False" in split.why
+    assert isinstance(no, Score)
+    assert not no.success
+    (missing,) = Agree("agree", [Grey(), Grey("broken", None)]).score(TASK, [Film(90)])
+    assert missing == Failure("broken is out")
+
+
+def test_in_a_mixture_a_missing_score_is_not_0() -> None:
+    reward = Mixture("m", [Grey("a", 50.0), Grey("b", None)], [0.2, 0.8])
+    (alone,) = reward.score(TASK, [Film(70)])
+    assert isinstance(alone, Score)
+    assert (alone.value, alone.success) == (70.0, True)
+    reward = Mixture("m", [Grey("a", 50.0), Grey("b", 90.0)], [0.3, 0.7])
+    (both,) = reward.score(TASK, [Film(70)])
+    assert isinstance(both, Score)
+    assert not both.success, "the one that weighs more says no"
+    (none,) = Mixture("m", [Grey("b", None)], [1.0]).score(TASK, [Film(70)])
+    assert none == Failure("b is out")
+
+
+def test_shaped_earns_nothing_for_what_was_so_before() -> None:
+    reward = Shaped(Grey())
+    came, was = reward.score(TASK, [Film(*[10] * 10, 90), Film(*[90] * 11)])
+    assert isinstance(came, Score)
+    assert isinstance(was, Score)
+    assert (came.value, came.success) == (80.0, True)
+    assert (was.value, was.success) == (0.0, False)
+
+
+def test_the_corrected_reward_has_the_mean_of_the_true_one() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.random(200_000) < 0.3
+    fp, fn = 0.2, 0.1
+    called = np.where(truth, rng.random(len(truth)) >= fn, rng.random(len(truth)) < fp)
+    reward = Corrected(Grey(), fp, fn)
+    mean = float(np.mean([reward.reward(bool(one)) for one in called]))
+    assert mean == pytest.approx(0.3, abs=0.01)
+    assert abs(called.mean() - 0.3) > 0.1, "the reward itself is far off"
+    for wrong in ((0.6, 0.4), (-0.1, 0.0), (1.0, 0.0)):
+        with pytest.raises(ValueError, match="sum to less than 1"):
+            Corrected(Grey(), *wrong)
+
+
+def test_names_are_read() -> None:
+    assert load_reward("corrected:0.05,0.1:truth").name == "corrected:0.05,0.1:truth"
+    assert load_corrected("0,0:truth").sees_truth
+    assert [part.name for part in load_mixture("0.7*truth+truth").parts] == ["truth", "truth"]
+    assert load_agree("truth+truth").sees_truth
+    with pytest.raises(UserError, match="two or more"):
+        load_agree("truth")
+    with pytest.raises(UserError, match="corrected:FP,FN:REWARD"):
+        load_corrected("truth")
+    with pytest.raises(UserError, match="no progress"):
+        load_reward("shaped:truth")
