@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from envs.action import Action
+from envs.world import World
 
 DID_WORDS, SEEN_WORDS, SAID_WORDS = 70, 40, 30  # at most, without the heading of a part
 MEMORY_WORDS = DID_WORDS + SEEN_WORDS + SAID_WORDS + 3  # at most in the whole text: three headings
@@ -121,6 +122,17 @@ class EpisodeMemory:
             ("said", _fitting(reversed(self._said), SAID_WORDS)),
         )
         return " ".join(f"{name}: {'; '.join(entries)}." for name, entries in parts if entries)
+
+
+def memory_of(world: World, instruction: str) -> EpisodeMemory:
+    """The memory of an episode in a world.
+
+    Its words are the same whoever plays, so that a model that learns from recordings reads when it plays what it read
+    when it learned. The world's controls name the keys; in first-person games the words that `small` knows go first,
+    whatever a key does there.
+    """
+    first_person = "KeyW" in world.action_space.keys
+    return EpisodeMemory(instruction, world.tick_hz, {**world.controls, **_HANDS} if first_person else world.controls)
 
 
 def _entry(text: str) -> str:

@@ -251,6 +251,98 @@ def _refuse(options: dict[str, Any], kind: str) -> None:
             raise UserError(f"--{name.replace('_', '-')} is for {kind}; leave it out")
 
 
+class MethodName(StrEnum):
+    """How a policy learns from its own play."""
+
+    ppo = "ppo"
+    grpo = "grpo"
+    awr = "awr"
+    filtered = "filtered"
+
+
+@app.command()
+def rl(
+    suite: Annotated[str, typer.Option(help="Where it plays; see `agent list suites`.")],
+    reward: Annotated[str, typer.Option(help="What it learns from; `agent rewards list`.")],
+    out: Annotated[Path, typer.Option(help="The run's folder; a run that is there goes on.")],
+    policy: Annotated[str, typer.Option(help="`small`, a checkpoint of it, or hf:FOLDER, trained by LoRA.")] = "small",
+    method: Annotated[
+        MethodName, typer.Option(help="Policy gradient (ppo, grpo), or imitation of its own play (awr, filtered).")
+    ] = MethodName.ppo,
+    iterations: Annotated[int, typer.Option(min=1, help="Rounds of play and learning.")] = 20,
+    tasks: Annotated[int | None, typer.Option(min=1, help="Tasks in a round [default: 8].")] = None,
+    group: Annotated[int | None, typer.Option(min=1, help="Episodes of each task [default: 4].")] = None,
+    worlds: Annotated[int | None, typer.Option(min=1, help="Worlds at once in a process [default: 8].")] = None,
+    workers: Annotated[str, typer.Option(help="Processes that play, or NAME:ARGUMENT; 0: this process.")] = "0",
+    time_limit: Annotated[int | None, typer.Option(min=1, help="Ticks of an episode, at most.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate [default: 2e-5].")] = None,
+    kl: Annotated[float | None, typer.Option(min=0.0, help="Weight of the distance to the parent [default: 0.05].")] = (
+        None
+    ),
+    shaped: Annotated[bool, typer.Option("--shaped", help="Differences of the reward's chances count too.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the levels and of what is drawn.")] = 0,
+    config: Annotated[Path | None, typer.Option(help="A YAML file with any other field of the recipe.")] = None,
+    reward_limit: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="The share of failures that it may call a success.")
+    ] = None,
+    trust_reward: Annotated[bool, typer.Option("--trust-reward", help="Learn from a reward that is not measured.")] = (
+        False
+    ),
+    ignore_alarms: Annotated[bool, typer.Option("--ignore-alarms", help="Go on after a collapse.")] = False,
+    json: console.Json = False,
+) -> None:
+    """Reinforcement learning: a policy plays a suite, a reward scores it, and it learns from that.
+
+    The reward sees pixels alone. The verifier's verdict is told beside it as "true success", and nothing learns from
+    it. `--reward truth` learns from ground truth: an upper bound, and the summary says so. The progress bar tells
+    decisions/s, and the shares of the time that go to the world, the policy, the reward, learning and waiting. The same
+    command goes on with a run that was stopped. TensorBoard logs are in OUT/tensorboard, and OUT/summary.json has the
+    figures of every round.
+
+    \b
+    Examples:
+      agent train rl --suite doom-room --reward calibrated:runs/clip-calibrated --out runs/rl
+      agent train rl --suite doom-room --reward clip --trust-reward --method grpo --out runs/grpo
+      agent play "go to the red torch" --policy runs/rl/model
+    """
+    screen = console.console(machine=json)
+    with screen.status("starting"):
+        from envs.yaml_files import load_yaml
+        from training.rl.recipe import RlRecipe
+        from training.rl.train import check_reward, checked_reward, train_rl
+
+        options = {
+            "tasks": tasks, "group": group, "worlds": worlds, "time_limit": time_limit, "rate": lr, "kl": kl,
+            "shaped": shaped or None,
+        }  # fmt: skip
+        try:
+            more = load_yaml(config) if config else {}
+            if not isinstance(more, dict):
+                raise ValueError(f"{config}: expected fields of a recipe, got {type(more).__name__}")
+            recipe = RlRecipe.of(
+                {
+                    **more,
+                    "policy": policy,
+                    "suite": suite,
+                    "reward": reward,
+                    "upper_bound": reward == "truth",
+                    "method": method.value,
+                    "iterations": iterations,
+                    "seed": seed,
+                    "workers": int(workers) if workers.isdecimal() else workers,
+                    **{name: value for name, value in options.items() if value is not None},
+                }
+            )
+        except (OSError, ValueError) as error:
+            raise UserError(str(error)) from error
+        check_reward(checked_reward(recipe), reward_limit, anyway=trust_reward)
+    with _bars(screen) as on_progress:
+        checkpoint = train_rl(recipe, out, on_progress, ignore_alarms=ignore_alarms)
+    if not json and recipe.upper_bound:
+        screen.print("The reward saw ground truth: this is an upper bound, not an agent that learned from pixels.")
+    _print_checkpoint(screen, checkpoint, f"hf:{checkpoint}" if policy.startswith("hf:") else str(checkpoint), json)
+
+
 @app.command()
 def update(
     parent: Annotated[Path, typer.Option(help="The checkpoint to start from.")],

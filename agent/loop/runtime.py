@@ -21,7 +21,7 @@ from agent.loop.instruction import LiveInstruction
 from agent.loop.players import DecisionRequest, Player, TimedDecision
 from agent.loop.statistics import EpisodeStatistics
 from agent.loop.subscribers import Segment, Subscribers
-from agent.memory import EpisodeMemory
+from agent.memory import memory_of
 from envs.action import NEUTRAL, Action
 from envs.foreign import ForeignError
 from envs.world import World
@@ -146,12 +146,7 @@ class _Rollout:
         self.contexts = ContextBuilder(player.spec, seed, world.tick_hz)
         # ticks in one pass of the loop
         self.most = 1 if rules.every_tick else min(max(1, player.spec.chunk), self.contexts.every or 1 << 30)
-        # `small`, and the experts that it learns from, know the words of first-person games, whatever a key does there.
-        # Elsewhere memory is the same whoever plays: what is recorded of a person or a script is what a model that
-        # learns from it will read when it plays.
-        first_person = "KeyW" in world.action_space.keys
-        controls = world.controls if player.spec.whole or not first_person else None
-        self.memory = EpisodeMemory(self.instruction.text, world.tick_hz, controls)
+        self.memory = memory_of(world, self.instruction.text)
         self.tick = 0
         self.frame: Frame | None = None  # the newest
         self.info: Mapping[str, Any] = {}

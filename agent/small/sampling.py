@@ -97,11 +97,13 @@ class SampledBatch:
 
 class TokenScores(NamedTuple):
     """Of each token of B decisions, (B, L) with zeros behind the end of a decision: `log_probabilities`, and the
-    `entropies` of the distributions that the tokens were drawn from, in nats. `mask` bool (B, L): where tokens are."""
+    `entropies` of the distributions that the tokens were drawn from, in nats. `mask` bool (B, L): where tokens are.
+    `states` (B, width): the hidden states before the first token, as `states_of` gives them."""
 
     log_probabilities: Tensor
     entropies: Tensor
     mask: Tensor
+    states: Tensor
 
 
 def batch_of(contexts: Sequence[Context], tokens: Sequence[Sequence[int]], think: int = THINK) -> SampledBatch:
@@ -139,7 +141,18 @@ def score(model: SmallModel, batch: SampledBatch, temperature: float) -> TokenSc
         empty.masked_scatter(batch.mask, chosen),
         empty.masked_scatter(batch.mask, -(logp.exp() * logp).sum(1)),
         batch.mask,
+        hidden[:, 0],
     )
+
+
+def states_of(model: SmallModel, contexts: Sequence[Context]) -> Tensor:
+    """What the model makes of each of B contexts before it writes a token: hidden states (B, width), for a value head.
+    Gradients flow."""
+    device = model.head.weight.device
+    frames, prompt = _inputs(contexts)
+    start = torch.full((len(contexts), 1), ACT, device=device)
+    nought = torch.zeros_like(start)
+    return model.write(model.encode(frames.to(device), prompt.to(device)), start, nought, nought)[:, 0]
 
 
 def log_probabilities(

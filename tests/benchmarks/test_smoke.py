@@ -47,6 +47,9 @@ def run(name: str, *arguments: str) -> str:
         pytest.param("planner", "--episodes 1 --rows expert small", "plans an episode", marks=slow),
         pytest.param("playroom", "--blocks 1 --things 2", "of bare", marks=needs("mujoco-drawing")),
         pytest.param("realtime", "--episodes 1", "starved, %", marks=slow),
+        pytest.param(
+            "rl_speed", "--worlds 2 --decisions 8 --rounds 1 --time-limit 16", "collection of bare loop", marks=slow
+        ),
         pytest.param("small_speed", "--decisions 3 --episodes 1", "real time: starved, %", marks=slow),
         pytest.param(
             "soak", "--worlds doom gymnasium:CartPole-v1 --episodes 5 --ticks 8", "| 5 of 5 |", marks=pytest.mark.slow

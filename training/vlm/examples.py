@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from agent.policy import Context
 from agent.prompted import Setting, Turn
 from agent.vlm.free_text import Form, Written, ids_after
 from agent.vlm.policy import encode_prompts
@@ -77,15 +78,33 @@ def turn_of(example: Example, form: Form) -> Turn:
 
 
 def encode_examples(processor: Any, writer: Writer, examples: Sequence[Example]) -> Batch:
-    """Prompts and turns, padded on the right: what the processor gives, and `labels` and `weights`, (B, L) each, which
-    are IGNORED and 0 outside of the turns."""
-    prompts = encode_prompts(processor, [e.context for e in examples], [e.setting for e in examples], writer.form)
+    """What `encode_turns` makes of recorded decisions, and `weights` (B, L), which are 0 outside of the turns."""
     written = [writer.write(turn_of(e, writer.form), e.setting) for e in examples]
+    settings, ids_of = [e.setting for e in examples], [turn.ids for turn in written]
+    batch = encode_turns(processor, writer, [e.context for e in examples], settings, ids_of)
+    batch["weights"] = torch.zeros(batch["labels"].shape)
+    starts = (batch["labels"] != IGNORED).int().argmax(1).tolist()
+    for row, (example, (ids, action), start) in enumerate(zip(examples, written, starts, strict=True)):
+        batch["weights"][row, start : start + len(ids)] = example.weight
+        batch["weights"][row, start + action.start : start + action.stop] *= example.action_weight
+    return batch
+
+
+def encode_turns(
+    processor: Any,
+    writer: Writer,
+    contexts: Sequence[Context],
+    settings: Sequence[Setting],
+    turns: Sequence[Sequence[int]],
+) -> Batch:
+    """Prompts of contexts, each in its setting, and the ids of a turn for each, padded on the right: what the processor
+    gives, and `labels` (B, L), which are IGNORED outside of the turns."""
+    prompts = encode_prompts(processor, contexts, settings, writer.form)
     used = prompts["attention_mask"].bool()
     starts = used.sum(1).tolist()
-    shape = (len(examples), max(start + len(turn.ids) for start, turn in zip(starts, written, strict=True)))
+    shape = (len(contexts), max(start + len(ids) for start, ids in zip(starts, turns, strict=True)))
     batch = dict(prompts)
-    batch["labels"], batch["weights"] = torch.full(shape, IGNORED), torch.zeros(shape)
+    batch["labels"] = torch.full(shape, IGNORED)
     # A tensor of the ids' shape holds something for each token, such as its kind; 0 is text.
     pad = processor.tokenizer.pad_token_id
     for name in [name for name, value in prompts.items() if value.shape == used.shape]:
@@ -93,12 +112,10 @@ def encode_examples(processor: Any, writer: Writer, examples: Sequence[Example])
         batch[name] = torch.full(shape, fill, dtype=prompts[name].dtype)
         for row, start in enumerate(starts):
             batch[name][row, :start] = prompts[name][row, used[row]]
-    for row, (example, (ids, action), start) in enumerate(zip(examples, written, starts, strict=True)):
+    for row, (ids, start) in enumerate(zip(turns, starts, strict=True)):
         turn = slice(start, start + len(ids))
         batch["input_ids"][row, turn] = batch["labels"][row, turn] = torch.tensor(ids)
         batch["attention_mask"][row, turn] = 1
-        batch["weights"][row, turn] = example.weight
-        batch["weights"][row, start + action.start : start + action.stop] *= example.action_weight
     return batch
 
 

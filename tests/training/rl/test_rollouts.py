@@ -1,0 +1,208 @@
+"""Rollouts: what a policy saw and drew is kept as it was, and rewards come to the right decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agent.loop.players import InStep
+from agent.loop.runtime import play
+from agent.policy import Context, Decision, PolicySpec
+from envs.action import Action
+from rewards.reward import Reward
+from rewards.truth import Truth
+from tasks import world_tasks
+from tasks.task import Task
+from tests.support import lamp_world
+from tests.support.lamp_rewards import Near, Up
+from tests.support.lamp_world import LampWorld
+from training.rl.rollouts import Collected, Collector, Pay, Start
+
+SPEC = PolicySpec((120, 160), history=3, chunk=4)
+UP, DOWN = Action(keys=frozenset({"KeyW"})), Action(keys=frozenset({"KeyS"}))
+
+
+@pytest.fixture(autouse=True)
+def lamp(monkeypatch: pytest.MonkeyPatch) -> None:
+    lamp_world.register(monkeypatch)
+
+
+def task(number: int, time_limit: int = 24) -> Task:
+    suite = world_tasks.suite("lamp-basic")
+    return replace(suite.task(0, number, evaluation=False), time_limit=time_limit)
+
+
+class Walker:
+    """Goes up or down, as its context's random seed says. `sizes`: contexts in each pass."""
+
+    def __init__(self, done_after: int = 99) -> None:
+        self.spec, self.sizes, self._done_after = SPEC, list[int](), done_after
+
+    def act(self, contexts: Sequence[Context]) -> list[Decision]:
+        self.sizes.append(len(contexts))
+        return [self._decide(context) for context in contexts]
+
+    def _decide(self, context: Context) -> Decision:
+        up = context.seed % 3 > 0
+        done = len(context.actions) >= self._done_after
+        return Decision(((UP if up else DOWN),) * 4, "up" if up else "down", "so", done, (int(up),), (-0.5,))
+
+
+def collect(reward: Reward, starts: Sequence[Start], count: int = 2, pay: Pay | None = None, **how: Any) -> Collected:
+    collector = Collector(LampWorld, count, reward, pay or Pay())
+    try:
+        return collector.collect(SPEC, Walker(**how).act, starts)
+    finally:
+        collector.close()
+
+
+def starts(*numbers: int, time_limit: int = 24) -> list[Start]:
+    return [Start(task(number, time_limit), number) for number in numbers]
+
+
+def test_contexts_are_those_that_the_loop_of_play_gives() -> None:
+    seen: list[Context] = []
+
+    class Keeping(Walker):
+        def act(self, contexts: Sequence[Context]) -> list[Decision]:
+            seen.extend(contexts)
+            return super().act(contexts)
+
+    (rollout,) = collect(Up(), starts(3)).rollouts
+    one = rollout.start.task
+    play(
+        LampWorld(), InStep(Keeping()), one.instruction, seed=one.seed, options=one.options,
+        time_limit=one.time_limit, observe="decision", end_on_done=True,
+    )  # fmt: skip
+    assert len(seen) == len(rollout.contexts) == 6
+    for played, sampled in zip(seen, rollout.contexts, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(played.frames, sampled.frames, strict=True))
+        assert replace(played, frames=()) == replace(sampled, frames=())
+
+
+def test_what_is_played_does_not_depend_on_what_is_played_beside_it() -> None:
+    alone = [collect(Near(), starts(number), 1).rollouts[0] for number in range(4)]
+    beside = collect(Near(), starts(*range(4)), 3).rollouts
+    for one, other in zip(alone, beside, strict=True):
+        assert one.start == other.start
+        assert one.decisions == other.decisions
+        assert one.rewards.tolist() == other.rewards.tolist()
+
+
+def test_worlds_share_passes_of_the_policy_and_of_the_reward() -> None:
+    near, walker = Near(), Walker()
+    collector = Collector(LampWorld, 3, near)
+    collected = collector.collect(SPEC, walker.act, [Start(task(1), 0)] * 6)
+    assert len(collected.rollouts) == 6
+    assert walker.sizes == near.passes == [3] * (sum(walker.sizes) // 3)
+    seconds = collected.seconds
+    assert seconds["all"] >= seconds["world"] + seconds["policy"] + seconds["reward"]
+
+
+def reaches() -> tuple[int, list[float]]:
+    """A task that the walker comes near the lamp in, and the chance after each decision of it."""
+    for number in range(40):
+        (rollout,) = collect(Near(), starts(number), pay=Pay(shaped=True)).rollouts
+        if rollout.scored and len(rollout.rewards) > 1:
+            world = LampWorld()
+            observation, _ = world.reset(seed=rollout.start.task.seed)
+            frames = [observation["pixels"]]
+            for decision in rollout.decisions:
+                frames.append(world.step_chunk(decision.actions)[0]["pixels"])
+            return number, Near().chances([""] * len(frames), np.stack(frames)).tolist()
+    raise AssertionError
+
+
+def test_a_reward_that_sees_frames_pays_where_the_goal_is_reached_and_ends_the_episode() -> None:
+    number, chances = reaches()
+    (rollout,) = collect(Near(), starts(number)).rollouts
+    count = len(chances) - 1
+    assert chances[-1] >= Near.threshold > max(chances[1:-1])
+    assert rollout.rewards.tolist() == [0.0] * (count - 1) + [1.0]
+    assert (rollout.scored, rollout.timed_out, rollout.after) == (True, False, None)
+    (shaped,) = collect(Near(), starts(number), pay=Pay(shaped=True)).rollouts
+    expected = np.diff(chances)
+    expected[-1] += 1.0
+    assert shaped.rewards == pytest.approx(expected)
+
+
+def test_an_episode_that_times_out_keeps_what_is_seen_then() -> None:
+    rollout = next(one for one in collect(Near(), starts(*range(8), time_limit=6)).rollouts if not one.scored)
+    assert len(rollout.contexts) == 2  # of four ticks and of two
+    assert rollout.timed_out
+    assert rollout.after is not None
+    assert len(rollout.after.actions[-1]) == 2
+    assert not np.array_equal(rollout.after.frames[-1], rollout.contexts[-1].frames[-1])
+
+
+def test_the_player_may_end_an_episode() -> None:
+    for rollout in collect(Near(), starts(*range(4)), done_after=1).rollouts:
+        assert len(rollout.decisions) <= 2
+        assert not rollout.timed_out
+
+
+def test_a_reward_of_whole_episodes_pays_at_the_end_and_a_failure_drops_the_episode() -> None:
+    many = starts(*range(20), time_limit=8)
+    high = [one for one in many if row_of(one.task) < 20]
+    assert high
+    collected = collect(Up(), many)
+    assert len(collected.rollouts) == len(many) - len(high)
+    assert collected.failures == ("it can't go up",) * len(high)
+    for rollout in collected.rollouts:
+        assert not rollout.rewards[:-1].any()
+        assert rollout.rewards[-1] == rollout.scored
+        assert not rollout.timed_out  # the reward saw all of it
+    graded = collect(Up(), many, pay=Pay(graded=True)).rollouts
+    assert {one.rewards[-1] for one in graded} >= {0.0, 0.5, 1.0}
+
+
+def row_of(one: Task) -> int:
+    world = LampWorld()
+    world.reset(seed=one.seed)
+    return int(world.me[0])
+
+
+class Spying(Up):
+    """Looks for ground truth."""
+
+    def score(self, task: Task, episodes: Sequence[Any]) -> Any:
+        assert task.verifier is None
+        assert all(episode.success is None and episode.why == "" for episode in episodes)
+        return super().score(task, episodes)
+
+
+def test_the_truth_is_logged_and_neither_seen_nor_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = starts(*range(30), time_limit=60)
+    found = collect(Spying(), many).rollouts
+    assert {one.true_success for one in found} == {True, False}
+    assert {one.true_success for one in found if one.scored} == {True, False}
+    assert {len(one.decisions) for one in found} == {15}  # no verdict ends an episode
+    monkeypatch.setattr(world_tasks, "verifier_of", lambda task: None)
+    unjudged = collect(Spying(), many).rollouts
+    assert [one.true_success for one in unjudged] == [None] * len(found)
+    assert [one.rewards.tolist() for one in unjudged] == [one.rewards.tolist() for one in found]
+
+
+def test_the_upper_bound_is_the_verdict() -> None:
+    found = collect(Truth(), starts(*range(30), time_limit=60)).rollouts
+    assert [one.scored for one in found] == [one.true_success for one in found]
+    assert min(len(one.decisions) for one in found if one.scored) < 15  # it ends there
+
+
+def test_what_can_not_be_sampled_is_refused() -> None:
+    class Blind(Near):
+        def goal(self, world: str, instruction: str, picture: str = "") -> Any:
+            return None
+
+    with pytest.raises(ValueError, match="one frame can't show"):
+        collect(Blind(), starts(0))
+
+    class Moving(LampWorld):
+        realtime = True
+
+    with pytest.raises(ValueError, match="in lockstep"):
+        Collector(Moving, 1, Up()).collect(SPEC, Walker().act, starts(0))

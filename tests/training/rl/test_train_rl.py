@@ -1,0 +1,265 @@
+"""`train_rl`: policies learn from rewards, runs go on where they were, and what must not be learned from is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from agent import cli
+from agent.lineage import WEIGHTS, content_hash
+from agent.small import load_small
+from agent.small.checkpoint import read_manifest
+from envs.errors import UserError
+from rewards.calibrated import Calibrated, Measured
+from rewards.calibration import Calibration
+from rewards.truth import Truth
+from tests.support import lamp_world
+from tests.support.lamp_rewards import Near, Up
+from tests.support.tiny_small import tiny_small
+from training.recipe import Progress
+from training.rl.alarms import CollapseError
+from training.rl.collect import RolloutWorker, starts_of
+from training.rl.learner import Learner, lessons_of
+from training.rl.load import load_learnable
+from training.rl.policy_gradient import AgreementError
+from training.rl.recipe import RlRecipe
+from training.rl.rollouts import Collector, Rollout, sampler
+from training.rl.train import KEPT, MODEL, STATE, SUMMARY, check_reward, train_rl
+
+UP, NEAR, ALWAYS = (f"tests.support.lamp_rewards:{name}" for name in ("Up", "Near", "Always"))
+
+
+@pytest.fixture(autouse=True)
+def lamp(monkeypatch: pytest.MonkeyPatch) -> None:
+    lamp_world.register(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_small(tmp_path_factory.mktemp("tiny") / "tiny")
+
+
+def recipe(tiny: Path, **fields: Any) -> RlRecipe:
+    small = {
+        "policy": str(tiny), "suite": "lamp-basic", "reward": UP, "think": "off", "iterations": 2, "tasks": 3,
+        "group": 3, "worlds": 4, "time_limit": 8, "batch": 8, "rate": 3e-3, "epochs": 2,
+        "limits": {"kl": 99.0},
+    }  # fmt: skip
+    return RlRecipe.of({**small, **fields})
+
+
+def learned(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / MODEL / WEIGHTS)
+
+
+def rounds(folder: Path) -> list[dict[str, float]]:
+    """What a summary tells of each round, without what depends on time."""
+    found = json.loads((folder / SUMMARY).read_text())["rounds"]
+    timed = ("share", "seconds", "decisions/s")
+    return [{name: value for name, value in one.items() if not name.startswith(timed)} for one in found]
+
+
+@pytest.mark.parametrize("method", ["ppo", "grpo", "awr", "filtered"])
+def test_every_method_learns_what_the_reward_wants(tiny: Path, tmp_path: Path, method: str) -> None:
+    wanted = recipe(tiny, method=method, iterations=5, tasks=8, group=4, graded=True, rate=0.01, batch=32, kl=0.0)
+    news: list[Progress] = []
+    model = train_rl(wanted, tmp_path / "run", news.append)
+    rewards = [one["reward"] for one in rounds(tmp_path / "run")]
+    assert rewards[-1] > rewards[0] + 0.25
+    assert [(one.done, one.total) for one in news] == [(n, 5) for n in range(1, 6)]
+    figures = news[-1].figures
+    assert figures["decisions/s"] > 0
+    assert 0.5 < sum(figures[f"share {name}"] for name in ("world", "policy", "reward", "idle")) <= 1.0
+    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+    assert not (tmp_path / "run" / STATE).exists()
+    assert train_rl(wanted, tmp_path / "run") == model  # it is done
+
+
+def test_a_checkpoint_plays_and_tells_where_it_comes_from(tiny: Path, tmp_path: Path) -> None:
+    model = train_rl(recipe(tiny, keep_every=1), tmp_path / "run")
+    assert load_small(model).nouns == {"lantern": "lamp"}
+    assert sorted(path.name for path in (tmp_path / "run" / KEPT).iterdir()) == ["0001", "0002"]
+    last = load_file(tmp_path / "run" / KEPT / "0002" / WEIGHTS)
+    assert all(torch.equal(value, last[name]) for name, value in learned(tmp_path / "run").items())
+    manifest = read_manifest(model)
+    assert manifest["parent"] == {"name": "tiny", "hash": content_hash(tiny)}
+    (data,) = manifest["data"]
+    assert (data["name"], data["unit"]) == ("lamp-basic", "decisions")
+    assert data["count"] == sum(one["decisions"] for one in rounds(tmp_path / "run"))
+    assert manifest["trained"]["recipe"]["method"] == "ppo"
+
+
+def test_a_killed_run_goes_on_to_the_same_curve(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = recipe(tiny, iterations=3, reward=NEAR, shaped=True, kl=0.1)
+
+    train_rl(wanted, tmp_path / "whole")
+    learn, learnings = Learner.learn, list[int]()
+
+    def dying(self: Learner, rollouts: Any, seed: int) -> dict[str, float]:
+        figures = learn(self, rollouts, seed)
+        learnings.append(seed)
+        if len(learnings) == 3:
+            raise KeyboardInterrupt  # the weights have changed, and the round is not over
+        return figures
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "learn", dying)
+        with pytest.raises(KeyboardInterrupt):
+            train_rl(wanted, tmp_path / "cut")
+    assert (tmp_path / "cut" / STATE).exists()
+    news: list[int] = []
+    train_rl(wanted, tmp_path / "cut", lambda progress: news.append(progress.done))
+    assert news == [3]
+    assert rounds(tmp_path / "cut") == rounds(tmp_path / "whole")
+    assert rounds(tmp_path / "cut")[0]["learned"] > 0
+    whole, cut = learned(tmp_path / "whole"), learned(tmp_path / "cut")
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_a_damaged_state_and_another_recipe_are_refused(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / STATE).write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"can't go on from it.*remove it"):
+        train_rl(recipe(tiny), tmp_path)
+    with pytest.raises(ValueError, match="run of another recipe"):
+        train_rl(recipe(tiny, seed=5), tmp_path)
+
+
+def rollouts_of(wanted: RlRecipe, learnable: Any, reward: Any = None) -> tuple[Rollout, ...]:
+    collector = Collector(lamp_world.LampWorld, wanted.worlds, reward or Up())
+    starts = starts_of(wanted, reward or Up(), 0)
+    return collector.collect(learnable.spec, sampler(learnable, wanted.temperature, 1), starts).rollouts
+
+
+def test_agreement_with_the_player_is_asserted(tiny: Path) -> None:
+    wanted = recipe(tiny)
+    learnable = load_learnable(str(tiny), think="off")
+    rollouts = rollouts_of(wanted, learnable)
+    assert Learner(learnable, wanted).learn(rollouts, 0)["agreement"] < 1e-4
+    with pytest.raises(AgreementError, match="apart from the player's"):  # the weights have changed
+        Learner(learnable, wanted).learn(rollouts, 0)
+
+
+def test_groups_without_variance_teach_nothing(tiny: Path) -> None:
+    wanted = recipe(tiny, method="grpo")
+    learnable = load_learnable(str(tiny), think="off")
+    rollouts = rollouts_of(wanted, learnable)
+    by_group: dict[int, set[float]] = {}
+    for one in rollouts:
+        by_group.setdefault(one.start.group, set()).add(one.total)
+    varied = {group for group, totals in by_group.items() if len(totals) > 1}
+    lessons = lessons_of(rollouts, wanted)
+    kept = [one for one in rollouts if one.start.group in varied]
+    assert len(lessons.contexts) == sum(len(one.rewards) for one in kept)
+    alike = [one for one in rollouts if one.total == 0.0]
+    before = {name: value.clone() for name, value in learnable.state().items()}
+    assert Learner(learnable, wanted).learn(alike, 0) == {"learned": 0.0}
+    assert all(torch.equal(value, before[name]) for name, value in learnable.state().items())
+
+
+def test_a_time_out_is_bootstrapped_and_a_success_is_not(tiny: Path) -> None:
+    wanted = recipe(tiny)
+    learnable = load_learnable(str(tiny), think="off")
+    torch.nn.init.constant_(learnable.value_head.net[-1].bias, 0.5)  # type: ignore[operator,union-attr]
+    rollouts = rollouts_of(wanted, learnable, Near())
+    cut = next(one for one in Learner(learnable, wanted)._valued(rollouts) if one.timed_out)
+    assert cut.value_after == pytest.approx(0.5)
+    returns = lessons_of([cut], wanted).returns
+    assert returns[-1] == pytest.approx(wanted.gamma * 0.5)
+
+
+def test_the_start_of_episodes(tiny: Path) -> None:
+    wanted = recipe(tiny)
+    first, second = starts_of(wanted, Up(), 0), starts_of(wanted, Up(), 1)
+    assert [one.group for one in first] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert {one.group for one in second} == {3, 4, 5}
+    assert len({one.task.seed for one in first + second}) == 6
+    assert all(one.task.time_limit == 8 for one in first)
+
+
+def test_workers_play_with_the_newest_weights(tiny: Path, tmp_path: Path) -> None:
+    wanted = recipe(tiny, workers="tests.support.thread_workers:ThreadWorkers")
+    train_rl(wanted, tmp_path / "run")  # agreement is asserted in every round
+    assert [one["episodes"] + one["dropped"] for one in rounds(tmp_path / "run")] == [9.0, 9.0]
+    assert RolloutWorker(wanted)
+
+
+def test_a_judge_that_always_says_yes_trips_the_alarm(tiny: Path, tmp_path: Path) -> None:
+    wanted = recipe(tiny, reward=ALWAYS, iterations=4, time_limit=4, limits={"patience": 2, "kl": 99.0})
+    with pytest.raises(CollapseError, match=r"after iteration 2: .*success 2 times in a row: it calls everything one"):
+        train_rl(wanted, tmp_path)
+    with pytest.raises(CollapseError, match="after iteration 2"):  # it is not gone when one looks again
+        train_rl(wanted, tmp_path)
+    train_rl(wanted, tmp_path, ignore_alarms=True)
+    assert len(rounds(tmp_path)) == 4
+
+
+def test_ground_truth_is_refused_other_than_as_an_upper_bound(tiny: Path, tmp_path: Path) -> None:
+    for name in ("truth", "mixture:0.5*truth+0.5*truth"):
+        with pytest.raises(UserError, match="sees ground truth"):
+            train_rl(recipe(tiny, reward=name), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    train_rl(recipe(tiny, reward="truth", upper_bound=True, iterations=1, time_limit=4), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / SUMMARY).read_text())["about"].startswith("an upper bound")
+
+
+def test_held_out_suites_are_refused(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="held out from training"):
+        train_rl(recipe(tiny, suite="doom-vault"), tmp_path / "run")
+
+
+def test_a_reward_that_is_wrong_too_often_is_refused() -> None:
+    def measured(rate: float) -> Calibrated:
+        share = {"rate": rate, "ci": [0, 1], "count": 1, "n": 10}
+        return Calibrated(Up(), Measured("up", Calibration(50.0), share, share))
+
+    check_reward(measured(0.04), None, anyway=False)
+    check_reward(measured(0.1), 0.2, anyway=False)
+    check_reward(measured(0.1), None, anyway=True)
+    check_reward(Truth(), None, anyway=False)
+    for reward, limit in ((measured(0.1), None), (measured(0.04), 0.01), (Up(), None)):
+        with pytest.raises(UserError, match="--trust-reward"):
+            check_reward(reward, limit, anyway=False)
+
+
+def test_the_verb(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "more.yaml").write_text("batch: 8\nthink: 'off'\nepochs: 1\n")
+    sizes = ["--iterations", "1", "--tasks", "2", "--group", "2", "--time-limit", "4", "--suite", "lamp-basic"]
+    files = ["--config", str(tmp_path / "more.yaml"), "--policy", str(tiny), "--out", str(tmp_path / "run")]
+
+    def rl(*arguments: str) -> tuple[int, str]:
+        code = cli.run(["train", "rl", *sizes, *files, *arguments])
+        printed = capsys.readouterr()
+        return code, " ".join((printed.out + printed.err).split())
+
+    code, said = rl("--reward", UP)
+    assert code != 0
+    assert "nobody measured how wrong it is" in said
+    code, said = rl("--reward", UP, "--trust-reward", "--suite", "doom-vault")
+    assert code != 0
+    assert "held out" in said
+    code, said = rl("--reward", "agree:truth+truth", "--trust-reward")
+    assert code != 0
+    assert "sees ground truth" in said
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    code, said = rl("--reward", UP, "--trust-reward", "--config", str(tmp_path / "list.yaml"))
+    assert code != 0
+    assert "expected fields of a recipe" in said
+    assert not (tmp_path / "run").exists()
+    code, said = rl("--reward", "truth")
+    assert code == 0, said
+    assert "this is an upper bound" in said
+    assert load_small(tmp_path / "run" / MODEL)
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["batch"] == 8
+
+
+def test_recipes_that_can_not_be_followed(tiny: Path) -> None:
+    for fields, said in (({"method": "grpo", "group": 1}, "at least 2"), ({"method": "dpo"}, "method")):
+        with pytest.raises(ValueError, match=said):
+            recipe(tiny, **fields)
+    assert np.isfinite(recipe(tiny).rate)

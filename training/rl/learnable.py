@@ -1,0 +1,67 @@
+"""`Learnable`: what reinforcement learning needs of a policy, whatever model is inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from agent.lineage import Data
+from agent.policy import Context, Decision, PolicySpec
+
+
+class Scores(NamedTuple):
+    """Of B decisions of at most L tokens: `log_probabilities` and `entropies` (B, L) of the tokens, in nats, with zeros
+    behind the end of a decision; `mask` bool (B, L): where tokens are; `values` (B,): the reward that is expected from
+    the decision's context on."""
+
+    log_probabilities: Tensor
+    entropies: Tensor
+    mask: Tensor
+    values: Tensor
+
+
+class Learnable(Protocol):
+    """A policy that can be sampled from, scored and changed."""
+
+    @property
+    def spec(self) -> PolicySpec: ...
+
+    @property
+    def module(self) -> nn.Module:
+        """The model that plays, without the value head. What of it requires gradients is trained."""
+
+    @property
+    def value_head(self) -> nn.Module:
+        """See training.rl.value."""
+
+    @property
+    def tolerance(self) -> float:
+        """How far the log-probabilities of `sample` and `score` may be apart for the same weights."""
+
+    def sample(self, contexts: Sequence[Context], *, temperature: float, generator: torch.Generator) -> list[Decision]:
+        """A decision for each context, with its tokens and their log-probabilities."""
+
+    def batch(self, contexts: Sequence[Context], tokens: Sequence[Sequence[int]]) -> Any:
+        """What `score` and `reference` read of decisions: made once for all passes over them."""
+
+    def score(self, batch: Any, temperature: float) -> Scores:
+        """The decisions of a batch under the policy as it is now; gradients flow."""
+
+    def reference(self, batch: Any, temperature: float) -> Tensor:
+        """Log-probabilities (B, L) under the policy that learning started from; no gradients."""
+
+    def values(self, contexts: Sequence[Context]) -> Tensor:
+        """Values (B,) of contexts; no gradients."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What learning changes, by name: the policy's weights and the value head's."""
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take what `state` gave."""
+
+    def save(self, out: Path, *, trained: Mapping[str, Any], data: Sequence[Data], recipe: Mapping[str, Any]) -> None:
+        """Write a checkpoint that `agent play --policy` loads."""

@@ -1,0 +1,178 @@
+"""`Learner`: changes a policy by the rollouts that it sampled, with any of the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agent.policy import Context
+from training.rl import imitation
+from training.rl.advantages import Floats, gae, group_relative, normalised
+from training.rl.learnable import Learnable, Scores
+from training.rl.policy_gradient import Clipping, check_agreement, entropy, k3, policy_loss, value_loss
+from training.rl.recipe import RlRecipe
+from training.rl.rollouts import Rollout
+
+_BETAS = (0.9, 0.98)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What is learned from, decision by decision (N).
+
+    `contexts`, `tokens`, `told`: what the policy saw and drew, and the log-probabilities that it told. `weights`: the
+    advantage of each decision, or how much of it is imitated. `returns`: what the value function should have expected.
+    """
+
+    contexts: tuple[Context, ...]
+    tokens: tuple[tuple[int, ...], ...]
+    told: tuple[tuple[float, ...], ...]
+    weights: Floats
+    returns: Floats
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The decisions of one step. Of B decisions of at most L tokens: `told` and `reference` (B, L), `weights` and
+    `returns` (B,)."""
+
+    batch: Any
+    told: Tensor
+    reference: Tensor
+    weights: Tensor
+    returns: Tensor
+
+
+class Learner:
+    """Learns with a recipe's method, one round of rollouts after the other."""
+
+    def __init__(self, learnable: Learnable, recipe: RlRecipe) -> None:
+        self.learnable, self._recipe = learnable, recipe
+        policy = [p for p in learnable.module.parameters() if p.requires_grad]
+        head = list(learnable.value_head.parameters()) if recipe.uses_values else []
+        self._parameters = [*policy, *head]
+        groups = [{"params": policy, "lr": recipe.rate}]
+        groups += [{"params": head, "lr": recipe.value_rate}] if head else []
+        self.optimizer = torch.optim.AdamW(groups, betas=_BETAS, weight_decay=0.0)
+
+    def learn(self, rollouts: Sequence[Rollout], seed: int) -> dict[str, float]:
+        """Learn from rollouts; figures by name. Where they teach nothing, nothing changes.
+
+        `seed`: of the order of the decisions and of what the model draws. Raises AgreementError where the player's
+        log-probabilities are not those of the weights at hand.
+        """
+        recipe = self._recipe
+        torch.manual_seed(seed)
+        lessons = lessons_of(self._valued(rollouts) if recipe.uses_values else list(rollouts), recipe)
+        if not lessons.contexts:
+            return {"learned": 0.0}
+        rng = np.random.default_rng(seed)
+        parts = list(self._parts(lessons, rng))
+        sums: dict[str, list[float]] = {}
+        agreement = 0.0
+        for epoch in range(recipe.epochs):
+            sums = {}
+            for number, at in enumerate(rng.permutation(len(parts))):
+                part = parts[at]
+                scores = self.learnable.score(part.batch, recipe.temperature)
+                if epoch == 0 and number == 0:
+                    found = scores.log_probabilities.detach()
+                    agreement = check_agreement(found, part.told, scores.mask, self.learnable.tolerance)
+                for name, value in self._step(part, scores).items():
+                    sums.setdefault(name, []).append(value)
+        figures = {name: float(np.mean(values)) for name, values in sums.items()}
+        return {**figures, "agreement": agreement, "learned": float(len(lessons.contexts))}
+
+    def _valued(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
+        """Rollouts with the values of their contexts, and of what is seen at their time-outs."""
+        contexts = [context for one in rollouts for context in (*one.contexts, *([one.after] if one.after else []))]
+        size, valued, at = self._recipe.batch, list[Rollout](), 0
+        parts = [self.learnable.values(contexts[first : first + size]) for first in range(0, len(contexts), size)]
+        values: Floats = torch.cat(parts).double().cpu().numpy()
+        for one in rollouts:
+            end = at + len(one.contexts)
+            after = float(values[end]) if one.after else 0.0
+            valued.append(replace(one, values=values[at:end], value_after=after))
+            at = end + (one.after is not None)
+        return valued
+
+    def _parts(self, lessons: Lessons, rng: np.random.Generator) -> Iterator[_Part]:
+        """The decisions in batches, drawn once for all epochs."""
+        order, size = rng.permutation(len(lessons.contexts)), self._recipe.batch
+        device = next(self.learnable.module.parameters()).device
+        for start in range(0, len(order), size):
+            rows = order[start : start + size].tolist()
+            batch = self.learnable.batch([lessons.contexts[row] for row in rows], [lessons.tokens[row] for row in rows])
+            told = torch.nn.utils.rnn.pad_sequence([torch.tensor(lessons.told[row]) for row in rows], batch_first=True)
+            yield _Part(
+                batch,
+                told.to(device),
+                self.learnable.reference(batch, self._recipe.temperature),
+                torch.tensor(lessons.weights[rows], dtype=torch.float32, device=device),
+                torch.tensor(lessons.returns[rows], dtype=torch.float32, device=device),
+            )
+
+    def _step(self, part: _Part, scores: Scores) -> dict[str, float]:
+        """Take a step of the optimizer."""
+        recipe, figures = self._recipe, dict[str, Tensor]()
+        if recipe.method in ("ppo", "grpo"):
+            clipping = Clipping(recipe.clip_low, recipe.clip_high, recipe.dual)
+            loss, figures["clipped"] = policy_loss(
+                scores.log_probabilities, part.told, scores.mask, part.weights, clipping, recipe.level
+            )
+        else:
+            loss = imitation.imitation_loss(scores.log_probabilities, scores.mask, part.weights)
+        figures["policy loss"] = loss
+        figures["kl"] = k3(scores.log_probabilities, part.reference, scores.mask)
+        figures["entropy"] = entropy(scores.entropies, scores.mask)
+        loss = loss + recipe.kl * figures["kl"] - recipe.entropy * figures["entropy"]
+        if recipe.uses_values:
+            figures["value loss"] = value_loss(scores.values, part.returns)
+            loss = loss + figures["value loss"]
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        figures["gradient"] = torch.nn.utils.clip_grad_norm_(self._parameters, recipe.norm)
+        self.optimizer.step()
+        return {name: float(value.detach()) for name, value in figures.items()}
+
+
+def lessons_of(rollouts: Sequence[Rollout], recipe: RlRecipe) -> Lessons:
+    """The decisions of rollouts that a method learns from, with their weights."""
+    if recipe.method in ("ppo", "awr"):
+        told = [_compared(one, recipe) for one in rollouts]
+        weights = normalised(np.concatenate([advantages for advantages, _ in told])) if told else np.zeros(0)
+        returns = np.concatenate([returns for _, returns in told]) if told else np.zeros(0)
+        if recipe.method == "awr":
+            weights = imitation.exponential(weights, recipe.beta, recipe.largest)
+        return _lessons(rollouts, weights, returns)
+    totals = [one.total for one in rollouts]
+    if recipe.method == "grpo":
+        of_episodes = group_relative(totals, [one.start.group for one in rollouts], scaled=recipe.scaled)
+        kept = ~np.isnan(of_episodes)
+    else:
+        kept = imitation.top_share(totals, recipe.top)
+        of_episodes = kept.astype(np.float64)
+    chosen = [one for one, keep in zip(rollouts, kept, strict=True) if keep]
+    weights = np.repeat(of_episodes[kept], [len(one.rewards) for one in chosen])
+    return _lessons(chosen, weights, np.zeros(len(weights)))
+
+
+def _compared(rollout: Rollout, recipe: RlRecipe) -> tuple[Floats, Floats]:
+    assert rollout.values is not None
+    return gae(rollout.rewards, rollout.values, rollout.value_after, gamma=recipe.gamma, trace=recipe.trace)
+
+
+def _lessons(rollouts: Sequence[Rollout], weights: Floats, returns: Floats) -> Lessons:
+    decisions = [decision for one in rollouts for decision in one.decisions]
+    return Lessons(
+        tuple(context for one in rollouts for context in one.contexts),
+        tuple(decision.tokens for decision in decisions),
+        tuple(decision.log_probabilities for decision in decisions),
+        weights,
+        returns,
+    )

@@ -1,0 +1,34 @@
+"""`load_learnable`: a Learnable by the name of its policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from agent.policy import Think
+from agent.small.checkpoint import SHIPPED
+from envs.errors import UserError
+from envs.world import World
+from training.rl.learnable import Learnable
+from training.rl.small_learnable import SmallLearnable
+
+
+def load_learnable(
+    policy: str, *, think: Think = "auto", detached: bool = True, make_world: Callable[[], World] | None = None
+) -> Learnable:
+    """`small`, a checkpoint folder of it, or `hf:FOLDER`, a model of transformers, of which low-rank changes are
+    trained. `think`: see Think. `detached`: see ValueHead. `make_world`: of the world that it plays, for a model that
+    speaks the language of any world. Raises UserError for another policy, and CheckpointError."""
+    if policy.startswith("hf:"):
+        from training.rl.vlm_learnable import load_vlm
+
+        learnable = load_vlm(policy.removeprefix("hf:"), think=think, detached=detached)
+        if make_world is not None:
+            with closing(make_world()) as world:
+                learnable.fit(world)
+        return learnable
+    folder = SHIPPED if policy == "small" else Path(policy).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"--policy {policy}: expected small, a checkpoint folder of small, or hf:FOLDER")
+    return SmallLearnable(folder, think=think, detached=detached)

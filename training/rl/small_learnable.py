@@ -1,0 +1,72 @@
+"""`small` as a Learnable: the whole model is trained."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agent import doom_codec as codec
+from agent.lineage import Data
+from agent.policy import Context, Decision, PolicySpec, Think, thought_budget
+from agent.small import sampling
+from agent.small.checkpoint import TICK_HZ, load_model, read_manifest, save_small
+from agent.small.model import FRAME_SIZE, HISTORY
+from agent.small.output_grammar import THINK
+from agent.view import View
+from training.rl.learnable import Scores
+from training.rl.value import ValueHead
+
+_VALUE = "value."  # of the value head's weights in a state
+
+
+class SmallLearnable:
+    """A checkpoint of `small`. `think`: see Think. Raises CheckpointError."""
+
+    tolerance = 1e-4
+
+    def __init__(self, parent: Path, *, think: Think = "auto", detached: bool = True) -> None:
+        self._parent, self._think = parent, thought_budget(think, THINK)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if self._device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = False  # too coarse for player and trainer to agree
+        self.module = load_model(parent).eval().to(self._device)
+        self.value_head = ValueHead(self.module.config.width, detached=detached).to(self._device)
+        self._reference = copy.deepcopy(self.module).requires_grad_(False)
+        self.spec = PolicySpec(View.stretched(FRAME_SIZE), HISTORY + 1, codec.CHUNK, TICK_HZ, codec.VERSION)
+
+    def sample(self, contexts: Sequence[Context], *, temperature: float, generator: torch.Generator) -> list[Decision]:
+        return sampling.sample(self.module, contexts, temperature=temperature, think=self._think, generator=generator)
+
+    def batch(self, contexts: Sequence[Context], tokens: Sequence[Sequence[int]]) -> sampling.SampledBatch:
+        return sampling.batch_of(contexts, tokens, self._think)
+
+    def score(self, batch: sampling.SampledBatch, temperature: float) -> Scores:
+        found = sampling.score(self.module, batch, temperature)
+        return Scores(found.log_probabilities, found.entropies, found.mask, self.value_head(found.states))
+
+    @torch.no_grad()
+    def reference(self, batch: sampling.SampledBatch, temperature: float) -> Tensor:
+        return sampling.score(self._reference, batch, temperature).log_probabilities
+
+    @torch.no_grad()
+    def values(self, contexts: Sequence[Context]) -> Tensor:
+        result: Tensor = self.value_head(sampling.states_of(self.module, contexts))
+        return result
+
+    def state(self) -> dict[str, Tensor]:
+        head = {_VALUE + name: value for name, value in self.value_head.state_dict().items()}
+        return {**self.module.state_dict(), **head}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        head = {name.removeprefix(_VALUE): value for name, value in state.items() if name.startswith(_VALUE)}
+        self.value_head.load_state_dict(head)
+        self.module.load_state_dict({name: value for name, value in state.items() if not name.startswith(_VALUE)})
+
+    def save(self, out: Path, *, trained: Mapping[str, Any], data: Sequence[Data], recipe: Mapping[str, Any]) -> None:
+        nouns = read_manifest(self._parent)["nouns"]
+        save_small(self.module, out, parent=self._parent, trained=trained, nouns=nouns, data=data, recipe=recipe)

@@ -1,0 +1,233 @@
+"""`agent train rl`: a policy plays, a reward scores what it did, and it learns from that, round after round.
+
+After every round the run's state is written: weights, optimizer and log. All random numbers of a round follow from the
+recipe's seed and the number of the round. So a run that was killed goes on from its last round and ends with the same
+weights as a run that never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+
+from agent.lineage import Data
+from envs.errors import UserError
+from envs.files import write_whole, written_whole
+from rewards.calibrated import Calibrated, check_trusted
+from rewards.reward import Reward, load_reward
+from training.recipe import OnProgress, Progress, ignore_progress, same_recipe
+from training.rl import alarms
+from training.rl.advantages import within_groups
+from training.rl.collect import WEIGHTS, Gathered, gathering, make_world, starts_of
+from training.rl.learnable import Learnable
+from training.rl.learner import Learner
+from training.rl.load import load_learnable
+from training.rl.recipe import RlRecipe
+from training.rl.rollouts import Rollout
+
+MODEL, STATE, LOGS, SUMMARY, KEPT = "model", "state.pt", "tensorboard", "summary.json", "checkpoints"
+_ROUND_SEEDS = 100_000  # seeds for each round, of its workers and its order
+
+Figures = dict[str, float]
+
+
+def train_rl(
+    recipe: RlRecipe, out: Path, on_progress: OnProgress = ignore_progress, *, ignore_alarms: bool = False
+) -> Path:
+    """Train a policy and write the checkpoint OUT/model, which `agent play` loads; its path. A run that is there goes
+    on.
+
+    OUT/summary.json tells how it went, and OUT/tensorboard all figures. Raises UserError for a policy or reward that
+    can't be had, or that must not be learned from, ValueError for a suite that is held out and for a folder with
+    another run, CollapseError where an alarm trips, and AgreementError.
+    """
+    reward = checked_reward(recipe)
+    starts_of(recipe, reward, 0)  # complains of the suite before anything is written
+    out.mkdir(parents=True, exist_ok=True)
+    same_recipe(recipe, out)
+    if (out / MODEL).is_dir():
+        return out / MODEL
+    torch.manual_seed(recipe.seed)  # of the first weights of the value head
+    learnable = load_learnable(
+        recipe.policy, think=recipe.think, detached=recipe.detached, make_world=partial(make_world, recipe)
+    )
+    run = _Run(recipe, out, learnable, reward)
+    if not ignore_alarms:
+        alarms.check(run.log, recipe.limits)
+    with ExitStack() as stack:
+        writer = stack.enter_context(closing(_summary_writer(out / LOGS, len(run.log))))
+        gather = stack.enter_context(gathering(recipe, run.learnable, reward, out))
+        while len(run.log) < recipe.iterations:
+            figures = run.round(gather)
+            for name, value in figures.items():
+                writer.add_scalar(f"rl/{name}", value, len(run.log))
+            on_progress(Progress("rl", len(run.log), recipe.iterations, _shown(figures)))
+            if not ignore_alarms:
+                alarms.check(run.log, recipe.limits)
+    return run.finish()
+
+
+def checked_reward(recipe: RlRecipe) -> Reward:
+    """The recipe's reward. Raises UserError for one that sees ground truth, unless the recipe is for an upper bound."""
+    reward = load_reward(recipe.reward)
+    if reward.sees_truth and not recipe.upper_bound:
+        raise UserError(
+            f"--reward {recipe.reward} sees ground truth: an agent must not learn from it. Take --reward truth for an "
+            "upper bound, which the summary calls so"
+        )
+    return reward
+
+
+def check_reward(reward: Reward, limit: float | None, *, anyway: bool) -> None:
+    """Refuse a reward that is wrong too often, see rewards.calibrated.check_trusted. `limit`: of the share of failures
+    that it may call a success, in place of the limit that it was calibrated with. Raises UserError."""
+    if limit is not None and isinstance(reward, Calibrated):
+        reward = Calibrated(reward.part, replace(reward.measured, limit=limit))
+    check_trusted(reward, anyway=anyway)
+
+
+class _Run:
+    """A run in a folder, between two rounds. `log`: the figures of each round that is done."""
+
+    def __init__(self, recipe: RlRecipe, out: Path, learnable: Learnable, reward: Reward) -> None:
+        self._recipe, self._out, self.learnable, self._reward = recipe, out, learnable, reward
+        self._learner = Learner(learnable, recipe)
+        self.log: list[Figures] = []
+        self._costs: list[Figures] = []
+        if (out / STATE).exists():
+            self._resume(out / STATE)
+
+    def round(self, gather: Any) -> Figures:
+        """Collect, learn and write the state; all figures."""
+        number, recipe = len(self.log), self._recipe
+        seed = (recipe.seed * recipe.iterations + number) * _ROUND_SEEDS % 2**62
+        gathered: Gathered = gather(starts_of(recipe, self._reward, number), seed)
+        rollouts = gathered.collected.rollouts
+        began = time.perf_counter()
+        learned = self._learner.learn(rollouts, seed + _ROUND_SEEDS // 2) if rollouts else {}
+        costs = costs_of(gathered, time.perf_counter() - began)
+        figures = {**outcomes_of(rollouts), "dropped": float(len(gathered.collected.failures)), **learned}
+        self.log.append(figures)
+        self._costs.append(costs)
+        self._save()
+        if recipe.keep_every and len(self.log) % recipe.keep_every == 0:
+            self._save_checkpoint(self._out / KEPT / f"{len(self.log):04d}")
+        return {**figures, **costs}
+
+    def finish(self) -> Path:
+        """Write the summary and the checkpoint; its path."""
+        write_whole(self._out / SUMMARY, json.dumps(self._summary(), indent=2) + "\n")
+        self._save_checkpoint(self._out / MODEL)
+        for left in (STATE, WEIGHTS):
+            (self._out / left).unlink(missing_ok=True)
+        return self._out / MODEL
+
+    def _save_checkpoint(self, folder: Path) -> None:
+        recipe = self._recipe.model_dump(mode="json")
+        decisions = round(sum(one["decisions"] for one in self.log))
+        self.learnable.save(
+            folder,
+            trained={"recipe": recipe, "decisions": decisions, "rounds": len(self.log)},
+            data=[Data(self._recipe.suite, decisions, "decisions")],
+            recipe={name: value for name, value in recipe.items() if name not in ("policy", "workers")},
+        )
+
+    def _summary(self) -> dict[str, Any]:
+        recipe = self._recipe
+        about = "an upper bound: the reward sees ground truth" if self._reward.sees_truth else "learned from pixels"
+        rounds = [{**one, **costs} for one, costs in zip(self.log, self._costs, strict=True)]
+        return {
+            "policy": recipe.policy, "suite": recipe.suite, "method": recipe.method, "reward": recipe.reward,
+            "about": about, "rounds": rounds,
+        }  # fmt: skip
+
+    def _save(self) -> None:
+        state = {
+            "weights": self.learnable.state(),
+            "optimizer": self._learner.optimizer.state_dict(),
+            "log": json.dumps([self.log, self._costs]),
+        }
+        with written_whole(self._out / STATE) as part:
+            torch.save(state, part)
+
+    def _resume(self, file: Path) -> None:
+        """Raises ValueError where the state is damaged, or that of another model."""
+        try:
+            state = torch.load(file, weights_only=True, map_location="cpu")
+            self.learnable.load_state(state["weights"])
+            self._learner.optimizer.load_state_dict(state["optimizer"])
+            self.log, self._costs = json.loads(state["log"])
+        except (OSError, RuntimeError, LookupError, ValueError, TypeError, EOFError, UnpicklingError) as error:
+            said = " ".join(str(error).split())[:200]
+            raise ValueError(f"{file}: the run can't go on from it ({said}); remove it to begin again") from error
+
+
+def outcomes_of(rollouts: Sequence[Rollout]) -> Figures:
+    """How the episodes of a round went.
+
+    "reward": the mean sum. "success": by the reward. "true success": by the verifier, and "gap", how much more often
+    the reward called an episode a success; both over the episodes that have a verdict. "variance": of the reward within
+    groups; without groups, over all. "repeated": the share of the most frequent decision.
+    """
+    if not rollouts:
+        return {"decisions": 0.0, "episodes": 0.0}
+    totals = [one.total for one in rollouts]
+    numbers = [one.start.group for one in rollouts]
+    alone = len(set(numbers)) == len(numbers)
+    variance, varied, groups = within_groups(totals, [0] * len(totals) if alone else numbers)
+    drawn = Counter(decision.tokens for one in rollouts for decision in one.decisions)
+    figures = {
+        "reward": float(np.mean(totals)),
+        "success": float(np.mean([one.scored for one in rollouts])),
+        "variance": variance,
+        "varied groups": varied / groups,
+        "repeated": drawn.most_common(1)[0][1] / drawn.total(),
+        "decisions": float(drawn.total()),
+        "episodes": float(len(rollouts)),
+    }
+    judged = [(one.scored, one.true_success) for one in rollouts if one.true_success is not None]
+    if judged:
+        scored, true = np.mean(np.array(judged, np.float64), axis=0)
+        figures |= {"true success": float(true), "gap": float(scored - true)}
+    return figures
+
+
+def costs_of(gathered: Gathered, learning: float) -> Figures:
+    """Decisions a second of collection, and shares of the time: "world", "policy" and "reward", and "idle" of
+    the processes' time until the slowest of them is done; and "learning", of the whole round, in which they all wait.
+    """
+    spent = gathered.collected.seconds
+    decisions = sum(len(one.rewards) for one in gathered.collected.rollouts)
+    playing = spent.get("all", 0.0) + gathered.idle
+    shares = {f"share {name}": spent.get(name, 0.0) / max(playing, 1e-9) for name in ("world", "policy", "reward")}
+    return {
+        "decisions/s": decisions / max(gathered.wall, 1e-9),
+        "seconds": gathered.wall + learning,
+        **shares,
+        "share idle": gathered.idle / max(playing, 1e-9),
+        "share learning": learning / max(gathered.wall + learning, 1e-9),
+    }
+
+
+def _shown(figures: Mapping[str, float]) -> Figures:
+    """What a progress bar has room for."""
+    names = ("reward", "true success", "kl", "entropy", "decisions/s")
+    waits = [f"share {name}" for name in ("world", "policy", "reward", "learning", "idle")]
+    return {name: figures[name] for name in (*names, *waits) if name in figures}
+
+
+def _summary_writer(folder: Path, done: int) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=done + 1)
