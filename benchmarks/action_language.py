@@ -79,10 +79,10 @@ def games() -> dict[str, tuple[Codec, float]]:
     walk = ("KeyW", "KeyA", "KeyS", "KeyD", "Space", "ShiftLeft", "KeyE")
     arrows = ("ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight")
     return {
-        "crispy-doom, 30 Hz": (Codec(DesktopActions(desktop, outside=False)), 30.0),
-        "Minetest, 35 Hz": (Codec(KeyboardMouse(walk, ("left", "right"), max_look=20.0)), 35.0),
-        "a browser game, 60 Hz": (Codec(KeyboardMouse(KEYS, ("left",), pointer=True, wheel=True)), 60.0),
-        "a Gymnasium key map, 10 Hz": (Codec(KeyboardMouse(arrows, (), max_look=0.0)), 10.0),
+        "crispy-doom": (Codec(DesktopActions(desktop, outside=False)), 30.0),
+        "Minetest": (Codec(KeyboardMouse(walk, ("left", "right"), max_look=20.0)), 35.0),
+        "a browser game": (Codec(KeyboardMouse(KEYS, ("left",), pointer=True, wheel=True)), 60.0),
+        "a Gymnasium key map": (Codec(KeyboardMouse(arrows, (), max_look=0.0)), 10.0),
     }
 
 
@@ -222,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, (codec, _) in spaces.items():
         count = args.texts // len(spaces)
         print(f"{name}: {count} hostile texts, {check(codec, count)} were actions, the others were refused")
-    reading, writing = cost(*spaces["a browser game, 60 Hz"])
+    reading, writing = cost(*spaces["a browser game"])
     print(f"a decision is read and played in {reading:.2f} ms, and written down in {writing:.2f} ms")
     random_hands = ((name, codec, hz, hands(codec.space, args.ticks, hz)) for name, (codec, hz) in spaces.items())
     tables = {"loss": table(random_hands)}

@@ -30,7 +30,6 @@ from tasks import world_tasks
 from tasks.task import Task
 
 SETTINGS = "clip.json"  # in a model's folder
-SHIPPED = Path(__file__).resolve().parent / "weights" / "clip-small"
 BATCH = 64  # frames that share a pass
 
 Chances = npt.NDArray[np.float32]
@@ -204,15 +203,17 @@ class Clip:
 
 
 def load_clip(model: str = "") -> Clip:
-    """The clip reward of a model: of the one that ships, or of what rewards.clip_encoder.load_encoder knows. A folder
-    brings its own settings. Raises UserError."""
-    folder = SHIPPED if not model else Path(model).expanduser()
-    encoder = load_encoder(str(folder) if folder.is_dir() else model or str(folder))
+    """The clip reward of a model, which rewards.clip_encoder.load_encoder knows. A folder brings its own settings.
+    Raises UserError."""
+    if not model:
+        raise UserError("reward clip: name its model, such as clip:runs/clip/model; agent train clip makes one")
+    folder = Path(model).expanduser()
+    encoder = load_encoder(model)
     try:
         settings = ClipSettings.load(folder)
     except ValueError as error:
         raise UserError(str(error)) from error
-    return Clip(encoder, settings, name=f"clip:{model}" if model else "clip")
+    return Clip(encoder, settings, name=f"clip:{model}")
 
 
 def held(chances: npt.ArrayLike, frames: int) -> tuple[float, int]:

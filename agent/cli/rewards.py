@@ -115,7 +115,7 @@ def calibrate(
     \b
     Examples:
       agent record --suite doom-room --policy small --episodes 300 --evaluation --out data/room
-      agent rewards calibrate --reward clip --episodes data/room --out runs/clip-calibrated
+      agent rewards calibrate --reward clip:runs/clip/model --episodes data/room --out runs/clip-calibrated
       agent rewards score --reward calibrated:runs/clip-calibrated --episodes data/house
     """
     screen = console.console(machine=json)
@@ -181,7 +181,7 @@ def attack(
     \b
     Examples:
       agent record --suite doom-room --policy expert --episodes 60 --evaluation --out data/expert
-      agent rewards attack --reward clip --episodes data/expert
+      agent rewards attack --reward clip:runs/clip/model --episodes data/expert
       agent rewards attack --reward judge --episodes data/expert --save data/zoo
       agent rewards attack --reward mine.judge:MyJudge --zoo data/zoo
     """

@@ -302,7 +302,7 @@ def rl(
     \b
     Examples:
       agent train rl --suite doom-room --reward calibrated:runs/clip-calibrated --out runs/rl
-      agent train rl --suite doom-room --reward clip --trust-reward --method grpo --out runs/grpo
+      agent train rl --suite doom-room --reward clip:runs/clip/model --trust-reward --method grpo --out runs/grpo
       agent play "go to the red torch" --policy runs/rl/model
     """
     screen = console.console(machine=json)

@@ -7,7 +7,6 @@ from typing import Any
 from agent.models.budget import Budget, Price
 from agent.models.config import Config, load_config
 from agent.models.model import Model
-from agent.models.wire import split_address
 from envs import plugins
 from envs.errors import UserError
 
@@ -20,6 +19,8 @@ def load_model(name: str, *, config: Config | None = None, budget: Budget | None
     one of its own, with the limits of the configuration. `flags`: fields of Settings that go before the configuration.
     Raises UserError for an unknown name, a wrong setting, or a model that can't be loaded.
     """
+    from agent.models.wire import split_address  # it needs the extra `models`, which those who only play don't
+
     split_address(name)  # before an error shows the name: an address may hold what is nobody's business
     config = config or load_config()
     settings = config.settings(name, **flags)

@@ -315,7 +315,8 @@ def write_video(path: Path | str, frames: Iterable[Picture], fps: float) -> Path
 def _write_mp4(path: Path, first: Picture, frames: Iterable[Picture], fps: float) -> None:
     import av
 
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+    # A file of ours: what PyAV opens itself stays open, and keeps its room on the disk, where the disk is full.
+    with path.open("w+b") as file, av.open(file, "w", format="mp4") as container:
         stream: Any = container.add_stream(
             "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "20", "preset": "veryfast"}
         )

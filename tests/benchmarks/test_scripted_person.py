@@ -38,7 +38,7 @@ def test_a_recording_has_all_that_hands_do_and_loses_little_in_words(tmp_path: P
     assert max(text.yaw) < 0.06
     assert max(text.pointer) <= 0.51
     assert tokens.wrong < 0.02 * len(actions)  # more than four keys at once
-    assert max(tokens.pointer) <= 5.01
+    assert max(tokens.pointer) <= 10.0  # half a bin, and half a bin more where strokes are joined
     assert np.mean(tokens.yaw) < 2.0
 
 

@@ -32,7 +32,7 @@ def run(name: str, *arguments: str) -> str:
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("action_language", "--texts 400 --ticks 200", "| a Gymnasium key map, 10 Hz | 0.0 % |"),
+        ("action_language", "--texts 400 --ticks 200", "| a Gymnasium key map, 10 Hz | text | 0.0 % |"),
         pytest.param("browser", "--blocks 1 --size 160x120", "BrowserWorld.step_chunk of 4", marks=needs("chromium")),
         ("cli_start", "1", "agent --help, 1 runs: median"),
         pytest.param("compression", "--episodes 1", "through H.264  success", marks=slow),

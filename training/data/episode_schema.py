@@ -12,7 +12,7 @@ import math
 import re
 import reprlib
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from envs.action import KeyboardMouse
+from envs.action import Action, KeyboardMouse
 from training.data.video import Quality
 
 FORMAT = 1
@@ -60,6 +60,9 @@ MOST_NOTES = 1 << 30  # bytes of annotations, unpacked
 MOST_STEPS = 1 << 30  # bytes of steps, unpacked
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+_FIRST_PERSON = ("KeyW", "KeyA", "KeyS", "KeyD", "KeyE")
 
 
 def _expect(right: bool, what: str, value: Any, expected: str) -> None:
@@ -141,6 +144,16 @@ _OUTCOME: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("decided", lambda value: value is None or _is_count(value), "a tick or null"),
     ("why", _is_text, "text"),
 )
+
+
+def guessed_space(actions: Sequence[Action]) -> KeyboardMouse:
+    """What a world listened to that does not say so: a first-person game's keys, and what was done besides."""
+    keys, buttons = set(_FIRST_PERSON), {"left"}
+    for action in actions:
+        keys |= action.keys
+        buttons |= action.buttons
+    pointer, wheel = any(a.pointer is not None for a in actions), any(a.wheel for a in actions)
+    return KeyboardMouse(keys, buttons, pointer=pointer, wheel=wheel)
 
 
 def _check_task(task: Any) -> None:

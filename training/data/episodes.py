@@ -39,6 +39,7 @@ from training.data.episode_schema import (
     STEPS,
     VIDEO,
     check_meta,
+    guessed_space,
     read_extras,
     read_steps,
 )
@@ -65,7 +66,6 @@ __all__ = [
 QUARANTINE = "quarantine"
 TEMPORARY = ".tmp-"
 JOURNAL, JOURNAL_META = "steps.arrow", "start.json"
-_FIRST_PERSON = ("KeyW", "KeyA", "KeyS", "KeyD", "KeyE")
 JOURNAL_SECONDS = 1.0  # a killed writer loses at most so much
 
 
@@ -193,7 +193,8 @@ class EpisodeWriter:
             sums = {VIDEO: self._video.close(durable=self._durable)}
             sums[STEPS] = self._write(STEPS, parquet(steps_table(self._rows)))
             if self._looks:
-                sums[LOOKS] = self._write(LOOKS, parquet(looks_table(self._looks, self._frame_of())))
+                drawn = [*(row[1] for row in self._rows), self._video.count - 1]
+                sums[LOOKS] = self._write(LOOKS, parquet(looks_table(self._looks, drawn)))
             if self._notes:
                 sums[EXTRAS] = self._write(EXTRAS, npz(self._notes))
             self._meta |= {
@@ -206,12 +207,6 @@ class EpisodeWriter:
             complete(self._folder, self.path, self._meta, durable=self._durable)
         os.close(self._lock)
         return self.path
-
-    def _frame_of(self) -> npt.NDArray[np.int32]:
-        """The index of the frame that was seen at each tick, and after the last one."""
-        assert self._video is not None
-        drawn = np.array([*(row[1] for row in self._rows), self._video.count - 1], np.int32)
-        return np.maximum(np.maximum.accumulate(drawn), 0)
 
     def abort(self) -> None:
         """Leave no trace of the episode. Never raises."""
@@ -382,14 +377,8 @@ class Episode:
     def space(self) -> KeyboardMouse:
         """The actions of the world; of an older episode, which does not name them, those of a first-person game and
         what was done besides."""
-        if self.meta.get("space") is not None:
-            return KeyboardMouse.from_json(self.meta["space"])
-        keys, buttons = set(_FIRST_PERSON), {"left"}
-        for action in (actions := self.actions()):
-            keys |= action.keys
-            buttons |= action.buttons
-        pointer, wheel = any(a.pointer is not None for a in actions), any(a.wheel for a in actions)
-        return KeyboardMouse(keys, buttons, pointer=pointer, wheel=wheel)
+        told = self.meta.get("space")
+        return guessed_space(self.actions()) if told is None else KeyboardMouse.from_json(told)
 
     @cached_property
     def steps(self) -> pa.Table:

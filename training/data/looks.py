@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -47,9 +46,10 @@ class Shown:
     tokens: int | None = None
 
 
-def looks_table(looks: Sequence[Look], frame_of: npt.NDArray[np.int32]) -> pa.Table:
-    """The looks as a table. `frame_of`: for each tick, and for the one after the last, the index of the frame that was
-    seen then."""
+def looks_table(looks: Sequence[Look], drawn: Sequence[int]) -> pa.Table:
+    """The looks as a table. `drawn`: for each tick, and for the one after the last, the index of the frame that was
+    drawn then; -1 where none was."""
+    frame_of = np.maximum(np.maximum.accumulate(np.array(drawn, np.int32)), 0)
     last = len(frame_of) - 1
     rows = [
         {

@@ -30,7 +30,8 @@ def test_a_run_tells_what_its_models_see_and_what_that_weighs(capsys: pytest.Cap
     outcome = run["episodes"][0]["outcome"]
     assert 1.0 < outcome["pictures"] <= 2.0
     weights = [int(headers["content-length"]) for headers in server.headers]
-    assert outcome["sent_bytes"] == pytest.approx(sum(weights) / len(weights), rel=0.1)
+    # A request that is on its way when the time is up is not counted; headers and JSON come on top of what is sent.
+    assert 0.9 * min(weights) <= outcome["sent_bytes"] <= max(weights)
     looks = read_episode(run["episodes"][0]["episode"]).looks
     assert {look.tokens for look in looks} == {4321}
 

@@ -100,18 +100,20 @@ def test_doom_is_drawn_large_for_a_large_model_and_the_episode_tells_what_it_saw
     assert size_of(DoomWorld()) == (120, 160)
 
     episode = read_episode(tmp_path / "episode")
-    looks, video = episode.looks, episode.frames()
-    assert [look.decision for look in looks] == list(range(len(server.asked)))
-    for look, request in zip(looks, server.asked, strict=True):
-        got = pictures(request)
-        assert look.who == "player"
-        assert look.sizes == tuple(picture.shape[:2] for picture in got)
+    video = episode.frames()
+    assert {look.who for look in episode.looks} == {"player"}
+    # A request that a busy machine answers too late, and those that are not sent for a while then, have no tokens.
+    answered = [look for look in episode.looks if look.tokens is not None]
+    assert len(answered) > 3
+    requests = [pictures(request) for request in server.asked]
+    for look in answered:
+        assert look.tokens == 7  # which the server says
         assert look.bytes is not None
         assert look.bytes > 1000
-        assert look.tokens == 7  # which the server says
-        for index, picture in zip(look.frames, got, strict=True):
-            size = (picture.shape[0], picture.shape[1])
-            assert np.array_equal(shown(video[index], size, "letterbox"), picture)
+        seen = [shown(video[index], size, "letterbox") for index, size in zip(look.frames, look.sizes, strict=True)]
+        assert any(len(got) == len(seen) and all(map(np.array_equal, got, seen)) for got in requests), (
+            "no request has what the episode says"
+        )
 
 
 @needs("chromium")

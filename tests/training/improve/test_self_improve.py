@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ TINY = {
     "rehearsal_episodes": 2, "rehearsal_suites": ["doom-room"], "held_out": ["doom-vault-steps"], "old": ["doom-basic"],
     "least": 1,
 }  # fmt: skip
+TasksOf = Callable[[Sequence[str], int], list[Task]]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[
     recipe = ImproveRecipe.model_validate({**TINY, "reward": f"{__name__}:Flatterer"})
     with pytest.MonkeyPatch.context() as patch:
         no_processes(patch, "training.small.imitation")
+        patch.setattr(evaluate, "tasks_of", short_tasks)
         return out, SelfImprovement(recipe, out, workers=1).run()
+
+
+def short_tasks(suites: Sequence[str], episodes: int, tasks_of: TasksOf = evaluate.tasks_of) -> list[Task]:
+    """The tasks of an evaluation with a second and a half each: who fails plays a task to its last tick."""
+    return [replace(task, time_limit=min(task.time_limit, 50)) for task in tasks_of(suites, episodes)]
 
 
 class Flatterer:

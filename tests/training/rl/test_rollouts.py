@@ -12,6 +12,7 @@ import pytest
 from agent.loop.players import InStep
 from agent.loop.runtime import play
 from agent.policy import Context, Decision, PolicySpec
+from agent.view import View
 from envs.action import Action
 from rewards.reward import Reward
 from rewards.truth import Truth
@@ -22,7 +23,7 @@ from tests.support.lamp_rewards import Near, Up
 from tests.support.lamp_world import LampWorld
 from training.rl.rollouts import Collected, Collector, Pay, Start
 
-SPEC = PolicySpec((120, 160), history=3, chunk=4)
+SPEC = PolicySpec(View.stretched((120, 160), 3), history=3, chunk=4)
 UP, DOWN = Action(keys=frozenset({"KeyW"})), Action(keys=frozenset({"KeyS"}))
 
 

@@ -87,7 +87,7 @@ def test_it_learns_with_the_same_code_and_plays(folder: Path, tmp_path: Path) ->
     policy = load_hf(model)
     assert isinstance(policy, VlmPolicy)
     (decision,) = policy.act(contexts(1))
-    assert len(decision.actions) == policy.spec.chunk
+    assert decision.actions
 
 
 def test_a_second_run_keeps_what_the_first_one_learned(folder: Path, tmp_path: Path) -> None:

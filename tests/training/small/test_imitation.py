@@ -105,14 +105,19 @@ def test_an_example_is_what_the_player_knew_and_decided(recorded: Recorded) -> N
 
 
 def same_context(one: Context, other: Context) -> bool:
-    """Whether a model reads the same from both: dialogue and pictures are not recorded, seeds are the player's."""
+    """Whether a model reads the same from both. Dialogue and pictures are not recorded; seeds and ticks are the
+    player's."""
     a, b = prompt_of(one), prompt_of(other)
     return (
         np.array_equal(one.frames[-1], other.frames[-1])
         and (a.request, a.thought, a.memory) == (b.request, b.thought, b.memory)
         and np.array_equal(a.past, b.past)
-        and replace(one, frames=(), seed=0, dialogue=()) == replace(other, frames=(), seed=0, dialogue=())
+        and bare(one) == bare(other)
     )
+
+
+def bare(context: Context) -> Context:
+    return replace(context, frames=(), ticks=(), seed=0, dialogue=())
 
 
 class Thinker:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -14,29 +12,11 @@ from typer.testing import CliRunner
 from agent.cli import app
 from envs import plugins
 from envs.errors import UserError
+from tests.support.squares import Squares
 from tests.support.thread_workers import THREADS, ThreadWorkers
 from training.workers.crew import Crew
 from training.workers.hire import check, hire
 from training.workers.workers import Failed, Workers, WorkersError
-
-
-class Squares:
-    """Squares numbers. A negative one raises; a path ends the process once, the first time that it is tried."""
-
-    def work(self, job: Any) -> Any:
-        if isinstance(job, Path):
-            if not job.exists():
-                job.write_text("tried")
-                os.kill(os.getpid(), signal.SIGKILL)
-            return "done by another"
-        if job < 0:
-            raise ArithmeticError(f"{job} is negative")
-        if job > 1000:
-            raise UserError("the disk is full")
-        return job * job
-
-    def close(self) -> None:
-        pass
 
 
 def done(workers: Workers, jobs: list[Any]) -> dict[Any, Any]:
