@@ -16,6 +16,13 @@ from envs.world import Chat
 _SENTENCE = re.compile(r"[^.!?。！？]*[.!?。！？]+(?=\s|$)\s*")  # what is said in a game at once
 
 
+def _sentences(text: str) -> list[str]:
+    """The sentences of a text; the last one may have no end."""
+    whole = list(_SENTENCE.finditer(text))
+    rest = text[whole[-1].end() if whole else 0 :].strip()
+    return [*(one[0].strip() for one in whole), *[rest] * bool(rest)]
+
+
 class Gate:
     """Holds back an answer that is being made until it is known whether the message was a question."""
 
@@ -121,8 +128,8 @@ class Answering(Dialogue):
             return
         if line is None and said:
             self._add("agent", said)
-        if reply.told and said[sent:].strip():
-            self._send(said[sent:].strip())
+        for part in _sentences(said[sent:]) if reply.told else ():
+            self._send(part)
 
     def _fail(self, reply: Reply, error: Exception) -> None:
         own = self._own_answer(reply.text)
