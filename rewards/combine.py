@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,7 +24,7 @@ Result = Score | Failure
 _HALF = 50.0
 
 
-class _Combined:
+class _Combined(ABC):
     """A reward made of `parts`. It sees ground truth if one of them does; each sees only what it may."""
 
     def __init__(self, name: str, parts: Sequence[Reward]) -> None:
@@ -37,8 +38,9 @@ class _Combined:
         said = [score_pairs(part, pairs) for part in self.parts]
         return [self._joined(results) for results in zip(*said, strict=True)]
 
+    @abstractmethod
     def _joined(self, results: tuple[Result, ...]) -> Result:
-        raise NotImplementedError
+        """What the results of all parts for one episode come to."""
 
 
 class Agree(_Combined):

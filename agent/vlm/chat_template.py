@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from PIL import Image
 
 from agent.policy import Context
 from agent.prompted import mouse_now, speaker
+from envs.action import Action
 
 
 def end_of_turn(processor: Any) -> int:
@@ -87,3 +88,20 @@ def situation(context: Context, lines: list[str], clean: Any = str) -> list[dict
     if context.picture is not None:
         content += [{"type": "text", "text": "Wanted:"}, picture_part(context.picture), {"type": "text", "text": "\n"}]
     return content
+
+
+def seen_and_done(
+    context: Context, history: int, turn: Callable[[Sequence[Action], str], str]
+) -> Iterator[dict[str, Any]]:
+    """The last `history` frames, and after each but the newest what was done then. `turn`: writes a chunk and the
+    thought of its decision, on one line, as the model's turn."""
+    frames = context.frames[-history:]
+    past = len(frames) - 1
+    chunks = context.actions[-past:] if past else ()
+    thoughts = context.thoughts[-past:] if past else ()
+    for i, frame in enumerate(frames):
+        yield picture_part(frame)
+        at = i - (past - len(chunks))
+        if i < past and at >= 0 and chunks[at]:
+            thought = thoughts[i - (past - len(thoughts))] if i >= past - len(thoughts) else ""
+            yield {"type": "text", "text": f"\n{turn(chunks[at], ' '.join(thought.split()))}\n"}

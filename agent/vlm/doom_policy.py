@@ -13,9 +13,10 @@ import torch
 from agent import doom_codec as codec
 from agent.policy import Context, Decision, PolicySpec, Think, thought_budget
 from agent.prompted import HISTORY, THOUGHT_TOKENS, TRAINED
-from agent.vlm.chat_template import Cleaner, end_of_turn, picture_part, situation, to_model, tokenized
+from agent.vlm.chat_template import Cleaner, end_of_turn, seen_and_done, situation, to_model, tokenized
 from agent.vlm.doom_grammar import Grammar, Turn, turn_text
 from agent.vlm.free_text import Form, generate
+from envs.action import Action
 
 SPEECH_TOKENS = 32
 
@@ -35,17 +36,11 @@ def messages(context: Context, form: Form, history: int, clean: Any = str) -> li
     wrote whatever the tokenizer would read as one of its marks.
     """
     content = situation(context, [ABOUT, *([HOW] if form == "text" else [])], clean)
-    frames = context.frames[-history:]
-    past = len(frames) - 1
-    chunks = context.actions[-past:] if past else ()
-    thoughts = context.thoughts[-past:] if past else ()
-    for i, frame in enumerate(frames):
-        content.append(picture_part(frame))
-        at = i - (past - len(chunks))
-        if i < past and at >= 0 and chunks[at]:
-            thought = thoughts[i - (past - len(thoughts))] if i >= past - len(thoughts) else ""
-            turn = Turn(codec.encode(chunks[at]), clean(" ".join(thought.split())))
-            content.append({"type": "text", "text": f"\n{turn_text(form, turn)}\n"})
+
+    def turn(chunk: Sequence[Action], thought: str) -> str:
+        return turn_text(form, Turn(codec.encode(chunk), clean(thought)))
+
+    content += seen_and_done(context, history, turn)
     return [{"role": "user", "content": content}]
 
 

@@ -23,13 +23,14 @@ from agent.policy import Context, Decision, Policy, Think, thought_budget
 from agent.prompted import PROMPTED, THOUGHT_TOKENS, TRAINED, Setting, Turn
 from agent.view import read_view
 from agent.vlm import prompted
-from agent.vlm.chat_template import Cleaner, end_of_turn, picture_part, situation, to_model, tokenized
+from agent.vlm.chat_template import Cleaner, end_of_turn, seen_and_done, situation, to_model, tokenized
 from agent.vlm.checkpoint import Manifest
 from agent.vlm.doom_grammar import form_of as doom_form_of
 from agent.vlm.doom_policy import DoomVlm
 from agent.vlm.foreign_code import refuse_foreign_code
 from agent.vlm.free_text import Form, generate
 from agent.vlm.turn_grammar import TurnGrammar, form_of, turn_text
+from envs.action import Action
 from envs.world import World
 
 SPEECH_TOKENS = 32
@@ -41,17 +42,11 @@ def messages(context: Context, setting: Setting, clean: Callable[[str], str] = s
     after each past frame the thought and the action that followed it. `clean`: removes from what people and models
     wrote whatever the tokenizer would read as one of its marks."""
     content = situation(context, [ABOUT, clean(setting.codec.describe_controls())], clean)
-    frames = context.frames[-setting.view.frames :]
-    past = len(frames) - 1
-    chunks = context.actions[-past:] if past else ()
-    thoughts = context.thoughts[-past:] if past else ()
-    for i, frame in enumerate(frames):
-        content.append(picture_part(frame))
-        at = i - (past - len(chunks))
-        if i < past and at >= 0 and chunks[at]:
-            thought = thoughts[i - (past - len(thoughts))] if i >= past - len(thoughts) else ""
-            turn = Turn(setting.plan_of(chunks[at]), clean(" ".join(thought.split())))
-            content.append({"type": "text", "text": f"\n{turn_text(turn)}\n"})
+
+    def turn(chunk: Sequence[Action], thought: str) -> str:
+        return turn_text(Turn(setting.plan_of(chunk), clean(thought)))
+
+    content += seen_and_done(context, setting.view.frames, turn)
     return [{"role": "user", "content": content}]
 
 
