@@ -92,7 +92,7 @@ class EpisodeMemory:
             now.by_other += len(actions)
             return
         for action in actions:
-            for name in (*action.keys, *action.buttons):
+            for name in (*sorted(action.keys), *sorted(action.buttons)):
                 word = self._names.get(name, name)
                 now.held[word] = now.held.get(word, 0) + 1
             for degrees, (positive, negative) in zip(action.look, _TURNS, strict=True):

@@ -19,16 +19,19 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
+from agent import action_tokens
 from agent.cli.compose import make_player
 from agent.episode import Outcome, Subscriber
 from agent.loop.players import Player, ScriptedPlayer
 from agent.loop.runtime import play
 from agent.policy import Decision, Policy
+from agent.prompted import Setting
 from agent.vlm.policy import VlmPolicy, grow, load_hf, load_model
 from agent.vlm.turn_grammar import add_action_tokens
 from envs.action import Action
@@ -61,6 +64,20 @@ class Game(Protocol):
     def play(self, task: Task, player: Player, subscribers: Sequence[Subscriber] = ()) -> Outcome: ...
 
 
+def in_words(decide: Callable[[Any], Decision], world: World) -> Callable[[Any], Decision]:
+    """An expert that does what the action language makes of its actions: a model that has learned every word of it then
+    comes to the same places. Turns are said in steps of a few degrees, and in the playroom a small difference at the
+    beginning is a miss at the end."""
+    setting = Setting().at(world)
+
+    def said(state: Any) -> Decision:
+        decision = decide(state)
+        plan = action_tokens.decode(action_tokens.encode(setting.plan_of(decision.actions, done=decision.done)))
+        return replace(decision, actions=setting.codec.actions(plan, setting.tick_hz))
+
+    return said
+
+
 class SuiteGame:
     """Tasks of a suite, in lockstep."""
 
@@ -71,7 +88,7 @@ class SuiteGame:
         return world_tasks.training(self._suite).tasks(seed, 400, evaluation=False)
 
     def expert(self, task: Task) -> Player:
-        return ScriptedPlayer(ExpertPolicy().start(task))
+        return ScriptedPlayer(in_words(ExpertPolicy().start(task), self.world))
 
     def play(self, task: Task, player: Player, subscribers: Sequence[Subscriber] = ()) -> Outcome:
         return play_task(self.world, player, task, subscribers=subscribers, observe="decision")

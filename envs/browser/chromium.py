@@ -37,6 +37,7 @@ _HOOKS = Path(__file__).with_name("hooks.js")
 _FLAGS = (
     "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist",  # WebGL without a GPU
     "--disable-quic", "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--disable-smooth-scrolling",  # a page in lockstep scrolls by time of its own otherwise
     "--disable-sync", "--autoplay-policy=no-user-gesture-required",
 )  # fmt: skip
 _START_SECONDS = 60.0

@@ -40,6 +40,13 @@ def test_it_says_in_plain_words_what_was_done_seen_and_said() -> None:
     )
 
 
+def test_what_is_held_equally_long_is_told_in_the_same_order_in_every_process() -> None:
+    memory = EpisodeMemory("go", tick_hz=10.0)
+    names = [f"Key{letter}" for letter in "QZXF"]
+    memory.acted([Action(frozenset(names))] * 10)
+    assert memory.text == f"did: go (1.0 s: {', '.join(f'{name} 1.0 s' for name in sorted(names))})."
+
+
 def test_an_instruction_under_which_nothing_was_done_leaves_no_trace_and_an_unfinished_one_is_told_as_such() -> None:
     memory = EpisodeMemory("look up", tick_hz=10.0)
     memory.instructed("look down")

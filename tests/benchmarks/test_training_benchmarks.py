@@ -76,7 +76,7 @@ def test_both_trainers_learn_the_same_texts(recordings: Path) -> None:
 def test_overfit(tmp_path: Path) -> None:
     options = ["--episodes", "1", "--models", "idefics3", "--epochs", "1", "--width", "32", "--layers", "1"]
     lines = run("overfit", *options, cwd=tmp_path).splitlines()
-    assert lines[-1].startswith("idefics3")
+    assert lines[-1].startswith("| push | idefics3")
     assert "of 1" in lines[-1]
 
 

@@ -21,7 +21,7 @@ from agent.lineage import Parent, content_hash
 from agent.loop.players import InStep, ScriptedPlayer
 from agent.loop.runtime import play
 from agent.policy import Context, Decision, PolicySpec
-from agent.prompted import Turn
+from agent.prompted import Setting, Turn
 from agent.view import View
 from agent.vlm.chat_template import end_of_turn
 from agent.vlm.policy import encode_prompts, grow, load_hf, load_model
@@ -105,6 +105,7 @@ def test_examples_are_the_contexts_that_the_player_was_in(rambled: tuple[Path, l
         assert example.context.thoughts == context.thoughts
         assert example.context.instruction == context.instruction
         assert example.context.memory == context.memory
+        assert example.setting.codec.describe_controls() == Setting().at(Easy()).codec.describe_controls()
     assert len({example.context.memory for example in map(examples.__getitem__, range(10))}) == 10
 
 
