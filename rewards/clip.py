@@ -43,8 +43,9 @@ class ClipSettings:
     `temperature`: tau; None for the model's own. `threshold`: beta, from which on a goal counts as reached.
     `negatives`: captions of other goals, drawn by `seed`. `contrasts`: whether the same thing in other states is among
     the negatives. `prompt`: "outcome" for captions of the world's outcomes, or a template with {instruction}. `hold`:
-    frames in a row that must show it. `variant`: "softmax" is the formula above. "cosine" is (1 + f·g) / 2, without
-    negatives. "goal_baseline" moves f towards the line from `baseline` to the goal by the share `alpha`, and is
+    how many of the last frames of an episode must show it; the first must not. `variant`: "softmax" is the formula
+    above. "cosine" is (1 + f·g) / 2, without negatives. "goal_baseline" moves f towards the line from `baseline` to the
+    goal by the share `alpha`, and is
     1 - |f - g|^2 / 2 (Rocamonde et al., arXiv 2310.12921). Raises ValueError.
     """
 
@@ -147,10 +148,13 @@ class Clip:
             frames = episode.decision_frames()
         except Exception as error:  # a broken file must not end the scoring of the others
             return Failure(f"its frames can't be read: {error}")
-        value, at = held(self.chances([goal] * len(frames), frames), self.settings.hold)
+        saw = (0, *range(max(1, len(frames) - self.settings.hold), len(frames)))
+        chances = self.chances([goal] * len(saw), frames[list(saw)])
+        value = came_true(chances)
         return Score(
-            100.0 * value, value >= self.settings.threshold, f"{goal.said}: {value:.2f} at frame {at} of {len(frames)}",
-            self.name, saw=tuple(range(max(0, at + 1 - self.settings.hold), at + 1)), size=self.encoder.prepare.size,
+            100.0 * value, value >= self.settings.threshold,
+            f"{goal.said}: {chances[-1]:.2f} at the end, {chances[0]:.2f} at the start", self.name, saw=saw,
+            size=self.encoder.prepare.size,
         )  # fmt: skip
 
     def _chance(self, vector: Tensor, goal: Goal) -> float:
@@ -216,11 +220,10 @@ def load_clip(model: str = "") -> Clip:
     return Clip(encoder, settings, name=f"clip:{model}")
 
 
-def held(chances: npt.ArrayLike, frames: int) -> tuple[float, int]:
-    """The highest chance that lasts for so many frames in a row, or for the whole of a shorter episode; and the frame
-    at which it does."""
-    values = np.asarray(chances, np.float64)
-    width = min(frames, len(values))
-    lasting = np.lib.stride_tricks.sliding_window_view(values, width).min(axis=1)
-    best = int(lasting.argmax())
-    return float(lasting[best]), best + width - 1
+def came_true(chances: npt.ArrayLike) -> float:
+    """The chance that a goal was reached in an episode: that all its last frames show it, and its first one does not.
+
+    `chances`: of the first frame, then of the last ones. A single frame is both.
+    """
+    first, *last = np.asarray(chances, np.float64).tolist()
+    return float((1.0 - first) * min(last or [first]))

@@ -17,7 +17,7 @@ from PIL import Image
 
 from envs.doom.world import DoomWorld
 from envs.errors import UserError
-from rewards.clip import Clip, ClipSettings, held, load_clip
+from rewards.clip import Clip, ClipSettings, came_true, load_clip
 from rewards.clip_encoder import Preparation, load_encoder
 from rewards.reward import load_reward
 from rewards.score import Failure, Score
@@ -144,10 +144,11 @@ def test_what_one_frame_cannot_show_gets_no_score(model: Path, frames: Frames) -
     assert isinstance(clip.score(Task("c", "win", "my-own-world"), [Film(frames)])[0], Score), "any world has a prompt"
 
 
-def test_the_goal_has_to_last() -> None:
-    assert held([0.0, 0.9, 0.0, 0.6, 0.7], 2) == (pytest.approx(0.6), 4)
-    assert held([0.0, 0.9, 0.0, 0.6, 0.7], 1) == (pytest.approx(0.9), 1)
-    assert held([0.4], 3) == (pytest.approx(0.4), 0)
+def test_a_goal_is_reached_where_the_end_shows_it_and_the_start_does_not() -> None:
+    assert came_true([0.0, 0.6, 0.7]) == pytest.approx(0.6)
+    assert came_true([0.1, 0.9]) == pytest.approx(0.81)
+    assert came_true([1.0, 1.0, 1.0]) == 0.0, "it was so before"
+    assert came_true([0.5]) == pytest.approx(0.25), "a single frame is start and end"
 
 
 def test_pictures_are_prepared_as_each_mode_says() -> None:

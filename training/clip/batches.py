@@ -1,4 +1,4 @@
-"""Batches for CLIP: frames, a caption that holds in each, and captions that don't."""
+"""Batches for CLIP: frames, captions that hold in them, and captions that don't."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ from rewards.clip_encoder import Preparation
 from tasks import world_tasks
 from training.clip.frames import CaptionedFrames
 
-HARD = 2  # captions a frame that are easily taken to hold in it
+OWN = 2  # captions a frame that hold in it
+HARD = 3  # captions a frame that are easily taken to hold in it
+GOALS = 3.0  # how much likelier a goal is drawn than another caption
 SENTENCES = 0.5  # share of goals that are said as instructions
 _LIGHT = 0.25  # how far brightness and contrast are varied
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`pictures` float32 (B, 3, H, W). `tokens` (U, L) of U captions. `positive` (B,): each frame's own caption.
-    `holds` bool (B, U): which captions hold in which frames."""
+    """`pictures` float32 (B, 3, H, W). `tokens` (U, L) of U captions. `holds` bool (B, U): which captions hold in which
+    frames."""
 
     pictures: Tensor
     tokens: Tensor
-    positive: Tensor
     holds: Tensor
 
 
 class Batches:
     """Draws batches from captioned frames; batch number k is always the same.
 
-    A batch is of one world: captions of another one would be told apart by the look of the world. Rare captions, and
-    frames in which one holds, are drawn more often: with a weight of one over the root of how often they hold.
+    A batch is of one world: captions of another one would be told apart by the look of the world. Captions of a frame
+    are drawn with a weight of one over how often they hold, since most say what is not in view, and goals more often
+    than others. Frames are drawn with the root of the highest weight of their captions.
     """
 
     def __init__(
@@ -60,15 +62,12 @@ class Batches:
     def _batch(self, rng: np.random.Generator) -> Batch:
         world = self._worlds[int(rng.choice(len(self._worlds), p=self._shares))]
         rows = rng.choice(len(world.weights), self._size, p=world.weights)
-        own = [world.draw(rng, row) for row in rows.tolist()]
-        hard = [said for row in rows.tolist() for said in world.hard(rng, row)]
-        said = list(dict.fromkeys([*own, *hard]))
-        number = {caption: i for i, caption in enumerate(said)}
+        drawn = [caption for row in rows.tolist() for caption in (*world.own(rng, row), *world.hard(rng, row))]
+        said = list(dict.fromkeys(drawn))
         holds = np.array([[caption in world.true[row] for caption in said] for row in rows.tolist()], bool)
         return Batch(
             self._pictures(rng, world.data.frames[rows]),
             self._tokenize([world.phrased(rng, caption) for caption in said]),
-            torch.tensor([number[caption] for caption in own]),
             torch.from_numpy(holds),
         )
 
@@ -88,16 +87,17 @@ class _World:
         self.data = data
         self.true = [frozenset(shown.true) for shown in data.shown]
         counts = Counter(said for shown in data.shown for said in shown.true)
-        self._rarity = {said: count**-0.5 for said, count in counts.items()}
-        weights = np.array([max(self._rarity[said] for said in shown.true) for shown in data.shown])
-        self.weights = weights / weights.sum()
         self._outcomes = world_tasks.of(data.worlds[0]).outcomes
+        goals = frozenset(self._outcomes.goals() if self._outcomes is not None else ())
+        self._weights = {said: (GOALS if said in goals else 1.0) / count for said, count in counts.items()}
+        weights = np.array([max(self._weights[said] for said in shown.true) for shown in data.shown]) ** 0.5
+        self.weights = weights / weights.sum()
 
-    def draw(self, rng: np.random.Generator, row: int) -> str:
-        """A caption that holds in a frame."""
+    def own(self, rng: np.random.Generator, row: int) -> list[str]:
+        """Captions that hold in a frame."""
         true = self.data.shown[row].true
-        weights = np.array([self._rarity[said] for said in true])
-        return true[int(rng.choice(len(true), p=weights / weights.sum()))]
+        weights = np.array([self._weights[said] for said in true])
+        return [true[i] for i in rng.choice(len(true), OWN, p=weights / weights.sum()).tolist()]
 
     def hard(self, rng: np.random.Generator, row: int) -> list[str]:
         false = self.data.shown[row].false

@@ -131,27 +131,22 @@ def _loss(model: torch.nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tenso
         pictures = model(image=batch.pictures.to(memory_format=torch.channels_last))[0]
     _, texts, scale = model(text=batch.tokens)[:3]
     logits = scale.clamp(max=_MOST_SCALE) * pictures.float() @ texts.T
-    loss = contrastive(logits, batch.positive, batch.holds)
-    right = (logits.masked_fill(_others(batch.positive, batch.holds), -torch.inf).argmax(1) == batch.positive).float()
-    return loss, {"loss": loss, "accuracy": right.mean(), "scale": scale}
+    loss, right = contrastive(logits, batch.holds)
+    return loss, {"loss": loss, "accuracy": right, "scale": scale}
 
 
-def contrastive(logits: Tensor, positive: Tensor, holds: Tensor) -> Tensor:
-    """CLIP's symmetric loss, where several captions of a batch may hold in one frame.
+def contrastive(logits: Tensor, holds: Tensor) -> tuple[Tensor, Tensor]:
+    """CLIP's symmetric loss, where many captions of a batch hold in a frame.
 
-    `logits` (B, U) of B frames and U captions, `positive` (B,) each frame's own caption, `holds` bool (B, U). A caption
-    that holds as well is no negative: it is left out of the frame's sum, and the frame out of the caption's.
+    `logits` (B, U) of B frames and U captions, `holds` bool (B, U). Every caption that holds competes with those that
+    don't hold in the frame, and every frame with those in which the caption does not hold. A caption counts as much as
+    the root of how often it holds: most say what is not in view. Returns the loss, and the share of captions that win
+    in their frame.
     """
-    rows = torch.arange(len(positive))
-    to_text = F.cross_entropy(logits.masked_fill(_others(positive, holds), -torch.inf), positive)
-    same = holds[:, positive].clone()
-    same[rows, rows] = False
-    to_frame = F.cross_entropy(logits[:, positive].masked_fill(same, -torch.inf).T, rows)
-    return (to_text + to_frame) / 2
-
-
-def _others(positive: Tensor, holds: Tensor) -> Tensor:
-    """Captions that hold in a frame and are not its own."""
-    others = holds.clone()
-    others[torch.arange(len(positive)), positive] = False
-    return others
+    false = logits.masked_fill(holds, -1e4)  # finite: a caption may hold in all frames of the batch
+    to_text = F.softplus(false.logsumexp(1, keepdim=True) - logits)
+    to_frame = F.softplus(false.logsumexp(0, keepdim=True) - logits)
+    weights = holds / holds.sum(0).clamp(min=1).sqrt()
+    weights = weights / weights.sum().clamp(min=1e-9)
+    right = ((logits > false.amax(1, keepdim=True)) * weights).sum()
+    return ((to_text + to_frame) / 2 * weights).sum(), right
