@@ -242,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--games", nargs="+", choices=list(GAMES), default=["doom", "arrows", "push"])
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--models", nargs="+", choices=list(TINY), default=["qwen3_vl", "idefics3", "gemma3", "llava"])
-    parser.add_argument("--epochs", type=float, default=120)
+    parser.add_argument("--epochs", type=float, default=60)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--width", type=int, default=128)

@@ -11,10 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from envs.errors import UserError
 from rewards.calibration import Calibration
-from rewards.reward import Reward, VerifiedFootage, load_reward, score_pairs
+from rewards.reward import Frames, Reward, VerifiedFootage, load_reward, score_pairs
 from rewards.score import Failure, Score
+from rewards.wrapper import FrameReward
 from tasks.task import Task
 
 MEASURED = "reward.json"  # in the folder
@@ -86,6 +90,27 @@ class Calibrated:
         return replace(result, value=100.0 * chance, success=success, by=self.name)
 
 
+class CalibratedFrames(Calibrated):
+    """A calibrated FrameReward: the fitted threshold is also that of the chance of a single frame."""
+
+    part: FrameReward
+
+    @property
+    def threshold(self) -> float:
+        return self.measured.calibration.threshold / 100.0
+
+    def goal(self, world: str, instruction: str, picture: str = "") -> Any:
+        return self.part.goal(world, instruction, picture)
+
+    def chances(self, goals: Sequence[Any], frames: Frames) -> npt.NDArray[np.float32]:
+        return self.part.chances(goals, frames)
+
+
+def calibrated(part: Reward, measured: Measured) -> Calibrated:
+    """A reward with its calibration; one that scores frames goes on doing so."""
+    return (CalibratedFrames if isinstance(part, FrameReward) else Calibrated)(part, measured)
+
+
 def load_calibrated(spec: str) -> Calibrated:
     """`FOLDER`, or `REWARD@FOLDER`: the reward that was calibrated into a folder.
 
@@ -103,7 +128,7 @@ def load_calibrated(spec: str) -> Calibrated:
         )
     if reward and reward != measured.reward:
         raise UserError(f"{folder}: it was made for the reward {measured.reward!r}, not for {reward!r}")
-    return Calibrated(load_reward(measured.reward), measured)
+    return calibrated(load_reward(measured.reward), measured)
 
 
 def check_trusted(reward: Reward, *, anyway: bool = False) -> None:

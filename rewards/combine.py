@@ -1,4 +1,4 @@
-"""Rewards made of rewards: `agree`, `mixture`, `shaped` and `corrected`.
+"""Rewards made of rewards: `agree`, `mixture`, `shaped`, `corrected` and `noisy`.
 
 | name                        | what it says of an episode                                                       |
 | --------------------------- | -------------------------------------------------------------------------------- |
@@ -6,11 +6,13 @@
 | `mixture:0.7*A+0.3*B`       | the weighted mean of those that gave a score                                     |
 | `shaped:A`                  | how much further than its first frames the episode came                          |
 | `corrected:FP,FN:A`         | A's success, de-biased by the known shares of false positives and negatives      |
+| `noisy:FP,FN:A`             | A's success, wrong on purpose: with errors as often as said                      |
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -166,6 +168,34 @@ class Corrected:
         return replace(result, value=value, by=self.name)
 
 
+class Noisy:
+    """A reward that is wrong on purpose, to find out how wrong one may be: each failure is called a success with the
+    chance `false_positive`, each success a failure with `false_negative`. The same frames always get the same answer.
+    Raises ValueError for what are no chances."""
+
+    def __init__(self, part: Reward, false_positive: float, false_negative: float) -> None:
+        if not (0.0 <= false_positive <= 1.0 and 0.0 <= false_negative <= 1.0):
+            raise ValueError(f"noisy: expected chances from 0 to 1, got {false_positive!r} and {false_negative!r}")
+        self.name = f"noisy:{false_positive:g},{false_negative:g}:{part.name}"
+        self.sees_truth = part.sees_truth
+        self._part, self._positive, self._negative = part, false_positive, false_negative
+
+    def score(self, task: Task, episodes: Sequence[VerifiedFootage]) -> list[Result]:
+        return self.score_pairs([(task, episode) for episode in episodes])
+
+    def score_pairs(self, pairs: Sequence[tuple[Task, VerifiedFootage]]) -> list[Result]:
+        said = score_pairs(self._part, pairs)
+        return [self._wrong(result, *pair) for result, pair in zip(said, pairs, strict=True)]
+
+    def _wrong(self, result: Result, task: Task, episode: VerifiedFootage) -> Result:
+        if isinstance(result, Failure):
+            return result
+        drawn = zlib.crc32(episode.decision_frames().tobytes(), zlib.crc32(task.id.encode())) / 2**32
+        if drawn >= (self._negative if result.success else self._positive):
+            return replace(result, by=self.name)
+        return replace(result, value=100.0 - result.value, success=not result.success, by=self.name)
+
+
 def load_agree(parts: str) -> Agree:
     """`A+B`: two or more rewards."""
     names = parts.split("+")
@@ -191,7 +221,16 @@ def load_shaped(part: str) -> Shaped:
 
 def load_corrected(spec: str) -> Corrected:
     """`FP,FN:A`: the shares of false positives and false negatives of a reward."""
+    return Corrected(*_rates("corrected", spec))
+
+
+def load_noisy(spec: str) -> Noisy:
+    """`FP,FN:A`: chances of false positives and false negatives, and a reward."""
+    return Noisy(*_rates("noisy", spec))
+
+
+def _rates(name: str, spec: str) -> tuple[Reward, float, float]:
     found = re.fullmatch(r"([0-9.]+),([0-9.]+):(.+)", spec)
     if found is None:
-        raise UserError(f"reward corrected:{spec}: expected corrected:FP,FN:REWARD, such as corrected:0.05,0.1:judge")
-    return Corrected(load_reward(found[3]), float(found[1]), float(found[2]))
+        raise UserError(f"reward {name}:{spec}: expected {name}:FP,FN:REWARD, such as {name}:0.05,0.1:judge")
+    return load_reward(found[3]), float(found[1]), float(found[2])

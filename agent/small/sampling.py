@@ -23,7 +23,7 @@ from torch import Tensor
 
 from agent.policy import Context, Decision
 from agent.small.decoder import Decoder, Decoding
-from agent.small.model import PromptBatch, SmallModel
+from agent.small.model import Encoded, PromptBatch, SmallModel
 from agent.small.output_grammar import LAST_WORD, MASK, THINK, Output, choices_of, decision_of
 from agent.small.prompt import pack, prompt_of
 from agent.small.token_ids import ACT
@@ -77,7 +77,8 @@ def sample(
 class SampledBatch:
     """Decisions and what they were drawn for, as tensors.
 
-    `frames`: uint8 (B, 3, 120, 160). `prompt`: one a row. `tokens` (B, L): what the decoder reads, first the role; L is
+    `frames`: uint8 (B, 3, 120, 160). `image` (B, 80, width): their image tokens, where they are not to be made in every
+    pass (`seen`). `prompt`: one a row. `tokens` (B, L): what the decoder reads, first the role; L is
     the length of the longest decision. `order` (B, L): 0, 1, 2 ... `mask` bool (B, L): where a decision has a token.
     `targets`, `choices` (M,): the tokens under the mask, row by row, and the kind of choice that each was.
     """
@@ -89,9 +90,10 @@ class SampledBatch:
     mask: Tensor
     targets: Tensor
     choices: Tensor
+    image: Tensor | None = None
 
     def to(self, device: torch.device) -> SampledBatch:
-        moved: dict[str, Any] = {name: value.to(device) for name, value in vars(self).items()}
+        moved: dict[str, Any] = {name: value.to(device) for name, value in vars(self).items() if value is not None}
         return SampledBatch(**moved)
 
 
@@ -126,12 +128,20 @@ def batch_of(contexts: Sequence[Context], tokens: Sequence[Sequence[int]], think
     )
 
 
+@torch.no_grad()
+def seen(model: SmallModel, batch: SampledBatch) -> SampledBatch:
+    """The batch with its image tokens, on the model's device: for passes in which the image encoder stays as it is."""
+    batch = batch.to(model.head.weight.device)
+    return replace(batch, image=model.see(batch.frames))
+
+
 def score(model: SmallModel, batch: SampledBatch, temperature: float) -> TokenScores:
     """Log-probabilities and entropies of the decisions of a batch, in one pass; gradients flow. Moves the batch to the
     model's device. Raises ValueError for a temperature that is not above 0."""
     _check(temperature)
     batch = batch.to(model.head.weight.device)
-    encoded = model.encode(batch.frames, batch.prompt)
+    image = model.see(batch.frames) if batch.image is None else batch.image
+    encoded = Encoded(image, *model.read(batch.prompt))
     hidden = model.write(encoded, batch.tokens, batch.order, torch.zeros_like(batch.tokens))
     # only where there is a token: the head has many more outputs than a hidden state has numbers
     logp = _log_softmax(model, hidden[batch.mask], MASK.to(hidden.device)[batch.choices], temperature)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from envs.errors import UserError
-from rewards.combine import Agree, Corrected, Mixture, Shaped, load_agree, load_corrected, load_mixture
+from rewards.combine import Agree, Corrected, Mixture, Noisy, Shaped, load_agree, load_corrected, load_mixture
 from rewards.reward import Frames, VerifiedFootage, load_reward
 from rewards.score import Failure, Score
 from tasks.task import Task
@@ -81,6 +81,20 @@ def test_shaped_earns_nothing_for_what_was_so_before() -> None:
     assert isinstance(was, Score)
     assert (came.value, came.success) == (80.0, True)
     assert (was.value, was.success) == (0.0, False)
+
+
+def test_a_noisy_reward_is_wrong_as_often_as_it_is_said_to_be() -> None:
+    reward = Noisy(Grey(), 0.1, 0.3)
+    episodes = [Film(first, last) for first in range(250) for last in (20, 90)]
+    results = reward.score(TASK, episodes)
+    assert results == reward.score(TASK, episodes), "the same frames get the same answer"
+    called = np.array([isinstance(result, Score) and result.success for result in results])
+    assert called[0::2].mean() == pytest.approx(0.1, abs=0.06)
+    assert called[1::2].mean() == pytest.approx(0.7, abs=0.09)
+    assert isinstance(Noisy(Grey("broken", None), 1.0, 1.0).score(TASK, [Film(1)])[0], Failure)
+    assert load_reward("noisy:0.1,0.2:truth").sees_truth
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        Noisy(Grey(), 1.1, 0.0)
 
 
 def test_the_corrected_reward_has_the_mean_of_the_true_one() -> None:

@@ -40,10 +40,11 @@ class RlRecipe(Section):
     `temperature`: of sampling. `think`: see agent.policy.Think. `shaped`, `graded`: see training.rl.rollouts.Pay.
 
     Learning: `epochs` over the decisions of a round, in steps of `batch`. `rate`, `value_rate`: learning rates of the
-    policy and of the value head. `detached`: the value's loss leaves the policy alone. `gamma`, `trace`: see
-    advantages.gae. `scaled`: see advantages.group_relative. `level`, `clip_low`, `clip_high`, `dual`: see
-    policy_gradient. `kl`, `entropy`: weights of the distance to the parent and of the entropy. `beta`, `largest`: see
-    imitation.exponential. `top`: the share of episodes that "filtered" learns from. `norm`: of gradients, at most.
+    policy and of the value head. `detached`: the value's loss leaves the policy alone. `frozen_vision`: the image
+    encoder of `small` stays as it is. `gamma`, `trace`: see advantages.gae. `scaled`: see advantages.group_relative.
+    `level`, `clip_low`, `clip_high`, `dual`: see policy_gradient. `kl`, `entropy`: weights of the distance to the
+    parent and of the entropy. `beta`, `largest`: see imitation.exponential. `top`: the share of episodes that
+    "filtered" learns from. `norm`: of gradients, at most.
     `keep_every`: write a checkpoint after so many rounds; 0 for the last one alone.
     """
 
@@ -70,6 +71,7 @@ class RlRecipe(Section):
     rate: float = pydantic.Field(2e-5, gt=0.0)
     value_rate: float = pydantic.Field(1e-3, gt=0.0)
     detached: bool = True
+    frozen_vision: bool = False
     gamma: float = pydantic.Field(0.99, ge=0.0, le=1.0)
     trace: float = pydantic.Field(0.95, ge=0.0, le=1.0)
     scaled: bool = True

@@ -1,4 +1,4 @@
-"""`small` as a Learnable: the whole model is trained."""
+"""`small` as a Learnable: the whole model is trained, or all but its image encoder."""
 
 from __future__ import annotations
 
@@ -25,16 +25,20 @@ _VALUE = "value."  # of the value head's weights in a state
 
 
 class SmallLearnable:
-    """A checkpoint of `small`. `think`: see Think. Raises CheckpointError."""
+    """A checkpoint of `small`. `think`: see Think. `frozen_vision`: the image encoder stays as it is, and sees each
+    frame once a round. Raises CheckpointError."""
 
     tolerance = 1e-4
 
-    def __init__(self, parent: Path, *, think: Think = "auto", detached: bool = True) -> None:
-        self._parent, self._think = parent, thought_budget(think, THINK)
+    def __init__(
+        self, parent: Path, *, think: Think = "auto", detached: bool = True, frozen_vision: bool = False
+    ) -> None:
+        self._parent, self._think, self._frozen = parent, thought_budget(think, THINK), frozen_vision
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self._device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = False  # too coarse for player and trainer to agree
         self.module = load_model(parent).eval().to(self._device)
+        self.module.vision.requires_grad_(not frozen_vision)
         self.value_head = ValueHead(self.module.config.width, detached=detached).to(self._device)
         self._reference = copy.deepcopy(self.module).requires_grad_(False)
         self.spec = PolicySpec(View.stretched(FRAME_SIZE), HISTORY + 1, codec.CHUNK, TICK_HZ, codec.VERSION)
@@ -43,7 +47,8 @@ class SmallLearnable:
         return sampling.sample(self.module, contexts, temperature=temperature, think=self._think, generator=generator)
 
     def batch(self, contexts: Sequence[Context], tokens: Sequence[Sequence[int]]) -> sampling.SampledBatch:
-        return sampling.batch_of(contexts, tokens, self._think)
+        batch = sampling.batch_of(contexts, tokens, self._think)
+        return sampling.seen(self.module, batch) if self._frozen else batch
 
     def score(self, batch: sampling.SampledBatch, temperature: float) -> Scores:
         found = sampling.score(self.module, batch, temperature)

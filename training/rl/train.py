@@ -24,7 +24,7 @@ import torch
 from agent.lineage import Data
 from envs.errors import UserError
 from envs.files import write_whole, written_whole
-from rewards.calibrated import Calibrated, check_trusted
+from rewards.calibrated import Calibrated, calibrated, check_trusted
 from rewards.reward import Reward, load_reward
 from training.recipe import OnProgress, Progress, ignore_progress, same_recipe
 from training.rl import alarms
@@ -60,7 +60,11 @@ def train_rl(
         return out / MODEL
     torch.manual_seed(recipe.seed)  # of the first weights of the value head
     learnable = load_learnable(
-        recipe.policy, think=recipe.think, detached=recipe.detached, make_world=partial(make_world, recipe)
+        recipe.policy,
+        think=recipe.think,
+        detached=recipe.detached,
+        frozen_vision=recipe.frozen_vision,
+        make_world=partial(make_world, recipe),
     )
     run = _Run(recipe, out, learnable, reward)
     if not ignore_alarms:
@@ -93,7 +97,7 @@ def check_reward(reward: Reward, limit: float | None, *, anyway: bool) -> None:
     """Refuse a reward that is wrong too often, see rewards.calibrated.check_trusted. `limit`: of the share of failures
     that it may call a success, in place of the limit that it was calibrated with. Raises UserError."""
     if limit is not None and isinstance(reward, Calibrated):
-        reward = Calibrated(reward.part, replace(reward.measured, limit=limit))
+        reward = calibrated(reward.part, replace(reward.measured, limit=limit))
     check_trusted(reward, anyway=anyway)
 
 

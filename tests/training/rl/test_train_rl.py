@@ -145,6 +145,16 @@ def test_agreement_with_the_player_is_asserted(tiny: Path) -> None:
         Learner(learnable, wanted).learn(rollouts, 0)
 
 
+def test_the_image_encoder_may_stay_as_it_is(tiny: Path, tmp_path: Path) -> None:
+    train_rl(recipe(tiny, frozen_vision=True), tmp_path)
+    before, after = load_file(tiny / WEIGHTS), learned(tmp_path)
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert any(name.startswith("small.layers.") for name in changed)
+    assert [name for name in changed if name.startswith("small.vision.")] == []
+    with pytest.raises(UserError, match="frozen_vision"):
+        load_learnable("hf:anything", frozen_vision=True)
+
+
 def test_groups_without_variance_teach_nothing(tiny: Path) -> None:
     wanted = recipe(tiny, method="grpo")
     learnable = load_learnable(str(tiny), think="off")
