@@ -62,7 +62,7 @@ def test_it_runs_to_its_end(name: str, arguments: str, said: str) -> None:
 
 def test_every_benchmark_is_run_by_a_test() -> None:
     tests = "\n".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
-    names = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    names = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"rl_arms"}  # what two of them share
     assert [name for name in names if not re.search(rf'"{name}"|benchmarks\.{name}\b|import {name}\b', tests)] == []
 
 

@@ -33,13 +33,15 @@ _LOOKED_AT = 20  # tasks for each one that is wanted: the outcomes of some can't
 
 def starts_of(recipe: RlRecipe, reward: Reward, iteration: int) -> list[Start]:
     """Where the episodes of an iteration begin: tasks of its own, each `group` times. Tasks whose outcome a FrameReward
-    can't see are left out. Raises ValueError for a held-out suite, and where no task is left."""
+    can't see, or of other verbs, are left out. Raises ValueError for a held-out suite, and where no task is left."""
     suite = world_tasks.training(recipe.suite)
     first = iteration * _LOOKED_AT * recipe.tasks
     made = (suite.task(recipe.seed, first + at, evaluation=False) for at in range(_LOOKED_AT * recipe.tasks))
-    chosen = list(islice((task for task in made if _scorable(reward, task)), recipe.tasks))
+    asked = (task for task in made if not recipe.verbs or task.verb in recipe.verbs)
+    chosen = list(islice((task for task in asked if _scorable(reward, task)), recipe.tasks))
     if not chosen:
-        raise ValueError(f"reward {recipe.reward!r} can't see the outcome of any task of suite {recipe.suite!r}")
+        of = f" with the verbs {', '.join(recipe.verbs)}" if recipe.verbs else ""
+        raise ValueError(f"reward {recipe.reward!r} can't see the outcome of any task of suite {recipe.suite!r}{of}")
     limit = recipe.time_limit
     tasks = [task if limit is None else replace(task, time_limit=min(limit, task.time_limit)) for task in chosen]
     return [Start(task, iteration * recipe.tasks + at) for at, task in enumerate(tasks) for _ in range(recipe.group)]

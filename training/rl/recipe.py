@@ -31,7 +31,8 @@ class Limits(Section):
 class RlRecipe(Section):
     """How a policy learns from a reward.
 
-    `policy`: the parent, as training.rl.load.load_learnable takes it. `suite`: where it plays. `reward`: a
+    `policy`: the parent, as training.rl.load.load_learnable takes it. `suite`: where it plays. `verbs`: only tasks of
+    these; all by default. `reward`: a
     reward's name. `upper_bound`: the reward may see ground truth. `method`: "ppo", "grpo", or imitation of its own
     decisions, "awr" (weighted by advantage) and "filtered" (of the best episodes).
 
@@ -50,6 +51,7 @@ class RlRecipe(Section):
 
     policy: str = "small"
     suite: str
+    verbs: tuple[str, ...] = ()
     reward: str
     upper_bound: bool = False
     method: Method = "ppo"

@@ -27,6 +27,7 @@ from agent.memory import memory_of
 from agent.policy import Context, Decision, PolicySpec
 from envs.action import NEUTRAL
 from envs.world import World
+from rewards.combine import Corrected
 from rewards.reward import Frames, Reward, score_pairs
 from rewards.score import Failure
 from rewards.wrapper import FrameReward
@@ -89,7 +90,8 @@ class Pay:
 
     A FrameReward scores the frame after each decision: 1 where the goal is reached, and the episode ends there. With
     `shaped` the difference of chances comes on top. Another reward scores the whole episode at its end: 1 for a
-    success, or with `graded` its value from 0 to 1.
+    success, or with `graded` its value from 0 to 1. A corrected reward pays what has the mean of the true one, which
+    may be below 0 and above 1.
     """
 
     shaped: bool = False
@@ -201,7 +203,10 @@ class Collector:
             if isinstance(score, Failure):
                 results.append(score)
                 continue
-            one.rewards[-1] = score.value / 100.0 if self._pay.graded else float(score.success)
+            if isinstance(self._reward, Corrected):
+                one.rewards[-1] = self._reward.reward(score.success)
+            else:
+                one.rewards[-1] = score.value / 100.0 if self._pay.graded else float(score.success)
             # The reward has seen the whole episode: nothing is still to come.
             results.append(replace(one.rollout(score.success), timed_out=False, after=None))
         return results

@@ -14,6 +14,7 @@ from agent.loop.runtime import play
 from agent.policy import Context, Decision, PolicySpec
 from agent.view import View
 from envs.action import Action
+from rewards.combine import Corrected
 from rewards.reward import Reward
 from rewards.truth import Truth
 from tasks import world_tasks
@@ -159,6 +160,8 @@ def test_a_reward_of_whole_episodes_pays_at_the_end_and_a_failure_drops_the_epis
         assert not rollout.timed_out  # the reward saw all of it
     graded = collect(Up(), many, pay=Pay(graded=True)).rollouts
     assert {one.rewards[-1] for one in graded} >= {0.0, 0.5, 1.0}
+    corrected = collect(Corrected(Up(), 0.1, 0.4), many).rollouts
+    assert {round(float(one.rewards[-1]), 6) for one in corrected} == {-0.2, 1.8}
 
 
 def row_of(one: Task) -> int:

@@ -190,6 +190,10 @@ def test_the_start_of_episodes(tiny: Path) -> None:
     assert {one.group for one in second} == {3, 4, 5}
     assert len({one.task.seed for one in first + second}) == 6
     assert all(one.task.time_limit == 8 for one in first)
+    verb = first[0].task.verb
+    assert starts_of(recipe(tiny, verbs=[verb]), Up(), 0) == first
+    with pytest.raises(ValueError, match="with the verbs fly"):
+        starts_of(recipe(tiny, verbs=["fly"]), Up(), 0)
 
 
 def test_workers_play_with_the_newest_weights(tiny: Path, tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""The benchmarks of rewards and reinforcement learning, run for real at tiny sizes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.sources import ROOT
+from tests.support.tiny_small import tiny_small
+
+pytestmark = pytest.mark.benchmark
+TINY = ["--seeds", "1", "--rounds", "1", "--tasks", "1", "--group", "2"]
+
+
+def run(name: str, *options: str) -> str:
+    """Run a benchmark as its description says; what it prints."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *options],
+        capture_output=True, text=True, timeout=280, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_small(tmp_path_factory.mktemp("start") / "tiny"))
+
+
+def test_judge_noise(start: str, tmp_path: Path) -> None:
+    measured = {"reward": "judge", "false_positive": {"rate": 0.1}, "false_negative": {"rate": 0.2}}
+    (tmp_path / "judge").mkdir()
+    (tmp_path / "judge" / "reward.json").write_text(json.dumps(measured))
+    options = ["--start", start, "--rates", "0", "0.4", *TINY, "--episodes", "1", "--corrected"]
+    options += ["--judges", str(tmp_path / "judge"), "--out", str(tmp_path / "out")]
+    said = [run("judge_noise", *options).splitlines() for _ in range(2)]  # the second time from what is there
+    tables = [[line for line in lines if line.startswith("|")] for lines in said]
+    assert tables[0] == tables[1]
+    assert len(tables[0]) == 8
+    assert not [line for line in said[1] if "round" in line], "nothing is trained again"
+    assert (tmp_path / "out" / "map.png").stat().st_size > 1000
+
+
+def test_clip_scaling(start: str, tmp_path: Path) -> None:
+    recipe = {"episodes": {"doom-room": 3}, "steps": 2, "batch": 4, "workers": 1}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    options = ["--start", start, "--sizes", "clip-small-1", "--recipe", str(tmp_path / "recipe.yaml"), "--agents", "1"]
+    options += ["--episodes", "8", "--variants", "8 negatives", "--rounds", "1", "--tasks", "1", "--group", "2"]
+    said = run("clip_scaling", *options, "--played", "1", "--out", str(tmp_path / "out"))
+    assert "| clip-small-1 | 0.39 M |" in said
+    assert "| 8 negatives | 0.39 M |" in said
+    assert "| ground truth |" in said
+    assert (tmp_path / "out" / "scaling.png").stat().st_size > 1000
