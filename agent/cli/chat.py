@@ -21,10 +21,12 @@ from agent.cli.options import (
     PageOn,
     PlannerEvery,
     PlannerName,
+    PlannerView,
     PolicyName,
     Port,
     Resolution,
     Think,
+    ViewText,
     VoiceName,
 )
 from envs.errors import UserError
@@ -53,6 +55,8 @@ def chat(
     resolution: Resolution = None,
     planner: PlannerName = None,
     planner_every: PlannerEvery = 10.0,
+    view: ViewText = None,
+    planner_view: PlannerView = None,
     voice: VoiceName = None,
     trust: Annotated[list[str] | None, typer.Option(help="A player in the game who may give instructions.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder [default: runs/TIME-chat].")] = None,
@@ -69,6 +73,7 @@ def chat(
       agent chat --no-page --time realtime
       agent chat --planner openai:MODEL@URL
       agent chat --policy openai:MODEL@URL "geh zur Fackel"
+      agent chat --policy openai:MODEL@URL --view size=640x480,frames=2,apart=1000
       agent chat --voice gemini:MODEL
       echo "what do you see?" | agent chat --no-page --json
     """
@@ -79,11 +84,11 @@ def chat(
         from agent.cli.live import Invitation
         from agent.cli.session import Session
 
-        brain = compose.load_policy(policy, think)
+        brain = compose.load_policy(policy, think, view)
         if isinstance(brain, Scripted):
             raise UserError(f"policy {policy!r} follows a script and does not listen; talk with --policy small")
         make_world = compose.world_factory(env, resolution=resolution, view=spec_of(brain).view)
-        thinker = compose.planner(planner, brain)
+        thinker = compose.planner(planner, brain, planner_view)
         lent = compose.lent_voice(voice)
         first = secrets.randbelow(2**31) if seed is None else seed
         made = make_world()
@@ -96,12 +101,18 @@ def chat(
             "env": env,
             "policy": policy,
             "planner": planner,
+            "view": view,
+            "planner_view": planner_view,
             "voice": voice,
             "think": think,
             "seed": first,
             "time": pace,
         }
-        session = Session(folder, world, policy=policy, config={"options": options, **compose.provenance()})
+        seen = compose.views(brain, thinker, world)
+        about = {"options": options, "views": seen, **compose.provenance()}
+        session = Session(folder, world, policy=policy, config=about)
+        for who, told in seen.items():
+            screen.print(f"The {who} sees {told}", style="dim", markup=False)
         reader = compose.reader(brain, policy, env) if thinker is None else None
         talk = compose.conversation(
             brain, thinker, planner_every, voice=lent, keep=True, trusted=trust or (), reader=reader

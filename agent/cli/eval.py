@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.options import Env, PolicyName, Think, Workers
+from agent.cli.options import Env, PolicyName, Think, ViewText, Workers
 from envs.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def evaluate(
     suite: Annotated[str, typer.Option(help="A suite of tasks: agent list suites.")] = "doom-basic",
     policy: PolicyName = "small",
     think: Think = "auto",
+    view: ViewText = None,
     episodes: Annotated[int, typer.Option(min=1, help="Tasks to play; with --tasks, at most so many.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the tasks.")] = 0,
     workers: Workers = "2",
@@ -58,12 +59,12 @@ def evaluate(
     if suite in ("doom-answers", "doom-proposals", "doom-conversation") and not tasks:
         from agent.cli import roles
 
-        roles.evaluate(suite, policy, episodes, seed, workers, json)
+        roles.evaluate(suite, policy, view, episodes, seed, workers, json)
         return
     if suite == "doom-judge" and not tasks:
         from agent.cli import judging
 
-        judging.evaluate(policy, episodes, seed, workers, json, plot, calibrate)
+        judging.evaluate(policy, view, episodes, seed, workers, json, plot, calibrate)
         return
     if plot is not None or calibrate:
         raise UserError("--plot and --calibrate belong to --suite doom-judge")
@@ -81,7 +82,7 @@ def evaluate(
                 raise UserError(f"{task.id} is played in world {task.world!r}, not in {env!r}: say --env {task.world}")
         # wrong names and checkpoints that do not fit are told before processes start
         compose.world_factory(env)
-        loaded = compose.load_policy(policy, think)
+        loaded = compose.load_policy(policy, think, view)
         labels = reads_labels(loaded)
         scripted = isinstance(loaded, Scripted)  # a script does not read the instruction, so the controls do not apply
         others = evaluation.BASELINES if scripted else (*evaluation.BASELINES, *evaluation.CONTROLS)
@@ -91,7 +92,7 @@ def evaluate(
     with console.progress(screen) as bars:
         tallies = evaluation.evaluate(
             chosen,
-            partial(compose.load_policy, policy, think),
+            partial(compose.load_policy, policy, think, view),
             partial(_open_world, env, labels, spec_of(loaded).view),
             workers=workers,
             rows=rows,
@@ -103,6 +104,7 @@ def evaluate(
         "suite": str(tasks) if tasks else suite,
         "policy": policy,
         "think": think,
+        "view": view,
         "seed": seed,
         **mine,
         "baselines": results,

@@ -12,7 +12,14 @@ SUITE = "doom-judge"
 
 
 def evaluate(
-    policy: str, episodes: int, seed: int, workers: str, json: Path | None, plot: Path | None, calibrate: bool
+    policy: str,
+    view: str | None,
+    episodes: int,
+    seed: int,
+    workers: str,
+    json: Path | None,
+    plot: Path | None,
+    calibrate: bool,
 ) -> None:
     """Judge episodes of levels that training never sees, and say how well that went.
 
@@ -28,7 +35,7 @@ def evaluate(
         from training.evaluation.judge import calibrate as fit_calibration
         from training.evaluation.judge import evaluate_judge
 
-        judge: Judges = require(compose.load_policy(policy), Judges, policy, f"--suite {SUITE}")
+        judge: Judges = require(compose.load_policy(policy, view=view), Judges, policy, f"--suite {SUITE}")
         folder, calibration = _folder(policy), None
         if not calibrate:
             if folder is None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.options import Env, PolicyName, Port, RealDesktop, Resolution, TimeLimit, Workers
+from agent.cli.options import Env, PolicyName, Port, RealDesktop, Resolution, TimeLimit, ViewText, Workers
 from envs.errors import UserError
 from envs.files import write_whole
 
@@ -57,6 +57,7 @@ def record(
     frames: Annotated[Quality, typer.Option(help="How frames are kept.")] = Quality.lossless,
     every_tick: Annotated[bool, typer.Option("--every-tick", help="See every tick, not only decisions.")] = False,
     evaluation: Annotated[bool, typer.Option("--evaluation", help="Levels that training never sees.")] = False,
+    view: ViewText = None,
     resolution: Resolution = None,
     time_limit: TimeLimit = None,
     allow_real_desktop: RealDesktop = False,
@@ -88,7 +89,7 @@ def record(
             suite = _default_suite(env)
         plan = Plan(
             env, player, suite, seed, out, noise, frames.value, every_tick, evaluation, resolution,
-            str(tasks) if tasks else None, _words(instruction), time_limit, allow_real_desktop,
+            str(tasks) if tasks else None, _words(instruction), time_limit, allow_real_desktop, view,
         )  # fmt: skip
         check(workers)
         _check(plan)
@@ -228,7 +229,7 @@ def _is_whole(path: Path) -> bool:
 
 def _check(plan: Plan) -> None:
     """Refuse wrong input before any process starts; note the plan in the folder, or compare with what it says."""
-    from agent.cli.compose import is_path, private_folder, same_world, world_factory
+    from agent.cli.compose import is_path, load_policy, private_folder, same_world, world_factory
     from envs import plugins
     from tasks import world_tasks
 
@@ -238,6 +239,10 @@ def _check(plan: Plan) -> None:
             raise UserError(f"policy {plan.policy!r}: there is no such folder")
     elif plan.policy != _HUMAN and ":" not in plan.policy and plan.policy not in plugins.names("policy"):
         raise UserError(plugins.unknown_name("policy", plan.policy, plugins.names("policy")))
+    if plan.view is not None:
+        if plan.policy == _HUMAN:
+            raise UserError("--view is for a model, and a person sees the live page; leave it out")
+        load_policy(plan.policy, view=plan.view)
     if plan.suite is not None:
         world_tasks.suite(plan.suite)
     try:

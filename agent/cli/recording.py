@@ -30,7 +30,7 @@ class Plan:
     `time_limit`: seconds of game time for an episode, None for the task's own. `noise`: the chance that a decision
     starts a disturbance. `quality`: of the frames. `every_tick`: see each tick, or only those where a decision is
     due. `evaluation`: play the levels that training never sees. `allow_real_desktop`: a desktop world may press keys
-    on the display that is there.
+    on the display that is there. `view`: what a prompted policy is shown, see agent.view.read_view.
     """
 
     world: str
@@ -47,6 +47,7 @@ class Plan:
     instruction: str | None = None
     time_limit: float | None = None
     allow_real_desktop: bool = False
+    view: str | None = None
 
     def task(self, index: int) -> Task:
         """Task number `index`."""
@@ -119,7 +120,7 @@ class Recording:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._policy = load_policy(plan.policy)
+        self._policy = load_policy(plan.policy, view=plan.view)
         self._world = plan.open(self._policy)
 
     def work(self, job: int) -> Recorded:

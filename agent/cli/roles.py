@@ -12,7 +12,7 @@ from agent.cli import console
 SUITES = {"doom-answers": Answers, "doom-proposals": Proposes, "doom-conversation": Answers}  # what a policy needs
 
 
-def evaluate(suite: str, policy: str, n: int, seed: int, workers: str, json: Path | None) -> None:
+def evaluate(suite: str, policy: str, view: str | None, n: int, seed: int, workers: str, json: Path | None) -> None:
     """Measure one of SUITES on `n` questions, frames or conversations; prints a table, or JSON where `json` is "-".
 
     Raises UserError for a policy that lacks the capability.
@@ -23,7 +23,8 @@ def evaluate(suite: str, policy: str, n: int, seed: int, workers: str, json: Pat
         from agent.cli import compose
         from training.evaluation import conversations, roles
 
-        player = require(compose.load_policy(policy), SUITES[suite], policy, f"--suite {suite}")
+        load = partial(compose.load_policy, policy, view=view)
+        player = require(load(), SUITES[suite], policy, f"--suite {suite}")
     with console.progress(screen) as bars:
         on_progress = console.follow(bars)
         if suite == "doom-answers":
@@ -36,7 +37,6 @@ def evaluate(suite: str, policy: str, n: int, seed: int, workers: str, json: Pat
             )  # fmt: skip
             results["held_out_phrasings"] = other
         elif suite == "doom-conversation":
-            load = partial(compose.load_policy, policy)
             results = conversations.evaluate_conversations(load, n, seed, workers=workers, on_progress=on_progress)
         else:
             results = roles.evaluate_proposals(player.propose, n, seed, workers=workers, on_progress=on_progress)
