@@ -12,7 +12,6 @@ from typing import Any
 
 from agent.codec import Codec
 from agent.key_names import mouse
-from agent.plan import TYPED, names_of
 
 MOST_KEYS = 4  # that are held, or tapped, in a stretch
 MOST_STRETCHES = 6
@@ -84,7 +83,8 @@ def _parts(codec: Codec) -> list[_Part]:
         parts.append(_list("press", codec.buttons, len(codec.buttons)))
         events.append(_list("click", codec.buttons, 2))
     if codec.types:
-        events.append(_text([character for character in TYPED if names_of(character) <= set(codec.keys)]))
+        typed = codec.space.characters.items()
+        events.append(_text([character for character, chord in typed if chord <= set(codec.keys)]))
     if events:
         one = _either(events)
         parts.append(_Part(f"{one.regex}(?: {one.regex}){{0,2}}", f'{one.gbnf} (" " {one.gbnf}){{0,2}}'))

@@ -6,7 +6,7 @@ text, the parts of a stretch in any order:
     hold ArrowRight ShiftLeft              keep keys down
     tap Space ControlLeft+KeyC             press and let go, one after the other
     press left   click right               the same for mouse buttons
-    type "hello"                           type it, on a US keyboard
+    type "hello"                           type it
     look 16 -4                             turn right by 16 degrees and down by 4
     point 420 310   drag 420 310 500 310   in thousandths of the picture, from its upper left corner
     wheel -2                               notches, down
@@ -120,7 +120,13 @@ class Codec:
             self._check(plan)
         except ValueError as error:
             raise ActionTextError(f"plan: {error}") from None
-        actions = actions_of(plan, tick_hz, max_look=self.space.max_look if self.looks else 0.0, last=last)
+        actions = actions_of(
+            plan,
+            tick_hz,
+            max_look=self.space.max_look if self.looks else 0.0,
+            last=last,
+            characters=self.space.characters,
+        )
         wrong = next((action for action in actions if not self.space.contains(action)), None)
         if wrong is not None:
             raise ActionTextError(f"plan: {wrong} is not in {self.space}")
@@ -143,7 +149,7 @@ class Codec:
     def _check(self, plan: Plan) -> None:
         """Raises ValueError where the plan asks for what the world lacks or refuses."""
         for stretch in plan.stretches:
-            absent = stretch.names - self._there
+            absent = stretch.names(self.space.characters) - self._there
             if absent:
                 raise ValueError(self._lacks(min(absent)))
             if stretch.look != (0.0, 0.0) and not self.looks:
@@ -152,7 +158,7 @@ class Codec:
                 raise ValueError("this world has no pointer")
             if stretch.wheel and not self.space.wheel:
                 raise ValueError("this world does not listen to the wheel")
-            for names in stretch.states():
+            for names in stretch.states(self.space.characters):
                 if not self.space.contains(Action(names.difference(BUTTONS), names.intersection(BUTTONS))):
                     raise ValueError(f"{'+'.join(sorted(names))} may not be held together in this world")
 
@@ -250,7 +256,7 @@ def _written(stretch: Stretch) -> str:
     parts = [f"hold {' '.join(keys)}"] * bool(keys) + [f"press {' '.join(buttons)}"] * bool(buttons)
     for event in stretch.events:
         if isinstance(event, str):
-            parts.append(f"type {json.dumps(event)}")
+            parts.append(f"type {json.dumps(event, ensure_ascii=False)}")
         elif len(event) == 1 and event <= set(BUTTONS):
             parts.append(f"click {min(event)}")
         else:

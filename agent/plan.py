@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from envs.action import BUTTONS, KEYS, NEUTRAL, Action
+from envs.characters import US, Characters
 
 STEP = 115  # milliseconds of a stretch that names no time: four ticks of Doom
 LONGEST = 10_000  # milliseconds of a stretch
@@ -29,24 +30,7 @@ _LONGEST_TURN = 10.0  # seconds that a look may be spread over where a world tur
 
 _NAMES = frozenset(KEYS) | frozenset(BUTTONS)
 _MODIFIERS = frozenset(f"{name}{side}" for name in ("Shift", "Control", "Alt") for side in ("Left", "Right"))
-
-
-def _typed() -> dict[str, tuple[str, bool]]:
-    """The key of every character of a US keyboard, and whether it needs Shift."""
-    rows = (
-        ("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", [f"Key{c}" for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]),
-        ("1234567890", "!@#$%^&*()", [f"Digit{d}" for d in "1234567890"]),
-        ("-=[]\\;'`,./", '_+{}|:"~<>?', ["Minus", "Equal", "BracketLeft", "BracketRight", "Backslash", "Semicolon",
-         "Quote", "Backquote", "Comma", "Period", "Slash"]),
-    )  # fmt: skip
-    table = {" ": ("Space", False), "\n": ("Enter", False), "\t": ("Tab", False)}
-    for plain, shifted, codes in rows:
-        table |= {character: (code, False) for character, code in zip(plain, codes, strict=True)}
-        table |= {character: (code, True) for character, code in zip(shifted, codes, strict=True)}
-    return table
-
-
-TYPED = _typed()
+_FIRST = frozenset({"ShiftLeft", "AltRight"})  # keys that change what others type
 
 Event = frozenset[str] | str  # keys and buttons that are tapped together, or text to type
 
@@ -89,34 +73,45 @@ class Stretch:
             raise ValueError(f"a stretch has at most {MOST_EVENTS} taps, clicks and texts, not {len(self.events)}")
         for event in self.events:
             self._check(event)
-        if not self.names <= _NAMES:
-            raise ValueError(f"there is no key {min(self.names - _NAMES)!r}")
+        named = self.hold.union(*(event for event in self.events if not isinstance(event, str)))
+        if not named <= _NAMES:
+            raise ValueError(f"there is no key {min(named - _NAMES)!r}")
 
     def _check(self, event: Event) -> None:
         if isinstance(event, str):
-            wrong = next((c for c in event if c not in TYPED), None)
-            if wrong is not None:
-                raise ValueError(f"no key of a US keyboard types {wrong!r}")
             if not 0 < len(event) <= MOST_TEXT:
                 raise ValueError(f"type takes 1 to {MOST_TEXT} characters, not {len(event)}")
         elif not event:
             raise ValueError("tap names no key")
-        taken = self.hold & (names_of(event) | _MODIFIERS if isinstance(event, str) else event)
-        if taken:
+        self._check_free(_MODIFIERS if isinstance(event, str) else event)
+
+    def _check_free(self, names: frozenset[str]) -> None:
+        if taken := self.hold & names:
             raise ValueError(f"{min(taken)} is held, so it can't be tapped or change what is typed")
 
-    @property
-    def names(self) -> frozenset[str]:
-        """All keys and buttons that it uses."""
-        used = self.hold.union(*(names_of(e) if isinstance(e, str) else e for e in self.events))
+    def taps(self, characters: Characters = US) -> Iterator[frozenset[str]]:
+        """What its events tap, one after the other, on a keyboard that types these characters. Raises ValueError for
+        a text that can't be typed there, or not while something is held."""
+        for event in self.events:
+            if not isinstance(event, str):
+                yield event
+                continue
+            for character in event:
+                if character not in characters:
+                    raise ValueError(f"no key of this keyboard types {character!r}")
+                self._check_free(characters[character])
+                yield characters[character]
+
+    def names(self, characters: Characters = US) -> frozenset[str]:
+        """All keys and buttons that it uses. Raises ValueError as `taps` does."""
+        used = self.hold.union(*self.taps(characters))
         return used | {"left"} if self.drag is not None else used
 
-    def states(self) -> Iterator[frozenset[str]]:
-        """What is down together at one time or another."""
+    def states(self, characters: Characters = US) -> Iterator[frozenset[str]]:
+        """What is down together at one time or another. Raises ValueError as `taps` does."""
         yield self.hold
-        for event in self.events:
-            for chord in _chords(event):
-                yield self.hold | chord
+        for chord in self.taps(characters):
+            yield self.hold | chord
         if self.drag is not None:
             yield self.hold | {"left"}
 
@@ -138,38 +133,25 @@ class Plan:
         return sum(stretch.milliseconds for stretch in self.stretches)
 
 
-def names_of(text: str) -> frozenset[str]:
-    """The keys that typing `text` needs. Raises KeyError for a character that no key of a US keyboard types."""
-    keys = [TYPED[character] for character in text]
-    return frozenset(code for code, _ in keys) | ({"ShiftLeft"} if any(shift for _, shift in keys) else frozenset())
-
-
-def _chords(event: Event) -> Iterator[frozenset[str]]:
-    if not isinstance(event, str):
-        yield event
-        return
-    for character in event:
-        code, shift = TYPED[character]
-        yield frozenset({code, "ShiftLeft"} if shift else {code})
-
-
 def ticks_of(milliseconds: float, tick_hz: float) -> int:
     """The ticks of a time, rounded."""
     return math.floor(milliseconds * tick_hz / 1000.0 + 0.5)
 
 
-def actions_of(plan: Plan, tick_hz: float, *, max_look: float = 180.0, last: Action = NEUTRAL) -> tuple[Action, ...]:
+def actions_of(
+    plan: Plan, tick_hz: float, *, max_look: float = 180.0, last: Action = NEUTRAL, characters: Characters = US
+) -> tuple[Action, ...]:
     """The actions of `plan`, one a tick of a world of `tick_hz`; at least one tick a stretch.
 
     `max_look`: degrees that the world turns in a tick at most. `last`: the action before: what is down there goes up
-    before it is tapped.
+    before it is tapped. `characters`: what types each character. Raises ValueError for one that nothing types.
     """
     actions: list[Action] = []
     time = 0
     for stretch in plan.stretches:
         begin, time = ticks_of(time, tick_hz), time + stretch.milliseconds
         ticks = max(1, ticks_of(time, tick_hz) - begin)
-        actions += _ticks(stretch, ticks, tick_hz, max_look, last)
+        actions += _ticks(stretch, ticks, tick_hz, max_look, last, characters)
         last = actions[-1]
     return tuple(actions)
 
@@ -190,8 +172,8 @@ class _Timeline:
     def tap(self, chord: frozenset[str], down: int, up: int) -> None:
         if chord & self.before:
             self.add()
-        if "ShiftLeft" in chord and len(chord) > 1:  # Shift first: in one tick nobody knows which key comes first
-            self.add(frozenset({"ShiftLeft"}))
+        if chord & _FIRST and chord - _FIRST:  # Shift first: in one tick nobody knows which key comes first
+            self.add(chord & _FIRST)
         self.add(chord, down)
         self.add(ticks=up)
 
@@ -206,14 +188,15 @@ class _Timeline:
         self.add()
 
 
-def _ticks(stretch: Stretch, ticks: int, tick_hz: float, max_look: float, last: Action) -> Iterator[Action]:
+def _ticks(
+    stretch: Stretch, ticks: int, tick_hz: float, max_look: float, last: Action, characters: Characters
+) -> Iterator[Action]:
     line = _Timeline(stretch.hold, stretch.pointer, last.keys | last.buttons)
     down, up = max(1, math.ceil(_DOWN * tick_hz / 1000.0)), max(1, ticks_of(_UP, tick_hz))
     if stretch.pointer is not None and (stretch.events or stretch.drag):
         line.add()  # the pointer is there before it presses
-    for event in stretch.events:
-        for chord in _chords(event):
-            line.tap(chord, down, up)
+    for chord in stretch.taps(characters):
+        line.tap(chord, down, up)
     if stretch.drag is not None:
         line.drag(stretch.drag, max(2, ticks - len(line.ticks) - 2))
     turn = max(map(abs, stretch.look))

@@ -10,6 +10,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from envs.characters import US, Characters
+
 BUTTONS = ("left", "right", "middle")
 
 # W3C KeyboardEvent.code names, the keys that a game can be played with.
@@ -121,7 +123,12 @@ class KeyboardMouse(gymnasium.Space[Action]):
     `keys`, `buttons`: the names this world listens to. `max_look`: the largest turn in one tick, degrees.
     `pointer`: whether the world has a pointer. `wheel`: whether it listens to the wheel. `ignored`: those of the names
     that may be held and do nothing, and "look" where turning does nothing; `sample` draws none of them.
+
+    `characters`: the keys that type a character together; those of a US keyboard where the world knows of no other. It
+    may change from episode to episode, and is no part of what makes two spaces equal.
     """
+
+    characters: Characters = US
 
     def __init__(
         self,

@@ -4,56 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Set
 
-from Xlib import XK, X, error
+from Xlib import X, error
 from Xlib.display import Display
 from Xlib.ext import xtest
 from Xlib.xobject.drawable import Window
 
 from envs.action import Action
+from envs.characters import Characters
 from envs.desktop import keysyms
 from envs.desktop.interrupts import whole
+from envs.desktop.layout import characters, keycodes, meanings
 from envs.desktop.screen import Rect, Screen, focused
-from envs.errors import UserError
-
-
-def keycodes(display: Display, keys: Iterable[str]) -> dict[str, int]:
-    """The keycode of each key's place on this display, whatever its layout writes there.
-
-    All X servers of today number the places as Linux does (evdev). On one that does not, the keys are found by what
-    they write. Raises UserError for one that the keyboard lacks.
-    """
-    evdev = _counts_as_linux(display)
-    codes = {}
-    for key in keys:
-        codes[key] = keysyms.KEYCODES[key] if evdev else _by_keysym(display, keysyms.keysym_name(key))
-        if codes[key] == 0:
-            raise UserError(f"the keyboard of display {display.get_display_name()!r} has no key {key}")
-    return codes
-
-
-def _counts_as_linux(display: Display) -> bool:
-    """Whether the keys that are the same in all layouts have the keycodes of evdev."""
-    found = {key: _by_keysym(display, keysyms.keysym_name(key)) for key in ("ArrowUp", "ArrowLeft", "Delete", "End")}
-    return all(code in (0, keysyms.KEYCODES[key]) for key, code in found.items())
-
-
-def _by_keysym(display: Display, name: str) -> int:
-    return int(display.keysym_to_keycode(XK.string_to_keysym(name)))
-
-
-def meanings(display: Display, codes: Mapping[str, int]) -> dict[str, frozenset[str]]:
-    """What each key does in the layout of this display, as `keysyms.functions` says."""
-    found = {}
-    for key, code in codes.items():
-        written = (_NAMES.get(symbol) or _letter(symbol) for symbol in display.get_keyboard_mapping(code, 1)[0])
-        found[key] = keysyms.functions(key, [name for name in written if name])
-    return found
-
-
-def _letter(symbol: int) -> str:
-    return chr(symbol) if 0x20 <= symbol < 0x7F else ""
 
 
 def release(display: Display, codes: Set[int], buttons: Set[int], window: int) -> None:
@@ -96,9 +59,6 @@ def locked(display: Display) -> Iterator[None]:
         display.sync()
 
 
-_NAMES = {getattr(XK, name): name[3:] for name in dir(XK) if name.startswith("XK_")}
-
-
 class Hands:
     """What the agent's hands hold on a screen.
 
@@ -114,6 +74,12 @@ class Hands:
         self._down: dict[str, float] = {}  # keys and buttons, and since when
         self.codes = frozenset(self._codes.values())
         self.buttons = frozenset(keysyms.BUTTONS.values())
+
+    @whole()
+    def learn_layout(self) -> Characters:
+        """Take note of the layout that the display has now; what its keys type. A game, and a person, may change it."""
+        self._meanings = meanings(self._screen.display, self._codes)
+        return characters(self._screen.display)
 
     @property
     def down(self) -> Set[str]:

@@ -6,8 +6,8 @@ import contextlib
 
 from Xlib import X, error
 
-from envs.desktop.hands import keycodes
 from envs.desktop.interrupts import whole
+from envs.desktop.layout import keycodes
 from envs.desktop.server import connect
 from envs.errors import UserError
 

@@ -18,7 +18,8 @@ from mss.exception import ScreenShotError
 from Xlib.error import ConnectionClosedError
 from Xlib.xobject.drawable import Window
 
-from envs.action import BUTTONS, NEUTRAL, Action
+from envs.action import BUTTONS, KEYS, NEUTRAL, Action
+from envs.characters import Characters
 from envs.desktop import calibration
 from envs.desktop.actions import DesktopActions
 from envs.desktop.game import Game, read_game
@@ -212,6 +213,7 @@ class DesktopWorld(World):
                 self.degrees_per_count = calibration.recall(self.game, self._adapter)
                 if self.degrees_per_count is None:
                     self.calibrate()
+            self.action_space.characters = self._typed(self._hands.learn_layout())
             self._frame = self.pixels()
             self._look_at_pointer()
             self._ticks.start()
@@ -269,6 +271,14 @@ class DesktopWorld(World):
     def _shut(self) -> None:
         self._over, self._window = True, None
         self._stage.close()
+
+    def _typed(self, layout: Characters) -> Characters:
+        """What types each character of a layout, in the keys of an action."""
+        of = {pressed: key for key, pressed in self.game.keys.items()}
+        of |= {key: key for key in KEYS if key not in of and key not in self.game.keys}
+        return {
+            character: frozenset(of[key] for key in chord) for character, chord in layout.items() if chord <= of.keys()
+        }
 
     def _observation(self) -> Observation:
         assert self._frame is not None

@@ -123,7 +123,7 @@ def test_text_as_people_and_models_write_it(codec: Codec, text: str, means: str 
         (ALL, "point 0.4 0.3", "thousandths of the picture"),
         (ALL, "point 1200 3", "0 to 1000"),
         (ALL, "drag 1 1 2 2 press left", "drag presses the left button itself"),
-        (ALL, 'type "é"', "no key of a US keyboard types 'é'"),
+        (ALL, 'type "é"', "no key of this keyboard types 'é'"),
         (ALL, "type", "a text in quotes"),
         (ALL, 'type ""', "1 to 200 characters"),
         (ALL, 'hold ctrl type "q"', "ControlLeft is held"),

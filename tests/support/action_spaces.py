@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from agent.codec import Codec
-from agent.plan import LONGEST, TYPED, Plan, Stretch, names_of
+from agent.plan import LONGEST, Plan, Stretch
 from envs.action import BUTTONS, KEYS, Action, KeyboardMouse
 
 
@@ -39,7 +39,7 @@ def stretches(draw: st.DrawFn, codec: Codec, *, taps: bool = True) -> Stretch:
     some = st.frozensets(st.sampled_from(names), max_size=4) if names else st.just(frozenset())
     hold, events = draw(some), []
     if taps and names:
-        typed = [character for character in TYPED if names_of(character) <= set(codec.keys)]
+        typed = [character for character, chord in codec.space.characters.items() if chord <= set(codec.keys)]
         texts = st.text(st.sampled_from(typed), min_size=1, max_size=12) if typed else st.nothing()
         events = draw(st.lists(st.frozensets(st.sampled_from(names), min_size=1, max_size=3) | texts, max_size=3))
     degrees = st.floats(-180, 180) if codec.looks else st.just(0.0)

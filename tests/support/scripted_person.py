@@ -19,9 +19,9 @@ from agent.loop.control import Control, Hands
 from agent.loop.human_hands import HumanHands
 from agent.loop.players import InStep
 from agent.loop.runtime import play
-from agent.plan import TYPED
 from agent.policy import Context, Decision, PolicySpec
 from envs.action import NEUTRAL, Action
+from envs.characters import US
 from envs.world import World
 from training.data.episodes import Episode, Recorder, read_episode
 
@@ -90,7 +90,7 @@ def _wheel(rng: np.random.Generator, codec: Codec, time: float) -> Iterator[Even
 def _type(rng: np.random.Generator, codec: Codec, time: float) -> Iterator[Event]:
     begin = int(rng.integers(len(_SAID) - 8))
     for character in _SAID[begin : begin + 8]:
-        key, _ = TYPED[character]
+        (key,) = US[character] - {"ShiftLeft"}
         if key in codec.keys:
             yield from ((time, "down", key), (time + float(rng.uniform(60, 130)), "up", key))
         time += float(rng.uniform(70, 160))
