@@ -1,7 +1,7 @@
 """The action language under hostile texts, its cost, and what recorded hands lose in it.
 
     python benchmarks/action_language.py [--texts 100000] [--ticks 20000] [--write]
-    python benchmarks/action_language.py --worlds crispy-doom Minetest 'a web page' 'a Gymnasium key map' --seconds 60
+    python benchmarks/action_language.py --worlds crispy-doom chocolate-doom Minetest 'a web page' 'a Gymnasium key map'
 
 Hostile texts are parts of actions, names of keys, control characters and the like in random order. Each is read or
 refused with an ActionTextError; what is read must come back from its own text, and stay within the action space and
@@ -163,15 +163,15 @@ def worlds() -> dict[str, Callable[[Path], World]]:
         (folder / "car.yaml").write_text(_CAR)
         return GymnasiumWorld(str(folder / "car.yaml"))
 
-    def doom(folder: Path) -> World:
+    def doom(program: str, ready: str, folder: Path) -> World:
         from envs.desktop.world import DesktopWorld
 
         keys = [key for key in (*KEYS[:60], "ShiftLeft") if key not in ("Escape", "F10")]
         return DesktopWorld(
             Game(
-                command=("crispy-doom", "-iwad", "/usr/share/games/doom/freedoom2.wad", "-warp", "1", "-skill", "1",
+                command=(program, "-iwad", "/usr/share/games/doom/freedoom2.wad", "-warp", "1", "-skill", "1",
                          "-nomonsters", "-nosound", "-window", "-geometry", "320x240"),
-                keys={key: key for key in keys if not key.startswith("F")}, wheel=True, ready="P_SetupLevel",
+                keys={key: key for key in keys if not key.startswith("F")}, wheel=True, ready=ready,
                 start=(1.0,), degrees_per_count=(0.04395, 0.0),
             )
         )  # fmt: skip
@@ -181,7 +181,13 @@ def worlds() -> dict[str, Callable[[Path], World]]:
 
         return Minetest()
 
-    return {"crispy-doom": doom, "Minetest": minetest, "a web page": page, "a Gymnasium key map": car}
+    return {
+        "crispy-doom": partial(doom, "crispy-doom", "P_SetupLevel"),
+        "chocolate-doom": partial(doom, "chocolate-doom", "ST_Init"),
+        "Minetest": minetest,
+        "a web page": page,
+        "a Gymnasium key map": car,
+    }
 
 
 def recordings(names: Sequence[str], seconds: float) -> Iterator[tuple[str, Codec, float, Sequence[Action]]]:
