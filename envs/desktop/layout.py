@@ -9,6 +9,7 @@ from Xlib.display import Display
 
 from envs.action import KEYS
 from envs.desktop import keysyms
+from envs.desktop.server import connect
 from envs.errors import UserError
 
 _NAMES = {getattr(XK, name): name[3:] for name in dir(XK) if name.startswith("XK_")}
@@ -57,6 +58,15 @@ def meanings(display: Display, codes: Mapping[str, int]) -> dict[str, frozenset[
 
 def _letter(symbol: int) -> str:
     return chr(symbol) if 0x20 <= symbol < 0x7F else ""
+
+
+def layout_of(name: str) -> dict[str, frozenset[str]]:
+    """The `characters` of a person's display, by its name. Raises what Xlib raises."""
+    display = connect(name)
+    try:
+        return characters(display)
+    finally:
+        display.close()
 
 
 def characters(display: Display) -> dict[str, frozenset[str]]:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 from mss.exception import ScreenShotError
-from Xlib.error import ConnectionClosedError
+from Xlib.error import ConnectionClosedError, DisplayError
 from Xlib.xobject.drawable import Window
 
 from envs.action import BUTTONS, KEYS, NEUTRAL, Action
@@ -25,6 +25,7 @@ from envs.desktop.actions import DesktopActions
 from envs.desktop.game import Game, read_game
 from envs.desktop.hands import Hands
 from envs.desktop.hotkeys import PAUSE, STOP
+from envs.desktop.layout import layout_of
 from envs.desktop.screen import Frame, Rect, Screen
 from envs.desktop.stage import GameError, Stage
 from envs.errors import UserError
@@ -87,6 +88,11 @@ class DesktopWorld(World):
         self._over = True
         self._pointing = False  # whether a game whose mouse changes shows a pointer now
         self._frame: Frame | None = None
+        if self._display is not None:
+            with contextlib.suppress(
+                DisplayError, ConnectionClosedError, OSError
+            ):  # the first reset says why it can't be used
+                self.action_space.characters = self._typed(layout_of(self._display))
 
     # What an adapter may override.
 
