@@ -29,7 +29,7 @@ from safetensors.torch import load_file
 from agent.loop.players import ScriptedPlayer
 from envs.doom.world import DoomWorld
 from envs.yaml_files import load_yaml
-from rewards.clip import Clip, ClipSettings, load_clip
+from rewards.clip import Clip, ClipSettings
 from tasks.doom import suites
 from tasks.expert_policy import ExpertPolicy
 from tasks.play import play_task
@@ -101,7 +101,7 @@ def reward_of(out: Path, model: Path, name: str, changed: Mapping[str, Any], cas
     for file in model.iterdir():
         if not (folder / file.name).exists():
             os.link(file, folder / file.name)
-    clip = load_clip(str(folder))
+    clip = Clip.load(str(folder))
     clip.settings = replace(ClipSettings(), **changed)
     measured, report = calibrate(name, score_cases(clip, cases))
     replace(clip.settings, threshold=measured.calibration.threshold / 100.0).save(folder)
@@ -114,7 +114,7 @@ def measured(out: Path, model: Path, name: str, changed: Mapping[str, Any], case
     file = out / "rewards" / f"{name}.json"
     if not file.exists():
         found = reward_of(out, model, name, changed, cases[HELD_OUT[0]])
-        clip: Clip = load_clip(found["folder"])
+        clip = Clip.load(found["folder"])
         others = {}
         for suite in HELD_OUT[1:]:
             _, report = calibrate(name, score_cases(clip, cases[suite]))

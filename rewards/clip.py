@@ -23,12 +23,14 @@ import torch
 from torch import Tensor
 
 from envs.errors import UserError
+from rewards.calibrated import Measured, calibrated
 from rewards.clip_encoder import ClipEncoder, Frames, load_encoder
-from rewards.reward import Footage
+from rewards.reward import Footage, Reward
 from rewards.score import Failure, Score
 from tasks import world_tasks
 from tasks.task import Task
 
+SHIPPED = Path(__file__).with_name("weights") / "clip"
 SETTINGS = "clip.json"  # in a model's folder
 BATCH = 64  # frames that share a pass
 
@@ -112,6 +114,17 @@ class Clip:
     def __init__(self, encoder: ClipEncoder, settings: ClipSettings, *, name: str = "clip") -> None:
         self.name, self.settings, self.encoder = name, settings, encoder
         self._goals: dict[tuple[str, str, str], Goal | None] = {}
+
+    @classmethod
+    def load(cls, model: str, *, name: str = "") -> Clip:
+        """With a model that rewards.clip_encoder.load_encoder knows. A folder brings its own settings. Raises
+        UserError."""
+        encoder = load_encoder(model)
+        try:
+            settings = ClipSettings.load(Path(model).expanduser())
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        return cls(encoder, settings, name=name or f"clip:{model}")
 
     @property
     def threshold(self) -> float:
@@ -206,18 +219,12 @@ class Clip:
         ]
 
 
-def load_clip(model: str = "") -> Clip:
-    """The clip reward of a model, which rewards.clip_encoder.load_encoder knows. A folder brings its own settings.
-    Raises UserError."""
+def load_clip(model: str = "") -> Reward:
+    """The clip reward of a model, as `Clip.load` takes it: by default the one that ships, with how wrong it is. Raises
+    UserError."""
     if not model:
-        raise UserError("reward clip: name its model, such as clip:runs/clip/model; agent train clip makes one")
-    folder = Path(model).expanduser()
-    encoder = load_encoder(model)
-    try:
-        settings = ClipSettings.load(folder)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    return Clip(encoder, settings, name=f"clip:{model}")
+        return calibrated(Clip.load(str(SHIPPED), name="clip"), Measured.load(SHIPPED))
+    return Clip.load(model)
 
 
 def came_true(chances: npt.ArrayLike) -> float:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from envs.doom.world import DoomWorld
 from envs.errors import UserError
-from rewards.clip import Clip, ClipSettings, came_true, load_clip
+from rewards.clip import Clip, ClipSettings, came_true
 from rewards.clip_encoder import Preparation, load_encoder
 from rewards.reward import load_reward
 from rewards.score import Failure, Score
@@ -57,7 +57,7 @@ def frames() -> Frames:
 
 
 def test_it_is_what_open_clip_computes_itself(model: Path, frames: Frames) -> None:
-    clip = load_clip(str(model))
+    clip = Clip.load(str(model))
     goal = clip.goal("doom", "go to the red key")
     assert goal is not None
     chances = clip.chances([goal] * len(frames), frames)
@@ -113,7 +113,7 @@ def test_variants_and_prompts(model: Path, frames: Frames) -> None:
 
 
 def test_a_goal_may_be_a_picture(model: Path, frames: Frames) -> None:
-    clip = load_clip(str(model))
+    clip = Clip.load(str(model))
     tasks = (world_tasks.suite("doom-pictures").task(1, index, evaluation=True) for index in range(20))
     task = next(task for task in tasks if task.picture)
     goal = clip.goal("doom", task.instruction, task.picture)
@@ -134,7 +134,7 @@ class Film:
 
 
 def test_what_one_frame_cannot_show_gets_no_score(model: Path, frames: Frames) -> None:
-    clip = load_clip(str(model))
+    clip = Clip.load(str(model))
     keys, looks = Task("a", "pick up the red key", "doom"), Task("b", "look up", "doom")
     nothing, score = clip.score_pairs([(keys, Film(frames)), (looks, Film(frames))])
     assert isinstance(nothing, Failure)
@@ -239,7 +239,7 @@ def test_settings_come_with_the_model(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(model, folder)
     replace(ClipSettings(), threshold=0.8, hold=3).save(folder)
-    assert load_clip(str(folder)).settings == ClipSettings(threshold=0.8, hold=3)
+    assert Clip.load(str(folder)).settings == ClipSettings(threshold=0.8, hold=3)
     (folder / "clip.json").write_text('{"threshold": 7}')
     with pytest.raises(UserError, match="no settings of a clip reward"):
-        load_clip(str(folder))
+        Clip.load(str(folder))

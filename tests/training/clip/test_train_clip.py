@@ -10,7 +10,7 @@ import open_clip
 import pytest
 import torch
 
-from rewards.clip import load_clip
+from rewards.clip import Clip
 from rewards.clip_encoder import Preparation
 from tasks.outcomes import Shown
 from training.clip.batches import Batches
@@ -104,7 +104,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(folder: Path, tmp_path: Path) 
     ours, theirs = (open_clip.create_model(f"local-dir:{one}").state_dict() for one in (model, again))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert json.loads((model / CONFIG).read_text())["model_cfg"]["embed_dim"] == SIZES["clip-small-1"].embedding
-    assert load_clip(str(model)).goal("doom", "look up") is not None
+    assert Clip.load(str(model)).goal("doom", "look up") is not None
 
 
 def test_it_learns_what_a_picture_shows(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_it_learns_what_a_picture_shows(tmp_path: Path) -> None:
         loss.backward()
         optimizer.step()
     save_weights(tmp_path, model.eval())
-    clip = load_clip(str(tmp_path))
+    clip = Clip.load(str(tmp_path))
     up, down = clip.goal("doom", "look up"), clip.goal("doom", "look down")
     assert up is not None
     assert down is not None
