@@ -1,6 +1,7 @@
 """The command line: `agent VERB`. One file a verb; a verb's file is imported when the verb runs, never before.
 
-Each `agent/cli/<verb>.py` holds `app`, a typer.Typer. Heavy packages are imported inside its functions.
+Each `agent/cli/<verb>.py` holds `app`, a typer.Typer; that of `import` is `import_.py`. Heavy packages are imported
+inside its functions.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib
 import os
 import signal
 import sys
+from keyword import iskeyword
 from typing import Any, NoReturn
 
 import typer
@@ -26,6 +28,8 @@ VERBS = {
     "rewards": "Rewards: list them, score recorded episodes.",
     "self-improve": "The agent sets itself tasks, tries them, is judged, and learns from it.",
     "tasks": "Tasks that a task setter proposes, and the archive of tasks tried.",
+    "export": "Recorded episodes in the formats of others: LeRobot.",
+    "import": "Data of others as recorded episodes: LeRobot.",
     "replay": "Show an episode again, or play its actions again and compare.",
     "list": "What is there: worlds, policies, suites, tasks, models.",
     "model": "Chat and vision-language models: try one.",
@@ -42,7 +46,8 @@ class _LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)
-        module = importlib.import_module(f"agent.cli.{str(name).replace('-', '_')}")
+        file = str(name).replace("-", "_") + "_" * iskeyword(str(name))
+        module = importlib.import_module(f"agent.cli.{file}")
         return name, typer.main.get_command(module.app), rest
 
 

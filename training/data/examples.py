@@ -197,12 +197,12 @@ class Examples:
 
 def _read(episode: Episode) -> _Record:
     """Read an episode's decisions from its steps. Raises DamagedEpisodeError."""
-    rows = _Rows(episode)
+    rows = DecisionRows(episode)
     if len(rows.asked) != episode.meta["decisions"]:
         raise DamagedEpisodeError(episode.path, "its decisions are not those that episode.json counts")
     acted = episode.actions()
     actions = tuple(tuple(acted[a:b]) for a, b in rows.spans)
-    setting = _setting(episode)
+    setting = setting_of(episode)
     encoded = [_encoded(setting, chunk) for chunk in actions]
     repeats = [1]
     for before, now in pairwise(encoded):
@@ -216,7 +216,7 @@ def _read(episode: Episode) -> _Record:
         speeches=rows.of_decisions("speech"),
         memories=rows.memories(),
         tokens=tuple(tuple(tokens or ()) for tokens in rows.of_decisions("tokens")),
-        done=_done(episode.outcome, actions, rows.asked),
+        done=done_decisions(episode.outcome, actions, rows.asked),
         repeats=tuple(repeats),
         first=first,
         since=since,
@@ -224,7 +224,7 @@ def _read(episode: Episode) -> _Record:
     )
 
 
-def _setting(episode: Episode) -> Setting:
+def setting_of(episode: Episode) -> Setting:
     """Where an episode was played. Raises DamagedEpisodeError."""
     realtime = episode.outcome.get("clock") == "realtime"
     return Setting(Codec(episode.space, episode.controls), episode.tick_hz, realtime)
@@ -235,7 +235,7 @@ def _encoded(setting: Setting, chunk: Sequence[Action]) -> tuple[int, ...]:
     return action_tokens.encode(action_tokens.fit(setting.plan_of(chunk)))
 
 
-class _Rows:
+class DecisionRows:
     """The steps of an episode by decision. `asked`: the tick that each decision was asked for. `spans`: the ticks from
     there until the next one is asked for, or until another actor takes over."""
 
@@ -248,7 +248,7 @@ class _Rows:
             if asked >= 0:
                 self._ticks.setdefault(asked, []).append(tick)
         self.asked = sorted(self._ticks)
-        ends = [*self.asked[1:], len(steps)]
+        ends = [*self.asked, len(steps)][1:]  # none where a person played all along
         self._taken = [tick for tick in range(len(steps)) if self._by_other(tick)]
         self.spans = [
             (a, min((t for t in self._taken if a < t < b), default=b)) for a, b in zip(self.asked, ends, strict=True)
@@ -299,7 +299,9 @@ class _Rows:
         return tuple(first), tuple(since)
 
 
-def _done(outcome: dict[str, Any], actions: Sequence[Sequence[Action]], asked: Sequence[int]) -> tuple[bool, ...]:
+def done_decisions(
+    outcome: dict[str, Any], actions: Sequence[Sequence[Action]], asked: Sequence[int]
+) -> tuple[bool, ...]:
     """Which decisions say that the task is done. A player that is done does nothing else: these are the idle decisions
     at the end, from the verdict on if there is one, otherwise the last one."""
     done = [False] * len(actions)
