@@ -20,7 +20,7 @@ import pytest
 
 from envs.errors import UserError
 from envs.opengl import backend
-from tests.support import guest_pythons
+from tests.support import guest_pythons, lerobot_env
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ COMPONENTS: Mapping[str, Component] = {
     "crispy-doom": Component(
         "Crispy Doom", lambda: shutil.which("crispy-doom", path="/usr/games") is not None, ("crispy-doom", "freedoom")
     ),
+    "lerobot": Component("LeRobot", lerobot_env.present, command=".venv/bin/python -m tests.support.lerobot_env"),
     "minetest": Component("Minetest", _has_minetest, ("minetest", "minetest-data", "xvfb")),
     "minedojo": Component(
         "MineDojo's guest", _has_minedojo_guest, command=".venv/bin/agent env setup minedojo"
