@@ -22,6 +22,14 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+class MissingExtraError(UserError):
+    """`what` needs an extra that is not installed; `command` installs it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        self.what, self.extra, self.command = what, extra, command(extra)
+        super().__init__(f"{what} needs ludens[{extra}]: {self.command}")
+
+
 def extra_of(module: str | None) -> str | None:
     """The extra that brings a module, or the package that a submodule is in; None if it is in no extra."""
     for extra, modules in EXTRAS.items():
@@ -47,6 +55,6 @@ def message(what: str, error: ImportError) -> str | None:
 
 
 def require(what: str, extra: str) -> None:
-    """If an extra is missing, raise UserError with the command that installs it. `what` needs it."""
+    """If an extra is missing, raise MissingExtraError, which names the command that installs it. `what` needs it."""
     if not installed(extra):
-        raise UserError(f"{what} needs ludens[{extra}]: {command(extra)}")
+        raise MissingExtraError(what, extra)

@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,8 +97,8 @@ def doctor(
         return
     findings: list[Finding] = []
     looks = (
-        _python, _packages, _torch, _doom, _video, _page, _models, _mujoco, _desktop, _minetest, _browser, _machine,
-        _plugins,
+        _python, _packages, _names, _torch, _doom, _video, _page, _models, _mujoco, _desktop, _minetest, _browser,
+        _machine, _plugins,
     )  # fmt: skip
     for look in looks:
         with out.status(f"looking at {look.__name__.strip('_')}"):
@@ -147,6 +146,8 @@ def _safely(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
     findings: list[Finding] = []
     try:
         findings.extend(look())
+    except extras.MissingExtraError as error:
+        findings.append(Finding(error.what, False, f"needs ludens[{error.extra}]", needed=False, mend=error.command))
     except Exception as error:
         name, extra = look.__name__.strip("_"), extras.extra_of(getattr(error, "name", None))
         if extra:
@@ -186,6 +187,26 @@ def _packages() -> Iterator[Finding]:
             wrong.append(f"{need.name} is not installed")
     detail = "; ".join(wrong) or f"{len(found)} packages at versions that work together"
     yield Finding("packages", not wrong, detail, mend="make setup", facts=found)
+
+
+def _names() -> Iterator[Finding]:
+    from agent.cli import own_names
+
+    others, elsewhere = own_names.others(), own_names.elsewhere()
+    if others:
+        told = "; ".join(f"{name} is also of {', '.join(who)}" for name, who in others.items())
+        yield Finding(
+            "names", False, f"{told}: one overwrites files of the other",
+            mend="python3 -m venv ludens && ludens/bin/pip install ludens   # an environment of its own",
+        )  # fmt: skip
+    if elsewhere:
+        told = ", ".join(map(str, elsewhere))
+        yield Finding(
+            "names", False, f"{told}: Python that starts there imports it instead of Ludens's", needed=False,
+            mend=f"mv {elsewhere[0]} ANOTHER_NAME   # or start Python in another folder",
+        )  # fmt: skip
+    if not others and not elsewhere:
+        yield Finding("names", True, f"nobody else brings {', '.join(own_names.NAMES)}")
 
 
 def _torch() -> Iterator[Finding]:
@@ -308,6 +329,7 @@ def _minetest() -> Iterator[Finding]:
 
 
 def _desktop() -> Iterator[Finding]:
+    extras.require("desktop", "desktop")
     with tempfile.TemporaryDirectory() as scratch:
         ok, said = _try(_TRY_DESKTOP, cwd=scratch)
     yield Finding(
@@ -320,14 +342,14 @@ def _desktop() -> Iterator[Finding]:
 
 
 def _browser() -> Iterator[Finding]:
+    extras.require("chromium", "browser")
     from envs.browser.chromium import find_chromium, try_out
 
     try:
         detail = f"{try_out()}, {find_chromium()}: draws with WebGL"
         yield Finding("chromium", True, detail, needed=False)
     except UserError as error:
-        missing = find_spec("playwright") is None
-        mend = "pip install 'ludens[browser]'" if missing else "apt-get install chromium libatomic1"
+        mend = "apt-get install chromium libatomic1"
         yield Finding("chromium", False, f"no games in web pages: {error}", needed=False, mend=mend)
 
 
