@@ -192,3 +192,18 @@ def test_what_is_no_environment_is_said() -> None:
             gymnasium.make(ID, **wrong)
     with pytest.raises(gymnasium.error.ResetNeeded):
         TaskEnvironment("doom-basic").step(Action())
+
+
+@pytest.mark.slow
+def test_stable_baselines3_trains_on_it_with_pictures_and_words() -> None:
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.env_checker import check_env as check_for_sb3
+
+    made = gymnasium.make(f"training.registration:{ID}", actions="discrete", instruction="ids", ticks=8)
+    check_for_sb3(made, skip_render_check=True)
+    model = PPO("MultiInputPolicy", made, n_steps=16, batch_size=8, n_epochs=1, seed=0, device="cpu")
+    before = {name: part.clone() for name, part in model.policy.state_dict().items()}
+    model.learn(16)
+    assert model.num_timesteps == 16
+    assert any(not before[name].equal(part) for name, part in model.policy.state_dict().items())
+    made.close()

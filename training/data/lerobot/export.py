@@ -108,7 +108,7 @@ def export(
     """
     if out.exists():
         raise UserError(f"{out}: is there already; name another --out, or remove it")
-    folder = out.parent / f".tmp-{out.name}-{uuid.uuid4().hex[:8]}"
+    folder = out.parent / f".export-{out.name}-{uuid.uuid4().hex[:8]}"  # no name that `repair` looks for
     with disk(out.parent):
         try:
             writer = _Writer(folder, out, episodes, coding, language, successes)
