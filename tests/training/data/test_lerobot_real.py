@@ -21,7 +21,7 @@ from training.data.lerobot.dataset import open_dataset
 from training.data.lerobot.export import export, sources
 from training.data.lerobot.load import load
 
-pytestmark = [needs("lerobot"), pytest.mark.slow]
+pytestmark = [needs("lerobot"), pytest.mark.slow, pytest.mark.timeout(900)]
 
 GUEST = Path(__file__).parents[2] / "support" / "lerobot_guest.py"
 
