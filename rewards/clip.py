@@ -57,7 +57,7 @@ class ClipSettings:
     seed: int = 0
     contrasts: bool = True
     prompt: str = "outcome"
-    hold: int = 2
+    hold: int = 1
     variant: Variant = "softmax"
     baseline: str = "a video game"
     alpha: float = 0.5

@@ -19,7 +19,6 @@ from envs.doom.world import DoomWorld
 from envs.errors import UserError
 from rewards.clip import Clip, ClipSettings, came_true
 from rewards.clip_encoder import Preparation, load_encoder
-from rewards.reward import load_reward
 from rewards.score import Failure, Score
 from rewards.wrapper import FrameReward, RewardWrapper
 from tasks import world_tasks
@@ -161,8 +160,6 @@ def test_pictures_are_prepared_as_each_mode_says() -> None:
 
 
 def test_wrong_models_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="name its model, such as clip:runs/clip/model"):
-        load_reward("clip")
     with pytest.raises(UserError, match="no such folder; expected a folder, ARCHITECTURE@WEIGHTS"):
         load_encoder("nothing")
     with pytest.raises(UserError, match="can't be loaded"):
