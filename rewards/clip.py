@@ -228,9 +228,9 @@ def load_clip(model: str = "") -> Reward:
 
 
 def came_true(chances: npt.ArrayLike) -> float:
-    """The chance that a goal was reached in an episode: that all its last frames show it, and its first one does not.
+    """How far a goal was reached in an episode: how much likelier all its last frames show it than the first one does.
 
     `chances`: of the first frame, then of the last ones. A single frame is both.
     """
     first, *last = np.asarray(chances, np.float64).tolist()
-    return float((1.0 - first) * min(last or [first]))
+    return float(max(0.0, min(last or [first]) - first))

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from envs.action import Action
 from envs.world import Observation, World
-from rewards.reward import Frames, Reward, load_reward, score_pairs
-from rewards.score import Failure
+from rewards.reward import Frames, Reward, VerifiedFootage, load_reward, score_pairs
+from rewards.score import Failure, Score
 from tasks.task import Task
 
 LONGEST = 2000  # frames of an episode that are kept for a reward that scores whole episodes
@@ -31,6 +31,20 @@ class FrameReward(Reward, Protocol):
     @property
     def threshold(self) -> float:
         """The chance from which on the goal counts as reached."""
+
+
+class WholeEpisodes:
+    """A FrameReward that scores episodes at their ends alone, as it was measured: asked after every frame, it has as
+    many chances to be wrong."""
+
+    def __init__(self, part: Reward) -> None:
+        self.name, self.sees_truth, self.part = part.name, part.sees_truth, part
+
+    def score(self, task: Task, episodes: Sequence[VerifiedFootage]) -> list[Score | Failure]:
+        return self.score_pairs([(task, episode) for episode in episodes])
+
+    def score_pairs(self, pairs: Sequence[tuple[Task, VerifiedFootage]]) -> list[Score | Failure]:
+        return score_pairs(self.part, pairs)
 
 
 class RewardWrapper(gymnasium.Wrapper[Observation, Action, Observation, Action]):

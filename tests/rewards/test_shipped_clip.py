@@ -49,6 +49,7 @@ def clip() -> Reward:
 def test_open_clip_alone_loads_it(cases: list[Case]) -> None:
     name = f"local-dir:{SHIPPED}"
     model, prepare = open_clip.create_model_from_pretrained(name)
+    model.eval()  # open_clip leaves it in training mode
     frame, said = cases[0].decision_frames()[0], "looking up"
     from PIL import Image
 

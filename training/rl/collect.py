@@ -17,7 +17,7 @@ from envs import plugins
 from envs.files import written_whole
 from envs.world import World
 from rewards.reward import Reward, load_reward
-from rewards.wrapper import FrameReward
+from rewards.wrapper import FrameReward, WholeEpisodes
 from tasks import world_tasks
 from tasks.task import Task
 from training.rl.learnable import Learnable
@@ -87,6 +87,12 @@ def gathering(recipe: RlRecipe, learnable: Learnable, reward: Reward, out: Path)
         yield partial(_gather, crew, learnable, out / WEIGHTS)
 
 
+def reward_of(recipe: RlRecipe) -> Reward:
+    """The recipe's reward. Raises UserError."""
+    reward = load_reward(recipe.reward)
+    return reward if recipe.frames else WholeEpisodes(reward)
+
+
 def pay_of(recipe: RlRecipe) -> Pay:
     """How the recipe's reward pays for decisions."""
     return Pay(shaped=recipe.shaped, graded=recipe.graded)
@@ -115,9 +121,7 @@ class RolloutWorker:
 
     def __init__(self, recipe: RlRecipe) -> None:
         self._learnable = load_learnable(recipe.policy, think=recipe.think, make_world=partial(make_world, recipe))
-        self._collector = Collector(
-            partial(make_world, recipe), recipe.worlds, load_reward(recipe.reward), pay_of(recipe)
-        )
+        self._collector = Collector(partial(make_world, recipe), recipe.worlds, reward_of(recipe), pay_of(recipe))
         self._temperature = recipe.temperature
 
     def work(self, job: Job) -> Collected:

@@ -38,7 +38,8 @@ class RlRecipe(Section):
 
     Collection: `tasks` a round, each played by a `group` of episodes from the same start, in `worlds` worlds a process.
     `workers`: processes, or who else plays; 0 for this process. `time_limit`: ticks of an episode, at most.
-    `temperature`: of sampling. `think`: see agent.policy.Think. `shaped`, `graded`: see training.rl.rollouts.Pay.
+    `temperature`: of sampling. `think`: see agent.policy.Think. `frames`: a reward that scores single frames does so
+    after every decision, and otherwise at the end of the episode. `shaped`, `graded`: see training.rl.rollouts.Pay.
 
     Learning: `epochs` over the decisions of a round, in steps of `batch`. `rate`, `value_rate`: learning rates of the
     policy and of the value head. `detached`: the value's loss leaves the policy alone. `frozen_vision`: the image
@@ -65,6 +66,7 @@ class RlRecipe(Section):
     time_limit: int | None = pydantic.Field(None, ge=1)
     temperature: float = pydantic.Field(1.0, gt=0.0)
     think: Literal["off", "auto"] | pydantic.NonNegativeInt = "auto"
+    frames: bool = True
     shaped: bool = False
     graded: bool = False
 

@@ -25,11 +25,12 @@ from agent.lineage import Data
 from envs.errors import UserError
 from envs.files import write_whole, written_whole
 from rewards.calibrated import Calibrated, calibrated, check_trusted
-from rewards.reward import Reward, load_reward
+from rewards.reward import Reward
+from rewards.wrapper import WholeEpisodes
 from training.recipe import OnProgress, Progress, ignore_progress, same_recipe
 from training.rl import alarms
 from training.rl.advantages import within_groups
-from training.rl.collect import WEIGHTS, Gathered, gathering, make_world, starts_of
+from training.rl.collect import WEIGHTS, Gathered, gathering, make_world, reward_of, starts_of
 from training.rl.learnable import Learnable
 from training.rl.learner import Learner
 from training.rl.load import load_learnable
@@ -84,7 +85,7 @@ def train_rl(
 
 def checked_reward(recipe: RlRecipe) -> Reward:
     """The recipe's reward. Raises UserError for one that sees ground truth, unless the recipe is for an upper bound."""
-    reward = load_reward(recipe.reward)
+    reward = reward_of(recipe)
     if reward.sees_truth and not recipe.upper_bound:
         raise UserError(
             f"--reward {recipe.reward} sees ground truth: an agent must not learn from it. Take --reward truth for an "
@@ -96,6 +97,8 @@ def checked_reward(recipe: RlRecipe) -> Reward:
 def check_reward(reward: Reward, limit: float | None, *, anyway: bool) -> None:
     """Refuse a reward that is wrong too often, see rewards.calibrated.check_trusted. `limit`: of the share of failures
     that it may call a success, in place of the limit that it was calibrated with. Raises UserError."""
+    if isinstance(reward, WholeEpisodes):
+        reward = reward.part
     if limit is not None and isinstance(reward, Calibrated):
         reward = calibrated(reward.part, replace(reward.measured, limit=limit))
     check_trusted(reward, anyway=anyway)
