@@ -118,6 +118,14 @@ class Curriculum:
         fresh = _draw(rng, [pair for pair in standings if pair[1].state in ("new", "learning")], n - len(old))
         return [Choice(*pair, True) for pair in old] + [Choice(*pair, False) for pair in fresh]
 
+    def draw(self, proposals: Sequence[Proposal], n: int, seed: int = 0) -> list[Choice]:
+        """At most `n` of the proposals by chance alone, whatever their goals' standing: what choosing is compared with.
+        Duplicates are left out as in `choose`."""
+        rng = np.random.default_rng(seed)
+        different = _different(self.world, proposals)
+        drawn = [different[i] for i in rng.permutation(len(different))[:n]]
+        return [Choice(one, self.standing(one.instruction), False) for one in drawn]
+
     def save(self, path: Path) -> None:
         """Write the archive to a JSON-lines file, whole or not at all: the world in the first line, then a line for
         each try. Raises UserError."""

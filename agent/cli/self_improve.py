@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +13,15 @@ from agent.cli.options import Workers
 from envs.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from training.improve.ask import Question
     from training.improve.recipe import ImproveRecipe
     from training.recipe import Progress
 
 app = console.verb()
 
+_ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": None}
 _COLUMNS = ("generation", "tasks", "tried", "judged %", "true %", "gap", "held out %", "old %", "promoted", "minutes")
 
 
@@ -39,6 +44,9 @@ def self_improve(
     budget: Annotated[
         float | None, typer.Option(min=0.1, help="Minutes after which no further generation begins.")
     ] = None,
+    ask_me: Annotated[
+        int | None, typer.Option(min=0, help="Tries of a generation to ask you about: was it done?")
+    ] = None,
     workers: Workers = "2",
     json: console.Json = False,
 ) -> None:
@@ -54,6 +62,7 @@ def self_improve(
       agent self-improve --quick
       agent self-improve --suite doom-vault --generations 8 --out runs/vault
       agent self-improve --setter suite:doom-vault-steps --reward judge --budget 60
+      agent self-improve --ask-me 20        # 20 pictures a generation, yes or no
       agent play "pick up the blue key" --policy runs/improve/generation-001/learned/model
     """
     screen = console.console(machine=json)
@@ -63,7 +72,7 @@ def self_improve(
 
         options = {
             "env": env, "suite": suite, "policy": policy, "setter": setter, "reward": reward,
-            "generations": generations, "levels": levels, "episodes": episodes, "seed": seed,
+            "generations": generations, "levels": levels, "episodes": episodes, "seed": seed, "ask_me": ask_me,
         }  # fmt: skip
         recipe = _recipe(config, quick, {name: value for name, value in options.items() if value is not None})
     summaries: list[dict[str, Any]] = []
@@ -83,9 +92,16 @@ def self_improve(
             write_report(out, recipe.model_dump(mode="json"), summaries)
             bars.print(_line(summary), markup=False)
 
+        def ask(question: Question, number: int, of: int) -> bool | None:
+            bars.stop()
+            try:
+                return _ask(screen, question, number, of)
+            finally:
+                bars.start()
+
         run = SelfImprovement(
             recipe, out, workers=workers, budget=None if budget is None else 60.0 * budget, on_progress=on_progress,
-            on_generation=on_generation,
+            on_generation=on_generation, ask=ask,
         )  # fmt: skip
         run.run()
     if json:
@@ -96,6 +112,19 @@ def self_improve(
         screen.print(f"Stopped: {summaries[-1]['stop']}", markup=False)
     screen.print(f"Player: {run.player(len(summaries) + 1)}", markup=False)
     screen.print(f"Report: {out / 'report.html'}", markup=False)
+
+
+def _ask(screen: Console, question: Question, number: int, of: int) -> bool | None:
+    """Ask in the terminal until the answer is one. Raises EOFError where no more answers come."""
+    screen.print(f"{number} of {of}: {question.instruction}\n{question.picture}", markup=False)
+    while True:
+        screen.print("Was it done? y(es), n(o), Enter to skip, Ctrl+D to ask no more: ", end="", markup=False)
+        line = sys.stdin.readline()
+        if not line:
+            raise EOFError
+        answer = line.strip().lower()
+        if answer in _ANSWERS:
+            return _ANSWERS[answer]
 
 
 def _recipe(config: Path | None, quick: bool, options: dict[str, Any]) -> ImproveRecipe:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from agent.capabilities import Samples, require
 from agent.episode import Frame
 from agent.loop.players import InStep
 from agent.loop.runtime import play
+from agent.models.base import ModelError
 from agent.policy import Context, Decision, Policy
+from agent.talk.planner import Planner, Situation, load_planner
 from envs import plugins
 from envs.files import write_whole
 from envs.world import World
@@ -37,8 +39,13 @@ LOOKED_BACK = 4  # frames that the setter sees: what was in view before the last
 
 @dataclass(frozen=True)
 class Try:
-    """One task that was tried. `id`: of the task, in the run. `episode`: its folder's name. `rejected`: what the setter
-    said off contract before it. `said_done`: whether the player ended the episode."""
+    """One task that was tried.
+
+    `id`: of the task, in the run. `episode`: its folder's name. `rejected`: what the setter said off contract before
+    it. `said_done`: whether the player ended the episode. `level`: where it was tried; the tries of a level follow each
+    other without a reset. `others`: what else was proposed for the same view. `whole`: the goal of which it is a step,
+    "" if it is a goal of its own.
+    """
 
     id: str
     instruction: str
@@ -47,6 +54,13 @@ class Try:
     said_done: bool
     rehearsal: bool
     rejected: int
+    level: str = ""
+    others: tuple[str, ...] = ()
+    whole: str = ""
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Try:
+        return cls(**{**data, "others": tuple(data.get("others", ()))})
 
 
 @dataclass(frozen=True)
@@ -71,14 +85,15 @@ class LevelPlayed:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> LevelPlayed:
-        tries, audited = (Try(**one) for one in data["tries"]), (Audited(**one) for one in data["audited"])
+        tries, audited = (Try.from_json(one) for one in data["tries"]), (Audited(**one) for one in data["audited"])
         return cls(data["level"], tuple(tries), tuple(audited))
 
 
 @dataclass(frozen=True)
 class CollectSettings:
     """What all collectors of a generation know. `policy`: a checkpoint folder, or a policy's name. `curriculum`: the
-    archive as it was before the generation."""
+    archive as it was before the generation; `choose`: whether it chooses among the proposals, or chance does.
+    `planner`: who breaks goals into steps, "" for nobody. `attempts` and `sticky`: see ImproveRecipe."""
 
     out: Path
     generation: int
@@ -91,18 +106,61 @@ class CollectSettings:
     time_limit: int
     temperature: float
     seed: int
+    choose: bool = True
+    planner: str = ""
+    attempts: int = 1
+    sticky: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Next:
+    """What is tried next. `left`: how often more if the player doesn't say that it is done. The rest as in Try."""
+
+    instruction: str
+    time_limit: int
+    rehearsal: bool
+    others: tuple[str, ...]
+    left: int
+    whole: str = ""
 
 
 class SampledPlay:
-    """A policy whose decisions are drawn from its distribution instead of being its best ones."""
+    """A policy whose decisions are drawn from its distribution instead of being its best ones.
 
-    def __init__(self, policy: Samples, temperature: float, seed: int) -> None:
+    `sticky`: the chance that the last actions are done again instead (sticky actions, arXiv 1709.06009), by which a
+    player gets farther than by dithering. Such a decision has no tokens: it was not sampled.
+    """
+
+    def __init__(self, policy: Samples, temperature: float, seed: int, sticky: float = 0.0) -> None:
         self.spec = policy.spec  # type: ignore[attr-defined]
-        self._policy, self._temperature = policy, temperature
+        self._policy, self._temperature, self._sticky = policy, temperature, sticky
         self._generator = torch.Generator().manual_seed(seed)
 
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
-        return self._policy.sample(contexts, temperature=self._temperature, generator=self._generator)
+        decisions = self._policy.sample(contexts, temperature=self._temperature, generator=self._generator)
+        if not self._sticky:
+            return decisions
+        again = (torch.rand(len(contexts), generator=self._generator) < self._sticky).tolist()
+        return [
+            Decision(context.actions[-1], decision.thought, decision.speech)
+            if repeats and context.actions and context.actions[-1] and not decision.done
+            else decision
+            for context, decision, repeats in zip(contexts, decisions, again, strict=True)
+        ]
+
+
+class _Steps:
+    """Breaks goals into steps."""
+
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
+
+    def steps(self, goal: str, frames: tuple[Frame, ...]) -> tuple[str, ...]:
+        """The steps of a goal; none where the planner fails: then the goal is tried as it stands."""
+        try:
+            return self._planner.plan(Situation(goal, frames=frames)).steps
+        except ModelError:
+            return ()
 
 
 class Collector:
@@ -113,6 +171,7 @@ class Collector:
         self._policy: Policy = load_player(settings.policy)
         self._setter = load_setter(settings.setter)
         self._curriculum = Curriculum.load(settings.curriculum)
+        self._planner = _Steps(load_planner(settings.planner)) if settings.planner else None
         self._worlds = ParallelPlay(partial(open_world, settings.env))
 
     def work(self, levels: Sequence[Task]) -> list[LevelPlayed]:
@@ -121,7 +180,8 @@ class Collector:
         todo = [level for level in levels if found[level.id] is None]
         if todo:
             samples = require(self._policy, Samples, self._settings.policy, "agent self-improve")
-            sampled = SampledPlay(samples, self._settings.temperature, self._settings.seed + todo[0].seed)
+            settings = self._settings
+            sampled = SampledPlay(samples, settings.temperature, settings.seed + todo[0].seed, settings.sticky)
             for played in self._worlds.play(sampled, todo, self._level):
                 found[played.level] = played
         return [played for played in found.values() if played is not None]
@@ -141,30 +201,32 @@ class Collector:
         tries: list[Try] = []
         audited: list[Audited] = []
         seen: list[Frame] = []
+        todo: list[_Next] = []
         rejected = 0
         for number in range(self._settings.tries):
             seen.append(chain.observation["pixels"])
-            chosen, wrong = self._choose(chain, tuple(seen[-LOOKED_BACK:]), level, number)
-            rejected += wrong
-            if chosen is None:
+            if not todo:
+                todo, wrong = self._choose(chain, tuple(seen[-LOOKED_BACK:]), level, number)
+                rejected += wrong
+            if not todo:
                 continue  # nothing here is worth a try; another draw may be
-            task, rehearsal = chosen
-            chain.watch(self._settings.env, task.instruction)
-            tries.append(self._try(chain, player, task, rehearsal, rejected))
+            one = todo.pop(0)
+            chain.watch(self._settings.env, one.instruction)
+            tries.append(self._try(chain, player, level, number, one, rejected))
             success = chain.truth is not None and chain.truth.success if chain.known else None
-            audited.append(Audited(task.id, success, chain.truth.why if chain.truth else "the time is up"))
+            audited.append(Audited(tries[-1].id, success, chain.truth.why if chain.truth else "the time is up"))
             rejected = 0
             if chain.over:
                 break
+            if not tries[-1].said_done:  # the same again, or else the rest of its plan is given up
+                todo = [replace(one, left=one.left - 1), *todo] if one.left else []
         played = LevelPlayed(level.id, tuple(tries), tuple(audited))
         write_whole(level_file(out, level.id), json.dumps(played.to_json()).encode())
         return played
 
-    def _choose(
-        self, chain: Chain, seen: tuple[Frame, ...], level: Task, number: int
-    ) -> tuple[tuple[Task, bool] | None, int]:
-        """The task to try now, with whether it is a rehearsal; and how much of what the setter said was rejected.
-        `seen`: what was in view before the last tries, and now."""
+    def _choose(self, chain: Chain, seen: tuple[Frame, ...], level: Task, number: int) -> tuple[list[_Next], int]:
+        """What to try now, one after the other, nothing if no proposal is worth it; and how much of what the setter
+        said was rejected. `seen`: what was in view before the last tries, and now."""
         settings, seed = self._settings, level.seed * self._settings.tries + number
         view = SetterView(
             world=settings.env,
@@ -175,27 +237,37 @@ class Collector:
             seed=seed % 2**31,
         )
         proposed = propose(self._setter, view, settings.proposals)
-        choices = self._curriculum.choose(proposed.proposals, 1, seed)
+        if settings.choose:
+            choices = self._curriculum.choose(proposed.proposals, 1, seed)
+        else:
+            choices = self._curriculum.draw(proposed.proposals, 1, seed)
         if not choices:
-            return None, len(proposed.rejected)
+            return [], len(proposed.rejected)
         (choice,) = choices
+        goal = choice.proposal.instruction
         limit = min(choice.proposal.time_limit, settings.time_limit)
-        task = Task(
-            f"{self._name(level.id)}-{number}", choice.proposal.instruction, settings.env, level.seed,
-            level.options, limit,
-        )  # fmt: skip
-        return (task, choice.rehearsal), len(proposed.rejected)
+        others = tuple(dict.fromkeys(one.instruction for one in proposed.proposals if one.instruction != goal))
+        again = settings.attempts - 1
+        steps = self._planner.steps(goal, seen) if self._planner else ()
+        if len(steps) > 1:
+            return [_Next(step, limit, False, others, again, goal) for step in steps], len(proposed.rejected)
+        return [_Next(goal, limit, choice.rehearsal, others, again)], len(proposed.rejected)
 
-    def _try(self, chain: Chain, player: InStep, task: Task, rehearsal: bool, rejected: int) -> Try:
-        folder = self._settings.out / "episodes" / task.id
-        recorder = Recorder(folder, task=task, policy=self._settings.policy, durable=False)
+    def _try(self, chain: Chain, player: InStep, level: Task, number: int, one: _Next, rejected: int) -> Try:
+        settings, name = self._settings, self._name(level.id)
+        task = Task(f"{name}-{number}", one.instruction, settings.env, level.seed, level.options, one.time_limit)
+        folder = settings.out / "episodes" / task.id
+        recorder = Recorder(folder, task=task, policy=settings.policy, durable=False)
         outcome = play(
             chain, player, task.instruction, seed=task.seed, options=task.options, time_limit=task.time_limit,
             subscribers=(recorder,), observe="decision", end_on_done=True,
         )  # fmt: skip
         if recorder.episode is None:
             raise OSError(f"{folder}: {'; '.join(outcome.problems)}")
-        return Try(task.id, task.instruction, folder.name, outcome.ticks, outcome.done, rehearsal, rejected)
+        return Try(
+            task.id, task.instruction, folder.name, outcome.ticks, outcome.done, one.rehearsal, rejected, name,
+            one.others, one.whole,
+        )  # fmt: skip
 
 
 def level_file(out: Path, level: str) -> Path:

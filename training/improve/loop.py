@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,35 +20,34 @@ from agent.lineage import MANIFEST
 from agent.small.checkpoint import SHIPPED
 from envs import plugins
 from envs.errors import UserError
-from rewards.reward import load_reward, score_pairs
-from rewards.score import Score
+from rewards.reward import load_reward
 from tasks import json_lines, world_tasks
 from tasks.curriculum import Curriculum
 from tasks.goal_text import goal_of
-from tasks.setter import Tried, load_setter
+from tasks.setter import load_setter
 from tasks.task import Task
 from training.data.episode_weights import write_weights
-from training.data.episodes import read_episode
-from training.data.footage import RecordedFootage
-from training.evaluation.statistics import proportion
-from training.improve import evaluate
-from training.improve.collect import Collector, CollectSettings, LevelPlayed
+from training.improve import build, evaluate
+from training.improve.ask import Ask, answers_in, ask_person, choose
+from training.improve.audit import audit
+from training.improve.collect import Collector, CollectSettings, LevelPlayed, Try
+from training.improve.doubt import Evidence
 from training.improve.generation import STAGES, Generation, Stage
 from training.improve.recipe import ImproveRecipe
 from training.improve.rehearse import rehearse
+from training.improve.scoring import Judgement, Judges, controls, judge_all
 from training.learner import load_learner
 from training.recipe import OnProgress, Progress, same_recipe
 from training.workers.hire import hire
 from training.workers.parallel_play import portions
 from training.workers.workers import Failed
 
-_BATCH = 16  # episodes that are scored together
-
 
 class SelfImprovement:
     """A run in the folder `out`. `run` goes on where it was stopped.
 
-    `on_progress` is called during a stage, `on_generation` at the end of every generation, with its summary.
+    `on_progress` is called during a stage, `on_generation` at the end of every generation, with its summary. `ask`: how
+    a person is asked about tries, if the recipe wants that; None if nobody is there.
     Raises UserError if `out` holds a run of another recipe.
     """
 
@@ -61,6 +60,7 @@ class SelfImprovement:
         budget: float | None = None,
         on_progress: OnProgress = lambda progress: None,
         on_generation: Callable[[dict[str, Any]], None] = lambda summary: None,
+        ask: Ask | None = None,
     ) -> None:
         _check(recipe)
         out.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ class SelfImprovement:
         except ValueError as error:
             raise UserError(str(error)) from error
         self.recipe, self.out, self._workers, self._budget = recipe, out, workers, budget
-        self._on_progress, self._on_generation = on_progress, on_generation
+        self._on_progress, self._on_generation, self._ask = on_progress, on_generation, ask
         self._began = time.monotonic()
 
     def run(self) -> list[dict[str, Any]]:
@@ -117,6 +117,8 @@ class SelfImprovement:
             "gap": score["gap"],
             "by_verb": score["by_verb"],
             "learned_from": results["build"]["episodes"],
+            "beliefs": results["build"]["beliefs"],
+            "answers": results["build"]["answers"],
             "held_out": results["evaluate"]["held_out"],
             "old": results["evaluate"]["old"],
             "promoted": promote["promoted"],
@@ -163,7 +165,8 @@ class SelfImprovement:
             out=generation.folder, generation=number, env=recipe.env, policy=str(self.player(number)),
             setter=recipe.setter, curriculum=generation.file("curriculum.jsonl"), tries=recipe.tries,
             proposals=recipe.proposals, time_limit=recipe.time_limit, temperature=recipe.temperature,
-            seed=recipe.seed * 1000 + number,
+            seed=recipe.seed * 1000 + number, choose=recipe.choose, planner=recipe.planner, attempts=recipe.attempts,
+            sticky=recipe.sticky,
         )  # fmt: skip
         generation.file("levels").mkdir(exist_ok=True)
         suite = world_tasks.suite(recipe.suite)
@@ -187,49 +190,69 @@ class SelfImprovement:
         }
 
     def _score(self, generation: Generation) -> dict[str, Any]:
-        """Ask the reward about every try, add the outcomes to the archive, and compare with ground truth."""
-        reward, env = load_reward(self.recipe.reward), self.recipe.env
-        tries = generation.result("collect")["tries"]
-        scores: dict[str, dict[str, Any]] = {}
-        for start in range(0, len(tries), _BATCH):
-            batch = tries[start : start + _BATCH]
-            episodes = [read_episode(generation.file("episodes") / one["episode"]) for one in batch]
-            tasks = [Task(one["id"], one["instruction"], env) for one in batch]
-            pairs = [(task, RecordedFootage(episode)) for task, episode in zip(tasks, episodes, strict=True)]
-            for task, result in zip(tasks, score_pairs(reward, pairs), strict=True):
-                known = isinstance(result, Score)
-                scores[task.id] = {
-                    "success": result.success if isinstance(result, Score) else None,
-                    "value": result.value if isinstance(result, Score) else None,
-                    "why": result.why,
-                    "verb": goal_of(env, task.instruction).verb if known else "",
-                }
-            self._tell(generation, "score", len(scores), len(tries))
-        archive = Curriculum.load(generation.file("curriculum.jsonl"))
-        archive.add(
-            Tried(one["id"], one["instruction"], scores[one["id"]]["success"], scores[one["id"]]["value"],
-                  generation=generation.number)
-            for one in tries
-        )  # fmt: skip
-        archive.save(generation.file("archive.jsonl"))
+        """Ask the reward about every try and about the controls, and compare with ground truth."""
+        recipe, env = self.recipe, self.recipe.env
+        reward = load_reward(recipe.reward)
+        second = load_reward(recipe.second) if recipe.second else None
+        judges = Judges(env, reward, second, twice=recipe.doubt)
+        tries, episodes = _tries(generation), generation.file("episodes")
+        asked = [(Task(one.id, one.instruction, env), episodes / one.episode, False) for one in tries]
+        said = judge_all(judges, asked, partial(self._tell, generation, "score"))
+        judgements = {one.id: judgement for one, judgement in zip(tries, said, strict=True)}
+        verbs = {one.verb for one in said if one.claimed} if recipe.doubt else set()
+        held = controls(env, tries, verbs, recipe.controls, recipe.seed * 1000 + generation.number)
+        asked = [(Task(f"control-{i}", one.instruction, env), episodes / one.episode, one.backwards)
+                 for i, one in enumerate(held)]  # fmt: skip
+        answers = judge_all(judges, asked, partial(self._tell, generation, "score the controls"))
         truth = {row["id"]: row["success"] for row in json_lines.read(generation.file("audit.jsonl"))}
-        different = {goal_of(env, one["instruction"]) for one in tries}
-        return {"scores": scores, "tasks": len(different), "tried": len(tries), **audit(scores, truth)}
+        return {
+            "scores": {id_: one.to_json() for id_, one in judgements.items()},
+            "controls": [
+                {**asdict(one), "claimed": answer.claimed} for one, answer in zip(held, answers, strict=True)
+            ],
+            "tasks": len({goal_of(env, one.instruction) for one in tries}),
+            "tried": len(tries),
+            **audit(judgements, truth),
+        }  # fmt: skip
 
     def _build(self, generation: Generation) -> dict[str, Any]:
-        """What is learned from: the tries that the reward calls a success, weighted by how much is left to learn.
-
-        A goal of competence p gets the weight 1 - p (its advantage over what is expected), of at least 0.1.
-        """
-        scores = generation.result("score")["scores"]
-        archive = Curriculum.load(generation.file("archive.jsonl"))
-        weights = {
-            one["episode"]: round(max(0.1, 1.0 - archive.standing(one["instruction"]).competence), 3)
-            for one in generation.result("collect")["tries"]
-            if scores[one["id"]]["success"] and one["ticks"]
-        }
+        """What is learned from, and what the archive of tasks notes of the tries. See training.improve.build."""
+        recipe, tries = self.recipe, _tries(generation)
+        scores = generation.result("score")
+        judgements = {id_: Judgement.from_json(one) for id_, one in scores["scores"].items()}
+        answers = self._answers(generation, tries, judgements)
+        evidence = build.evidence_of(judgements, scores["controls"], answers)
+        if generation.number > 1:
+            before = Generation(self.out, generation.number - 1).result("build")["evidence"]
+            evidence = build.added({verb: Evidence.from_json(one) for verb, one in before.items()}, evidence)
+        beliefs = build.beliefs_of(evidence)
+        trust = build.Trust(beliefs if recipe.doubt else None, recipe.least_trust)
+        archive = Curriculum.load(generation.file("curriculum.jsonl"))
+        archive.add(build.tried(tries, judgements, answers, trust, generation.number))
+        archive.save(generation.file("archive.jsonl"))
+        weights = build.weights_of(tries, judgements, answers, trust, archive)
         write_weights(generation.file("episodes"), weights)
-        return {"episodes": len(weights)}
+        return {
+            "episodes": len(weights),
+            "answers": len(answers),
+            "evidence": {verb: one.to_json() for verb, one in evidence.items()},
+            "beliefs": {verb: {**one.to_json(), "weight": trust.of(verb)} for verb, one in beliefs.items()},
+        }
+
+    def _answers(
+        self, generation: Generation, tries: Sequence[Try], judgements: Mapping[str, Judgement]
+    ) -> dict[str, bool]:
+        """What a person says of some of the tries that were claimed a success."""
+        if self.recipe.ask_me and self._ask is not None:
+            claims: dict[str, list[str]] = {}
+            for id_, one in judgements.items():
+                if one.claimed:
+                    claims.setdefault(one.verb, []).append(id_)
+            chosen = choose(claims, self.recipe.ask_me, self.recipe.seed * 1000 + generation.number)
+            episodes = {one.id: generation.file("episodes") / one.episode for one in tries}
+            instructions = {one.id: one.instruction for one in tries}
+            ask_person(generation.folder, chosen, instructions, episodes, self._ask)
+        return {id_: done for id_, done in answers_in(generation.folder).items() if id_ in judgements}
 
     def _learn(self, generation: Generation) -> dict[str, Any]:
         recipe, count = self.recipe, generation.result("build")["episodes"]
@@ -292,42 +315,14 @@ def _check(recipe: ImproveRecipe) -> None:
     plugins.load("world", recipe.env)
     load_setter(recipe.setter)
     load_reward(recipe.reward)
+    if recipe.second and load_reward(recipe.second).sees_truth:
+        raise UserError(f"second {recipe.second}: the second view sees pixels alone; take another reward")
     if recipe.policy != "small" and not (Path(recipe.policy) / MANIFEST).is_file():
         raise UserError(f"policy {recipe.policy}: expected small, or the folder of a checkpoint of small")
 
 
-def audit(scores: dict[str, dict[str, Any]], truth: dict[str, bool | None]) -> dict[str, Any]:
-    """Judged and true success of what was tried, where both are known; by verb with the reward's precision.
-
-    `gap`: points by which the reward is above the truth. None if nothing is known.
-    """
-    rows = [
-        (score["verb"], bool(score["success"]), bool(truth[id_]))
-        for id_, score in scores.items()
-        if score["success"] is not None and truth.get(id_) is not None
-    ]
-    judged_all = [bool(score["success"]) for score in scores.values() if score["success"] is not None]
-    by_verb = {verb: _agreement([row for row in rows if row[0] == verb]) for verb in sorted({row[0] for row in rows})}
-    whole = _agreement(rows)
-    return {
-        "judged": _rate(judged_all),
-        "true": whole["true"],
-        "gap": None if not rows else 100.0 * (whole["judged"]["rate"] - whole["true"]["rate"]),
-        "precision": whole["precision"],
-        "by_verb": by_verb,
-    }
-
-
-def _agreement(rows: list[tuple[str, bool, bool]]) -> dict[str, Any]:
-    return {
-        "judged": _rate([judged for _, judged, _ in rows]),
-        "true": _rate([true for _, _, true in rows]),
-        "precision": _rate([true for _, judged, true in rows if judged]),
-    }
-
-
-def _rate(outcomes: list[bool]) -> dict[str, Any]:
-    return proportion(sum(outcomes), len(outcomes), of="n")
+def _tries(generation: Generation) -> list[Try]:
+    return [Try.from_json(one) for one in generation.result("collect")["tries"]]
 
 
 def stages_left(out: Path, generations: int) -> list[tuple[int, Stage]]:

@@ -14,6 +14,17 @@ class ImproveRecipe(Section):
     `setter`, `reward`, `learner`: entry points by name. `policy`: the first player, "small" or a checkpoint folder.
     `levels` of a generation, each with `tries` tasks one after the other, without a reset in between; `proposals`: of
     which the curriculum chooses one; `time_limit`: ticks of a try. `temperature`: of the sampled play.
+
+    Exploration. `attempts`: how often a task is tried in a row while the player doesn't say that it is done. `sticky`:
+    the chance that a decision repeats the actions before it. `planner`: who breaks a goal into steps, which are then
+    tried one after the other: "" for nobody, "small", or a chat model such as openai:MODEL@URL. `choose`: whether the
+    curriculum chooses among the proposals; otherwise chance does.
+
+    Doubt. `doubt`: whether claimed successes weigh by how far the reward is trusted, verb by verb; otherwise all of
+    them count in full. `second`: the reward of the second view; "" for the same reward on other frames. `controls`: of
+    each kind for each verb, by which false positives are counted. `least_trust`: a verb that is trusted less teaches
+    nothing. `ask_me`: tries of a generation about which a person is asked.
+
     `held_out`: suites whose evaluation has to improve. `old`: suites that must not lose. `episodes` of each.
     `rehearsal_suites`: what the first player plays once, so that the old is not forgotten; `rehearsal_episodes` of
     each, `rehearsal`: their share of what is learned. `passes` over the fresh data, `rate`: of learning, `keep`: the
@@ -35,6 +46,15 @@ class ImproveRecipe(Section):
     proposals: pydantic.PositiveInt = 4
     time_limit: pydantic.PositiveInt = 350
     temperature: pydantic.PositiveFloat = 0.7
+    attempts: pydantic.PositiveInt = 1
+    sticky: float = pydantic.Field(default=0.0, ge=0.0, lt=1.0)
+    planner: str = ""
+    choose: bool = True
+    doubt: bool = True
+    second: str = ""
+    controls: pydantic.PositiveInt = 24
+    least_trust: float = pydantic.Field(default=0.5, ge=0.0, le=1.0)
+    ask_me: pydantic.NonNegativeInt = 0
     held_out: tuple[str, ...] = ("doom-vault-steps", "doom-vault")
     old: tuple[str, ...] = ("doom-basic", "doom-rooms")
     episodes: pydantic.PositiveInt = 200
@@ -50,4 +70,5 @@ class ImproveRecipe(Section):
 
 
 # A run of a few minutes on two cores; it is the whole loop, on less of everything.
-QUICK = {"generations": 2, "levels": 32, "tries": 6, "episodes": 60, "rehearsal_episodes": 24, "passes": 3}
+QUICK = {"generations": 2, "levels": 32, "tries": 6, "episodes": 60, "rehearsal_episodes": 24, "passes": 3,
+         "least": 10}  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agent.cli import run
+from agent.cli import console, run, self_improve
 from agent.small.checkpoint import SHIPPED, read_manifest
 from envs.errors import UserError
 from rewards.score import Failure, Score
@@ -20,15 +22,18 @@ from tests.support.thread_workers import no_processes
 from training.data.episode_weights import WEIGHTS
 from training.data.episodes import read_episode
 from training.improve import evaluate
+from training.improve.ask import Question
+from training.improve.audit import audit
 from training.improve.generation import STAGES, Generation
-from training.improve.loop import SelfImprovement, audit
+from training.improve.loop import SelfImprovement
 from training.improve.recipe import QUICK, ImproveRecipe
 from training.improve.report import write_report
+from training.improve.scoring import Judgement
 
 TINY = {
     "generations": 1, "levels": 3, "tries": 2, "proposals": 2, "time_limit": 60, "episodes": 4, "passes": 1,
     "rehearsal_episodes": 2, "rehearsal_suites": ["doom-room"], "held_out": ["doom-vault-steps"], "old": ["doom-basic"],
-    "least": 1,
+    "least": 1, "doubt": False,
 }  # fmt: skip
 TasksOf = Callable[[Sequence[str], int], list[Task]]
 
@@ -103,6 +108,41 @@ def test_the_audit_sees_a_flatterer(finished: tuple[Path, list[dict[str, Any]]])
 
 
 @pytest.mark.slow
+def test_a_flatterer_teaches_nothing_but_what_a_person_saw(
+    finished: tuple[Path, list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, _ = finished
+    for name in ("rehearsal", "generation-001"):
+        shutil.copytree(out / name, tmp_path / name, ignore=shutil.ignore_patterns("learned"))
+    generation = Generation(tmp_path, 1)
+    for stage in STAGES[2:]:
+        generation.file(f"{stage}.json").unlink()
+    asked: list[Question] = []
+
+    def say_yes(question: Question, number: int, of: int) -> bool:
+        asked.append(question)
+        return True
+
+    no_processes(monkeypatch)
+    monkeypatch.setattr(evaluate, "tasks_of", short_tasks)
+    recipe = ImproveRecipe.model_validate(
+        {**TINY, "reward": f"{__name__}:Flatterer", "doubt": True, "ask_me": 1, "least": 99, "least_trust": 0.6}
+    )
+    (summary,) = SelfImprovement(recipe, tmp_path, workers=1, ask=say_yes).run()
+    built = generation.result("build")
+    assert "backwards" in {row["kind"] for row in generation.result("score")["controls"]}
+    for verb, counts in built["evidence"].items():
+        assert counts["false_claims"] == counts["controls"] > 0
+        assert counts["claimed"] == counts["tried"]
+        assert built["beliefs"][verb]["weight"] == 0.0
+    (question,) = asked
+    assert built["answers"] == summary["learned_from"] == 1
+    tries = {one["id"]: one["episode"] for one in generation.result("collect")["tries"]}
+    assert set(json.loads((generation.file("episodes") / WEIGHTS).read_text())) == {tries[question.id]}
+    assert not summary["promoted"]
+
+
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_was_stopped(finished: tuple[Path, list[dict[str, Any]]]) -> None:
     out, (summary,) = finished
     recipe = ImproveRecipe.model_validate({**TINY, "reward": f"{__name__}:Flatterer"})
@@ -161,11 +201,11 @@ def test_the_comparison_is_paired() -> None:
 
 def test_the_audit_counts_only_what_both_know() -> None:
     scores = {
-        "a": {"success": True, "verb": "open"},
-        "b": {"success": True, "verb": "press"},
-        "c": {"success": False, "verb": "open"},
-        "d": {"success": None, "verb": "open"},
-        "e": {"success": True, "verb": "open"},
+        "a": Judgement(True, 90.0, "", "open"),
+        "b": Judgement(True, 90.0, "", "press"),
+        "c": Judgement(False, 10.0, "", "open"),
+        "d": Judgement(None, None, "it broke"),
+        "e": Judgement(True, 90.0, "", "open"),
     }
     found = audit(scores, {"a": True, "b": False, "c": False, "d": True, "e": None})
     assert found["judged"]["n"] == 4
@@ -190,3 +230,13 @@ def test_wrong_options_are_told_in_a_line(tmp_path: Path, capsys: pytest.Capture
         assert said in error
         assert len(error.strip().splitlines()) == 1
     assert ImproveRecipe.model_validate(QUICK).generations < ImproveRecipe().generations
+
+
+def test_a_person_answers_in_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("maybe\nYes\nn\n\n"))
+    question = Question("a", "open the door", Path("a.png"))
+    screen = console.console()
+    assert [self_improve._ask(screen, question, i, 4) for i in range(3)] == [True, False, None]
+    with pytest.raises(EOFError):
+        self_improve._ask(screen, question, 4, 4)
+    assert "open the door\na.png" in capsys.readouterr().out

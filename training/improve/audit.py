@@ -1,0 +1,43 @@
+"""The audit: what a reward says of the tries, against ground truth. Nothing learns from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from training.evaluation.statistics import proportion
+from training.improve.scoring import Judgement
+
+
+def audit(judgements: Mapping[str, Judgement], truth: Mapping[str, bool | None]) -> dict[str, Any]:
+    """Claimed and true success of what was tried, where both are known; by verb with the reward's precision.
+
+    `gap`: points by which the reward is above the truth. None if nothing is known.
+    """
+    rows = [
+        (one.verb, one.claimed, bool(truth[id_]))
+        for id_, one in judgements.items()
+        if one.claimed is not None and truth.get(id_) is not None
+    ]
+    claimed = [one.claimed for one in judgements.values() if one.claimed is not None]
+    by_verb = {verb: _agreement([row for row in rows if row[0] == verb]) for verb in sorted({row[0] for row in rows})}
+    whole = _agreement(rows)
+    return {
+        "judged": _rate(claimed),
+        "true": whole["true"],
+        "gap": None if not rows else 100.0 * (whole["judged"]["rate"] - whole["true"]["rate"]),
+        "precision": whole["precision"],
+        "by_verb": by_verb,
+    }
+
+
+def _agreement(rows: Sequence[tuple[str, bool, bool]]) -> dict[str, Any]:
+    return {
+        "judged": _rate([judged for _, judged, _ in rows]),
+        "true": _rate([true for _, _, true in rows]),
+        "precision": _rate([true for _, judged, true in rows if judged]),
+    }
+
+
+def _rate(outcomes: Sequence[bool]) -> dict[str, Any]:
+    return proportion(sum(outcomes), len(outcomes), of="n")

@@ -1,0 +1,139 @@
+"""Scoring: what a reward says of the tries, in two views, and of controls, which show no success.
+
+A try is claimed a success where both views say so: the second view is another reward, or the same one on other frames.
+A control holds an episode against an instruction that it almost surely doesn't fulfil. It is as close to the tries as
+it can be without ground truth: a try of the instruction, played backwards, or another try of the same level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rewards.reward import Reward, VerifiedFootage, score_pairs
+from rewards.score import Failure, Score
+from tasks.goal_text import goal_of, same
+from tasks.task import Task
+from training.data.episodes import read_episode
+from training.data.footage import RecordedFootage
+from training.improve.collect import Try
+from training.improve.views import Backwards, Thinned
+
+_BATCH = 16  # episodes that are scored together
+
+Pair = tuple[Task, VerifiedFootage]
+Result = Score | Failure
+OnScored = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is said of an episode. `success` and `value` (0 to 100): None if the reward failed. `again`: what the second
+    view says of a success; None where it was not asked or failed. `verb`: of the goal, "" if the reward failed."""
+
+    success: bool | None
+    value: float | None
+    why: str
+    verb: str = ""
+    again: bool | None = None
+
+    @property
+    def claimed(self) -> bool | None:
+        """Whether it counts as a success; None if nobody knows."""
+        return self.success if not self.success else self.again is not False
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Judgement:
+        return cls(**data)
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Who looks at episodes of the world `env`. `second`: the reward of the second view, None for the same reward on
+    other frames. `twice`: whether there is a second view."""
+
+    env: str
+    reward: Reward
+    second: Reward | None = None
+    twice: bool = True
+
+    def judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
+        """A judgement of each pair of a task and an episode; the second view is asked about successes alone."""
+        first = score_pairs(self.reward, pairs)
+        again: dict[int, Result] = {}
+        asked = [i for i, result in enumerate(first) if isinstance(result, Score) and result.success]
+        if self.twice and asked:
+            again = dict(zip(asked, self._again([pairs[i] for i in asked]), strict=True))
+        return [self._judgement(pairs[i][0], result, again.get(i)) for i, result in enumerate(first)]
+
+    def _again(self, pairs: Sequence[Pair]) -> list[Result]:
+        if self.second is not None:
+            return score_pairs(self.second, pairs)
+        return score_pairs(self.reward, [(task, Thinned(episode)) for task, episode in pairs])
+
+    def _judgement(self, task: Task, first: Result, again: Result | None) -> Judgement:
+        if not isinstance(first, Score):
+            return Judgement(None, None, first.why)
+        second = again.success if isinstance(again, Score) else None
+        return Judgement(first.success, first.value, first.why, goal_of(self.env, task.instruction).verb, second)
+
+
+def judge_all(
+    judges: Judges, asked: Sequence[tuple[Task, Path, bool]], on_scored: OnScored = lambda done, of: None
+) -> list[Judgement]:
+    """Judgements of episodes on disk. `asked`: the task, the episode's folder, and whether it is played backwards."""
+    results: list[Judgement] = []
+    for start in range(0, len(asked), _BATCH):
+        batch = asked[start : start + _BATCH]
+        footage = [RecordedFootage(read_episode(folder)) for _, folder, _ in batch]
+        seen = [Backwards(one) if backwards else one for one, (_, _, backwards) in zip(footage, batch, strict=True)]
+        results += judges.judge([(task, one) for (task, _, _), one in zip(batch, seen, strict=True)])
+        on_scored(len(results), len(asked))
+    return results
+
+
+@dataclass(frozen=True)
+class Control:
+    """An instruction that an episode does not fulfil. `episode`: its folder's name. `kind`: why it doesn't."""
+
+    instruction: str
+    verb: str
+    episode: str
+    kind: str
+
+    @property
+    def backwards(self) -> bool:
+        return self.kind == "backwards"
+
+
+def controls(env: str, tries: Sequence[Try], verbs: set[str], most: int, seed: int) -> list[Control]:
+    """Controls for some verbs, at most `most` of each kind for each verb."""
+    rng = np.random.default_rng([seed, 17])
+    by_verb: dict[str, list[Try]] = {}
+    for one in tries:
+        verb = goal_of(env, one.instruction).verb
+        if verb in verbs and one.ticks:
+            by_verb.setdefault(verb, []).append(one)
+    return [control for verb in sorted(by_verb) for control in _of_verb(env, verb, by_verb[verb], tries, most, rng)]
+
+
+def _of_verb(
+    env: str, verb: str, mine: Sequence[Try], tries: Sequence[Try], most: int, rng: np.random.Generator
+) -> Iterator[Control]:
+    chosen = [mine[i] for i in rng.permutation(len(mine))[:most]]
+    for one in chosen:
+        yield Control(one.instruction, verb, one.episode, "backwards")
+        goal = goal_of(env, one.instruction)
+        others = [
+            other for other in tries
+            if other.level == one.level and other.ticks and not same(goal_of(env, other.instruction), goal)
+        ]  # fmt: skip
+        if others:
+            yield Control(one.instruction, verb, others[int(rng.integers(len(others)))].episode, "another try")
