@@ -31,6 +31,15 @@ def audit(judgements: Mapping[str, Judgement], truth: Mapping[str, bool | None])
     }
 
 
+def audit_hindsight(
+    told: Mapping[str, str], truth: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:  # fmt: skip
+    """How many of the tries that are told as another instruction did what that instruction asks for. `told`: the
+    instruction by the try's id. `truth`: rows of the audit."""
+    known = {row["id"]: row.get("others", {}) for row in truth}
+    return _rate([known[id_][text] for id_, text in told.items() if text in known.get(id_, {})])
+
+
 def _agreement(rows: Sequence[tuple[str, bool, bool]]) -> dict[str, Any]:
     return {
         "judged": _rate([judged for _, judged, _ in rows]),

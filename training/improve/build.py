@@ -62,6 +62,7 @@ def added(a: Mapping[str, Evidence], b: Mapping[str, Evidence]) -> dict[str, Evi
 
 
 def beliefs_of(evidence: Mapping[str, Evidence]) -> dict[str, Belief]:
+    """What is believed of each verb."""
     return {verb: believe(counts) for verb, counts in evidence.items()}
 
 
@@ -91,19 +92,6 @@ def tried(
         )
         for one in tries
     ]  # fmt: skip
-
-
-def weights_of(
-    tries: Sequence[Try], judgements: Mapping[str, Judgement], answers: Mapping[str, bool], trust: Trust,
-    archive: Curriculum,
-) -> dict[str, float]:  # fmt: skip
-    """How much each episode that is learned from weighs, by its folder's name."""
-    found = {
-        one.episode: advantage(archive, one.instruction) * worth(judgements[one.id], answers.get(one.id), trust)
-        for one in tries
-        if one.ticks
-    }
-    return {episode: round(weight, 3) for episode, weight in found.items() if weight}
 
 
 def advantage(archive: Curriculum, instruction: str) -> float:

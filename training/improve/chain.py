@@ -22,28 +22,43 @@ class Chain(WorldWrapper):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self._last: tuple[Observation, dict[str, Any]] | None = None
-        self._verifier: Any = None
+        self._watched: dict[str, Any] = {}  # verifiers by instruction; the first is of the goal
+        self._goal = ""
+        self._verdicts: dict[str, Verdict] = {}
         self.over = False
-        self.truth: Verdict | None = None
 
     def enter(self, seed: int, options: dict[str, Any]) -> None:
         """Begin a level."""
         self._last = self.world.reset(seed=seed, options=options)
-        self._verifier, self.truth, self.over = None, None, False
+        self._watched, self._verdicts, self._goal, self.over = {}, {}, "", False
 
-    def watch(self, world: str, instruction: str) -> None:
-        """Audit a goal from the present state on. `truth` then is None until the goal is decided, and stays None for a
-        goal that no verifier knows."""
+    def watch(self, world: str, instruction: str, others: Sequence[str] = ()) -> None:
+        """Audit a goal from the present state on, and what else could be done. `truth` then is None until the goal is
+        decided, and stays None for a goal that no verifier knows."""
         assert self._last is not None
-        self.truth = None
         state = self._last[1].get("state")
-        self._verifier = None if state is None else world_tasks.of(world).verifier_in(state, instruction)
+        self._goal, self._watched, self._verdicts = instruction, {}, {}
+        for text in (instruction, *others) if state is not None else ():
+            verifier = world_tasks.of(world).verifier_in(state, text)
+            if verifier is not None:
+                self._watched[text] = verifier
         self._audit(state)
 
     @property
     def known(self) -> bool:
         """Whether ground truth can tell of the goal that is watched."""
-        return self._verifier is not None
+        return self._goal in self._watched
+
+    @property
+    def truth(self) -> Verdict | None:
+        """The verdict on the goal."""
+        return self._verdicts.get(self._goal)
+
+    @property
+    def others(self) -> dict[str, bool]:
+        """Whether the other goals were done, those that a verifier knows."""
+        known = [text for text in self._watched if text != self._goal]
+        return {text: text in self._verdicts and self._verdicts[text].success for text in known}
 
     @property
     def observation(self) -> Observation:
@@ -71,5 +86,8 @@ class Chain(WorldWrapper):
         return step
 
     def _audit(self, state: Any) -> None:
-        if self._verifier is not None and self.truth is None and state is not None:
-            self.truth = self._verifier.update(state)
+        if state is None:
+            return
+        for text, verifier in self._watched.items():
+            if text not in self._verdicts and (verdict := verifier.update(state)) is not None:
+                self._verdicts[text] = verdict

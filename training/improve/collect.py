@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,8 @@ class Try:
 
     `id`: of the task, in the run. `episode`: its folder's name. `rejected`: what the setter said off contract before
     it. `said_done`: whether the player ended the episode. `level`: where it was tried; the tries of a level follow each
-    other without a reset. `others`: what else was proposed for the same view. `whole`: the goal of which it is a step,
-    "" if it is a goal of its own.
+    other without a reset. `others`: what else was proposed for the same view. `whole`: the goal of which it is step
+    number `step` of `steps`; "" if it is a goal of its own.
     """
 
     id: str
@@ -57,6 +57,8 @@ class Try:
     level: str = ""
     others: tuple[str, ...] = ()
     whole: str = ""
+    step: int = 0
+    steps: int = 0
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Try:
@@ -65,11 +67,13 @@ class Try:
 
 @dataclass(frozen=True)
 class Audited:
-    """Ground truth of a try, for the audit alone: None if no verifier knows the task."""
+    """Ground truth of a try, for the audit alone: None if no verifier knows the task. `others`: whether it did what
+    else was proposed, where a verifier knows it."""
 
     id: str
     success: bool | None
     why: str
+    others: dict[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,8 @@ class _Next:
     others: tuple[str, ...]
     left: int
     whole: str = ""
+    step: int = 0
+    steps: int = 0
 
 
 class SampledPlay:
@@ -211,10 +217,11 @@ class Collector:
             if not todo:
                 continue  # nothing here is worth a try; another draw may be
             one = todo.pop(0)
-            chain.watch(self._settings.env, one.instruction)
+            chain.watch(self._settings.env, one.instruction, one.others)
             tries.append(self._try(chain, player, level, number, one, rejected))
             success = chain.truth is not None and chain.truth.success if chain.known else None
-            audited.append(Audited(tries[-1].id, success, chain.truth.why if chain.truth else "the time is up"))
+            why = chain.truth.why if chain.truth else "the time is up"
+            audited.append(Audited(tries[-1].id, success, why, chain.others))
             rejected = 0
             if chain.over:
                 break
@@ -250,7 +257,11 @@ class Collector:
         again = settings.attempts - 1
         steps = self._planner.steps(goal, seen) if self._planner else ()
         if len(steps) > 1:
-            return [_Next(step, limit, False, others, again, goal) for step in steps], len(proposed.rejected)
+            todo = [
+                _Next(step, limit, False, others, again, goal, number, len(steps))
+                for number, step in enumerate(steps, 1)
+            ]
+            return todo, len(proposed.rejected)
         return [_Next(goal, limit, choice.rehearsal, others, again)], len(proposed.rejected)
 
     def _try(self, chain: Chain, player: InStep, level: Task, number: int, one: _Next, rejected: int) -> Try:
@@ -266,7 +277,7 @@ class Collector:
             raise OSError(f"{folder}: {'; '.join(outcome.problems)}")
         return Try(
             task.id, task.instruction, folder.name, outcome.ticks, outcome.done, one.rehearsal, rejected, name,
-            one.others, one.whole,
+            one.others, one.whole, one.step, one.steps,
         )  # fmt: skip
 
 

@@ -26,13 +26,15 @@ from tasks.curriculum import Curriculum
 from tasks.goal_text import goal_of
 from tasks.setter import load_setter
 from tasks.task import Task
-from training.data.episode_weights import write_weights
-from training.improve import build, evaluate
+from training.improve import build, evaluate, hindsight
 from training.improve.ask import Ask, answers_in, ask_person, choose
-from training.improve.audit import audit
-from training.improve.collect import Collector, CollectSettings, LevelPlayed, Try
+from training.improve.audit import audit, audit_hindsight
+from training.improve.collect import Collector, CollectSettings, LevelPlayed, Try, load_player
+from training.improve.compose import compose
 from training.improve.doubt import Evidence
+from training.improve.experience import write_experience
 from training.improve.generation import STAGES, Generation, Stage
+from training.improve.hindsight import Other, others
 from training.improve.recipe import ImproveRecipe
 from training.improve.rehearse import rehearse
 from training.improve.scoring import Judgement, Judges, controls, judge_all
@@ -117,6 +119,9 @@ class SelfImprovement:
             "gap": score["gap"],
             "by_verb": score["by_verb"],
             "learned_from": results["build"]["episodes"],
+            "composed": len(results["build"]["composed"]),
+            "hindsight": len(results["build"]["hindsight"]),
+            "hindsight_true": audit_hindsight(results["build"]["hindsight"], _audited(generation)),
             "beliefs": results["build"]["beliefs"],
             "answers": results["build"]["answers"],
             "held_out": results["evaluate"]["held_out"],
@@ -204,12 +209,17 @@ class SelfImprovement:
         asked = [(Task(f"control-{i}", one.instruction, env), episodes / one.episode, one.backwards)
                  for i, one in enumerate(held)]  # fmt: skip
         answers = judge_all(judges, asked, partial(self._tell, generation, "score the controls"))
-        truth = {row["id"]: row["success"] for row in json_lines.read(generation.file("audit.jsonl"))}
+        other = others(env, tries, judgements, recipe.hindsight, recipe.seed * 1000 + generation.number)
+        folders = {one.id: episodes / one.episode for one in tries}
+        asked = [(Task(one.id, one.instruction, env), folders[one.id], False) for one in other]
+        claims = judge_all(judges, asked, partial(self._tell, generation, "score in hindsight"))
+        truth = {row["id"]: row["success"] for row in _audited(generation)}
         return {
             "scores": {id_: one.to_json() for id_, one in judgements.items()},
             "controls": [
                 {**asdict(one), "claimed": answer.claimed} for one, answer in zip(held, answers, strict=True)
             ],
+            "hindsight": [{**asdict(one), **claim.to_json()} for one, claim in zip(other, claims, strict=True)],
             "tasks": len({goal_of(env, one.instruction) for one in tries}),
             "tried": len(tries),
             **audit(judgements, truth),
@@ -230,11 +240,19 @@ class SelfImprovement:
         archive = Curriculum.load(generation.file("curriculum.jsonl"))
         archive.add(build.tried(tries, judgements, answers, trust, generation.number))
         archive.save(generation.file("archive.jsonl"))
-        weights = build.weights_of(tries, judgements, answers, trust, archive)
-        write_weights(generation.file("episodes"), weights)
+        worth = {one.id: build.worth(judgements[one.id], answers.get(one.id), trust) for one in tries}
+        claims = [_claim(row) for row in scores["hindsight"]]
+        relabelled = hindsight.relabelled(claims, evidence, recipe.doubt, recipe.least_trust, archive)
+        compositions = compose(recipe.env, tries, worth) if recipe.composition else []
+        weights = write_experience(
+            generation.file("episodes"), recipe.env, tries, worth, archive, relabelled=relabelled,
+            compositions=compositions, player=lambda: load_player(str(self.player(generation.number))),
+        )  # fmt: skip
         return {
             "episodes": len(weights),
             "answers": len(answers),
+            "composed": [one.name for one in compositions],
+            "hindsight": {id_: text for id_, (text, _) in relabelled.items()},
             "evidence": {verb: one.to_json() for verb, one in evidence.items()},
             "beliefs": {verb: {**one.to_json(), "weight": trust.of(verb)} for verb, one in beliefs.items()},
         }
@@ -323,6 +341,16 @@ def _check(recipe: ImproveRecipe) -> None:
 
 def _tries(generation: Generation) -> list[Try]:
     return [Try.from_json(one) for one in generation.result("collect")["tries"]]
+
+
+def _audited(generation: Generation) -> list[dict[str, Any]]:
+    """Ground truth of the tries. Nothing that learns sees it."""
+    return json_lines.read(generation.file("audit.jsonl"))
+
+
+def _claim(row: Mapping[str, Any]) -> tuple[Other, Judgement]:
+    said = {name: value for name, value in row.items() if name not in ("id", "instruction")}
+    return Other(row["id"], row["instruction"]), Judgement.from_json(said)
 
 
 def stages_left(out: Path, generations: int) -> list[tuple[int, Stage]]:

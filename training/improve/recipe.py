@@ -25,6 +25,9 @@ class ImproveRecipe(Section):
     each kind for each verb, by which false positives are counted. `least_trust`: a verb that is trusted less teaches
     nothing. `ask_me`: tries of a generation about which a person is asked.
 
+    Experience beside the tries that succeeded. `hindsight`: how many other proposals a failed try is held against, 0
+    for none. `composition`: whether steps that succeeded one after the other become one episode of the whole goal.
+
     `held_out`: suites whose evaluation has to improve. `old`: suites that must not lose. `episodes` of each.
     `rehearsal_suites`: what the first player plays once, so that the old is not forgotten; `rehearsal_episodes` of
     each, `rehearsal`: their share of what is learned. `passes` over the fresh data, `rate`: of learning, `keep`: the
@@ -55,6 +58,8 @@ class ImproveRecipe(Section):
     controls: pydantic.PositiveInt = 24
     least_trust: float = pydantic.Field(default=0.5, ge=0.0, le=1.0)
     ask_me: pydantic.NonNegativeInt = 0
+    hindsight: pydantic.NonNegativeInt = 3
+    composition: bool = True
     held_out: tuple[str, ...] = ("doom-vault-steps", "doom-vault")
     old: tuple[str, ...] = ("doom-basic", "doom-rooms")
     episodes: pydantic.PositiveInt = 200
