@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent.capabilities import Proposes, spec_of
 from envs.errors import UserError
-from tasks import world_tasks
+from tasks.read_proposal import read_proposal
 from tasks.setter import Proposal, Rejected, SetterView
 
 SECONDS = 15.0  # that a player has for a step of a proposal
@@ -38,7 +38,7 @@ class PolicySetter:
         for number in range(ROUNDS):
             # Row i of seed s may draw the numbers of row 0 of seed s + i: seeds that are n apart share none.
             for text in self._policy.propose(frames, n * (ROUNDS * view.seed + number)):
-                one = self._checked(view, text)
+                one = read_proposal(view, text, self._seconds, "it sees what the task needs")
                 if isinstance(one, Rejected):
                     rejected.append(one)
                 elif len(found) < n:
@@ -46,17 +46,6 @@ class PolicySetter:
             if len(found) == n:
                 break
         return [*found.values(), *rejected]
-
-    def _checked(self, view: SetterView, text: str) -> Proposal | Rejected:
-        language = world_tasks.of(view.world).language
-        meaning = None if language is None else language.read(text)
-        if language is not None and meaning is None:
-            return Rejected(text, f"the grammar of {view.world} doesn't read it")
-        steps = 1 + len(getattr(meaning, "then", ()))
-        try:
-            return Proposal(text, round(steps * self._seconds * view.tick_hz), "it sees what the task needs")
-        except ValueError as error:
-            return Rejected(text, str(error))
 
 
 def load_policy_setter(folder: str | Path | None = None) -> PolicySetter:

@@ -20,7 +20,9 @@ app = console.verb("Tasks: what a task setter proposes, and the archive of tasks
 
 @app.command()
 def propose(
-    setter: Annotated[str, typer.Option(help="small, small:FOLDER, suite:NAME, or package.module:Name.")] = "small",
+    setter: Annotated[
+        str, typer.Option(help="small, small:FOLDER, suite:NAME, template, llm:MODEL, or package.module:Name.")
+    ] = "small",
     env: Env = "doom",
     suite: Annotated[
         str | None, typer.Option(help="A suite whose practice levels to take [default: the world's own].")
@@ -40,6 +42,8 @@ def propose(
     Examples:
       agent tasks propose --setter small --env doom --suite doom-vault -n 8 --picture frame.png
       agent tasks propose --setter suite:doom-vault -n 8
+      agent tasks propose --setter template:doom-vault --archive runs/vault/tasks.jsonl
+      agent tasks propose --setter llm:openai:MODEL@URL
       agent tasks propose --setter small --archive runs/vault/tasks.jsonl
     """
     screen = console.console(machine=json)
