@@ -13,7 +13,7 @@ from typing import Any
 from tasks.curriculum import Curriculum
 from tasks.setter import Tried
 from training.improve.collect import Try
-from training.improve.doubt import Belief, Evidence, believe
+from training.improve.doubt import TRIED, Belief, Evidence, believe
 from training.improve.scoring import Judgement
 
 _LEAST_ADVANTAGE = 0.1  # of what is mastered: it is learned a little, so that it stays
@@ -61,9 +61,9 @@ def added(a: Mapping[str, Evidence], b: Mapping[str, Evidence]) -> dict[str, Evi
     return {verb: a.get(verb, Evidence()) + b.get(verb, Evidence()) for verb in sorted({*a, *b})}
 
 
-def beliefs_of(evidence: Mapping[str, Evidence]) -> dict[str, Belief]:
+def beliefs_of(evidence: Mapping[str, Evidence], prior: tuple[float, float] = TRIED) -> dict[str, Belief]:
     """What is believed of each verb."""
-    return {verb: believe(counts) for verb, counts in evidence.items()}
+    return {verb: believe(counts, prior) for verb, counts in evidence.items()}
 
 
 def worth(one: Judgement, answer: bool | None, trust: Trust) -> float:

@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 _FALSE_POSITIVE = (1.0, 4.0)  # Beta priors: a reward errs, and more often on what it was never trained on
 _FALSE_NEGATIVE = (2.0, 4.0)
-_SUCCESS = (1.0, 2.0)  # of pi: what a player sets itself fails more often than not
+TRIED = (1.0, 2.0)  # of pi: what a player sets itself fails more often than not
+UNTRIED = (1.0, 9.0)  # of pi, for what nobody tried
 _CAUTION = 0.25  # the quantile of the precision's posterior that is trusted
 _END = 0.025  # what a 95 % interval leaves out at either end
 
@@ -70,9 +71,9 @@ class Belief:
         return {name: round(value, 4) for name, value in asdict(self).items()}
 
 
-def believe(evidence: Evidence) -> Belief:
-    """The posterior of a verb's evidence. Rewards that call failures a success more often than successes are left out:
-    nothing could be told of them."""
+def believe(evidence: Evidence, prior: tuple[float, float] = TRIED) -> Belief:
+    """The posterior of a verb's evidence. `prior`: of pi, of a Beta distribution. Rewards that call failures a success
+    more often than successes are left out: nothing could be told of them."""
     pi = np.linspace(0.005, 0.995, 100)[:, None, None]
     fp = np.linspace(0.005, 0.995, 100)[None, :, None]
     fn = np.linspace(0.025, 0.975, 20)[None, None, :]
@@ -81,7 +82,7 @@ def believe(evidence: Evidence) -> Belief:
     log = (
         _beta(fp, evidence.false_claims, evidence.controls - evidence.false_claims, _FALSE_POSITIVE)
         + _beta(fn, 0, 0, _FALSE_NEGATIVE)
-        + _beta(pi, 0, 0, _SUCCESS)
+        + _beta(pi, 0, 0, prior)
         + _beta(claims, evidence.claimed, evidence.tried - evidence.claimed)
         + _beta(precision, evidence.yes, evidence.no)
     )

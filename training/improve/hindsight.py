@@ -1,8 +1,8 @@
 """Hindsight: what a failed try did achieve. Proposals that the try did not follow are held against its frames.
 
 The reward is asked about what else was proposed for the view in which the try began. A claim is doubted like one of a
-try, with the reward's own errors: nobody tried these goals, so fewer claims are true. The best claim of a try becomes
-an episode of that instruction. Hindsight relabelling is due to Andrychowicz et al. (arXiv 1707.01495).
+try, with the reward's own errors: nobody tried these goals, so fewer claims are expected to be true. The best claim of
+a try becomes an episode of that instruction. Hindsight relabelling is due to Andrychowicz et al. (arXiv 1707.01495).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tasks.curriculum import Curriculum
 from tasks.goal_text import goal_of, same
 from training.improve.build import Trust, advantage, beliefs_of
 from training.improve.collect import Try
-from training.improve.doubt import Evidence
+from training.improve.doubt import UNTRIED, Evidence
 from training.improve.scoring import Judgement
 
 
@@ -54,14 +54,16 @@ def evidence_of(claims: Sequence[tuple[Other, Judgement]], tried: Mapping[str, E
 
 
 def relabelled(
-    claims: Sequence[tuple[Other, Judgement]], tried: Mapping[str, Evidence], doubt: bool, least: float,
-    archive: Curriculum,
+    claims: Sequence[tuple[Other, Judgement]], tried: Mapping[str, Evidence], trust: Trust, archive: Curriculum
 ) -> dict[str, tuple[str, float]]:  # fmt: skip
-    """The instruction that the episode of a try gets, and its weight, by the try's id: the one that weighs most."""
-    trust = Trust(beliefs_of(evidence_of(claims, tried)) if doubt else None, least)
+    """The instruction that the episode of a try gets, and its weight, by the try's id: the one that weighs most.
+    `trust`: of the tries; a verb that is not trusted where it was tried is not trusted here either."""
+    beliefs = beliefs_of(evidence_of(claims, tried), UNTRIED)
+    untried = Trust(None if trust.beliefs is None else beliefs, trust.least)
     found: dict[str, tuple[str, float]] = {}
     for other, one in claims:
-        weight = trust.of(one.verb) * advantage(archive, other.instruction) if one.claimed else 0.0
+        worth = min(trust.of(one.verb), untried.of(one.verb)) if one.claimed else 0.0
+        weight = worth * advantage(archive, other.instruction)
         if weight > found.get(other.id, ("", 0.0))[1]:
             found[other.id] = other.instruction, round(weight, 3)
     return found

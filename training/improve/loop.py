@@ -242,7 +242,7 @@ class SelfImprovement:
         archive.save(generation.file("archive.jsonl"))
         worth = {one.id: build.worth(judgements[one.id], answers.get(one.id), trust) for one in tries}
         claims = [_claim(row) for row in scores["hindsight"]]
-        relabelled = hindsight.relabelled(claims, evidence, recipe.doubt, recipe.least_trust, archive)
+        relabelled = hindsight.relabelled(claims, evidence, trust, archive)
         compositions = compose(recipe.env, tries, worth) if recipe.composition else []
         weights = write_experience(
             generation.file("episodes"), recipe.env, tries, worth, archive, relabelled=relabelled,

@@ -21,6 +21,7 @@ from training.data.episodes import Recorder, read_episode
 from training.data.examples import Examples
 from training.improve import hindsight
 from training.improve.audit import audit_hindsight
+from training.improve.build import Trust, beliefs_of
 from training.improve.collect import Try
 from training.improve.compose import compose, shares
 from training.improve.doubt import Evidence
@@ -185,12 +186,17 @@ def test_hindsight_asks_about_failed_tries_and_doubts_what_is_claimed() -> None:
     assert evidence["open"] == Evidence(tried=19, claimed=5, controls=40)
     assert evidence["look_up"] == Evidence(tried=19, claimed=19, controls=40, false_claims=38)
     archive = Curriculum("doom")
-    found = hindsight.relabelled(claims, errors, True, 0.5, archive)
+    trust = Trust(beliefs_of({"open": Evidence(30, 12, 40, 0), "look_up": Evidence(9, 9, 40, 38)}), 0.5)
+    found = hindsight.relabelled(claims, errors, trust, archive)
     assert {id_: text for id_, (text, _) in found.items()} == dict.fromkeys(
         ("a-3", "a-4", "a-5", "a-6", "a-7"), "open the door"
     )
     assert all(0.2 < weight < 0.5 for _, weight in found.values())
-    assert len(hindsight.relabelled(claims, errors, False, 0.5, archive)) == 19
+    doubted = Trust(beliefs_of({"open": Evidence(30, 12, 40, 20)}), 0.5)
+    assert hindsight.relabelled(claims, errors, doubted, archive) == {}
+    rare = [(one, replace(said, success=one.id == "a-3")) for one, said in claims if said.verb == "open"]
+    assert hindsight.relabelled(rare, errors, trust, archive) == {}  # as rare as the reward's own errors may be
+    assert len(hindsight.relabelled(claims, errors, Trust(None, 0.5), archive)) == 19
 
 
 def test_the_audit_tells_how_much_of_hindsight_is_true() -> None:
