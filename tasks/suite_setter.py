@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
+
 from envs.errors import UserError
 from tasks import world_tasks
 from tasks.setter import Proposal, SetterView
 
 SIZE = 64  # tasks of the set
+_SEED = 0  # of the set: it is the same for every view
 
 
 class SuiteSetter:
-    """Proposes the first `size` tasks of a suite under the view's seed, those tried least often first.
+    """Proposes the first `size` tasks of a suite, those tried least often first, and at random among them.
 
     A proposal brings its level along: one of training's half of the seeds, also where the suite is held out, so that
     no level of evaluation is ever practised. Raises UserError for an unknown suite and where none is named.
@@ -30,11 +33,11 @@ class SuiteSetter:
         if suite.world != view.world.partition(":")[0]:
             raise UserError(f"suite {suite.name!r} is played in world {suite.world!r}, not in {view.world!r}")
         tries = Counter(tried.task for tried in view.tried)
-        ids = [f"{suite.name}/{view.seed}/{index}" for index in range(self._size)]
-        order = sorted(range(self._size), key=lambda index: (tries[ids[index]], index))
-        return [self._proposal(view.seed, index) for index in order[:n]]
+        drawn = np.random.default_rng(view.seed).permutation(self._size).tolist()
+        drawn.sort(key=lambda index: tries[f"{suite.name}/{_SEED}/{index}"])
+        return [self._proposal(index) for index in drawn[:n]]
 
-    def _proposal(self, seed: int, index: int) -> Proposal:
-        task = self._suite.practice(seed, index)
+    def _proposal(self, index: int) -> Proposal:
+        task = self._suite.practice(_SEED, index)
         why = f"task {index} of {self._suite.name}"
         return Proposal(task.instruction, task.time_limit, why, task.id, task.seed, task.options)

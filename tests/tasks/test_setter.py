@@ -89,13 +89,20 @@ def test_a_suite_is_proposed_in_turn_and_brings_its_levels() -> None:
     setter = SuiteSetter("doom-room", size=4)
     view = SetterView("doom", seed=3)
     first = propose(setter, view, 3).proposals
-    tasks = [suite.task(3, index, evaluation=False) for index in range(4)]
-    assert [(p.instruction, p.task, p.seed, p.options, p.time_limit) for p in first] == [
-        (task.instruction, task.id, task.seed, task.options, task.time_limit) for task in tasks[:3]
-    ]
+    tasks = {task.id: task for task in (suite.task(0, index, evaluation=False) for index in range(4))}
+    assert len({p.task for p in first}) == 3
+    for p in first:
+        task = tasks[p.task]
+        assert (p.instruction, p.seed, p.options, p.time_limit) == (
+            task.instruction, task.seed, task.options, task.time_limit,
+        )  # fmt: skip
+    orders = {tuple(p.task for p in propose(setter, SetterView("doom", seed=i), 4).proposals) for i in range(9)}
+    assert len(orders) > 1  # players that choose at the same time do not all choose the same
     tried = tuple(Tried(str(i), p.instruction, True, 90.0, p.task) for i, p in enumerate(first))
     then = propose(setter, SetterView("doom", tried=tried, seed=3), 2).proposals
-    assert [p.task for p in then] == [tasks[3].id, tasks[0].id]
+    (left,) = set(tasks) - {p.task for p in first}
+    assert then[0].task == left  # the one that was not tried
+    assert then[1].task in tasks
     assert len(propose(setter, view, 9).proposals) == 4
     vault = propose(load_setter("suite:doom-vault"), VIEW, 1).proposals
     assert vault[0].seed is not None

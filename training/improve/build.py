@@ -88,7 +88,7 @@ def tried(
     return [
         Tried(
             one.id, one.instruction, outcome(judgements[one.id], answers.get(one.id), trust), judgements[one.id].value,
-            generation=generation,
+            one.task, generation,
         )
         for one in tries
     ]  # fmt: skip

@@ -27,8 +27,8 @@ from agent.talk.planner import Planner, Situation, load_planner
 from envs import plugins
 from envs.files import write_whole
 from envs.world import World
-from tasks.curriculum import Curriculum
-from tasks.setter import SetterView, load_setter, propose
+from tasks.curriculum import Choice, Curriculum
+from tasks.setter import Proposal, SetterView, load_setter, propose
 from tasks.task import Task
 from training.data.episodes import Recorder
 from training.improve.chain import Chain
@@ -44,7 +44,7 @@ class Try:
     `id`: of the task, in the run. `episode`: its folder's name. `rejected`: what the setter said off contract before
     it. `said_done`: whether the player ended the episode. `level`: where it was tried; the tries of a level follow each
     other without a reset. `others`: what else was proposed for the same view. `whole`: the goal of which it is step
-    number `step` of `steps`; "" if it is a goal of its own.
+    number `step` of `steps`; "" if it is a goal of its own. `task`: the id of a suite's task, if it is one.
     """
 
     id: str
@@ -59,6 +59,7 @@ class Try:
     whole: str = ""
     step: int = 0
     steps: int = 0
+    task: str = ""
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Try:
@@ -118,7 +119,8 @@ class CollectSettings:
 
 @dataclass(frozen=True)
 class _Next:
-    """What is tried next. `left`: how often more if the player doesn't say that it is done. The rest as in Try."""
+    """What is tried next. `left`: how often more if the player doesn't say that it is done. `enter`: the seed and the
+    options of the level that it is played in, None for where the player is. The rest as in Try."""
 
     instruction: str
     time_limit: int
@@ -128,6 +130,9 @@ class _Next:
     whole: str = ""
     step: int = 0
     steps: int = 0
+    task: str = ""
+    enter: tuple[int, dict[str, Any]] | None = None
+    place: str = ""
 
 
 class SampledPlay:
@@ -209,6 +214,7 @@ class Collector:
         seen: list[Frame] = []
         todo: list[_Next] = []
         rejected = 0
+        place = self._name(level.id)
         for number in range(self._settings.tries):
             seen.append(chain.observation["pixels"])
             if not todo:
@@ -217,8 +223,11 @@ class Collector:
             if not todo:
                 continue  # nothing here is worth a try; another draw may be
             one = todo.pop(0)
+            if one.enter is not None:
+                chain.enter(*one.enter)
+                place = f"{self._name(level.id)}-{number}"
             chain.watch(self._settings.env, one.instruction, one.others)
-            tries.append(self._try(chain, player, level, number, one, rejected))
+            tries.append(self._try(chain, player, level, number, replace(one, place=place), rejected))
             success = chain.truth is not None and chain.truth.success if chain.known else None
             why = chain.truth.why if chain.truth else "the time is up"
             audited.append(Audited(tries[-1].id, success, why, chain.others))
@@ -226,7 +235,7 @@ class Collector:
             if chain.over:
                 break
             if not tries[-1].said_done:  # the same again, or else the rest of its plan is given up
-                todo = [replace(one, left=one.left - 1), *todo] if one.left else []
+                todo = [replace(one, left=one.left - 1, enter=None), *todo] if one.left else []
         played = LevelPlayed(level.id, tuple(tries), tuple(audited))
         write_whole(level_file(out, level.id), json.dumps(played.to_json()).encode())
         return played
@@ -250,23 +259,29 @@ class Collector:
             choices = self._curriculum.draw(proposed.proposals, 1, seed)
         if not choices:
             return [], len(proposed.rejected)
-        (choice,) = choices
-        goal = choice.proposal.instruction
-        limit = min(choice.proposal.time_limit, settings.time_limit)
-        others = tuple(dict.fromkeys(one.instruction for one in proposed.proposals if one.instruction != goal))
-        again = settings.attempts - 1
-        steps = self._planner.steps(goal, seen) if self._planner else ()
-        if len(steps) > 1:
-            todo = [
-                _Next(step, limit, False, others, again, goal, number, len(steps))
-                for number, step in enumerate(steps, 1)
-            ]
-            return todo, len(proposed.rejected)
-        return [_Next(goal, limit, choice.rehearsal, others, again)], len(proposed.rejected)
+        return self._plan(choices[0], proposed.proposals, seen), len(proposed.rejected)
+
+    def _plan(self, choice: Choice, proposals: Sequence[Proposal], seen: tuple[Frame, ...]) -> list[_Next]:
+        """What a choice is tried as: the goal itself, or the steps that the planner breaks it into."""
+        chosen, settings = choice.proposal, self._settings
+        goal = chosen.instruction
+        here = (one.instruction for one in proposals if one.options is None and one.instruction != goal)
+        alone = _Next(
+            goal, min(chosen.time_limit, settings.time_limit), choice.rehearsal,
+            others=() if chosen.options is not None else tuple(dict.fromkeys(here)), left=settings.attempts - 1,
+            task=chosen.task, enter=None if chosen.options is None else (chosen.seed or 0, dict(chosen.options)),
+        )  # fmt: skip
+        steps = self._planner.steps(goal, seen) if self._planner and alone.enter is None else ()
+        if len(steps) < 2:
+            return [alone]
+        step = replace(alone, rehearsal=False, task="", whole=goal, steps=len(steps))
+        return [replace(step, instruction=text, step=number) for number, text in enumerate(steps, 1)]
 
     def _try(self, chain: Chain, player: InStep, level: Task, number: int, one: _Next, rejected: int) -> Try:
-        settings, name = self._settings, self._name(level.id)
-        task = Task(f"{name}-{number}", one.instruction, settings.env, level.seed, level.options, one.time_limit)
+        settings = self._settings
+        seed, options = one.enter or (level.seed, level.options)
+        name = f"{self._name(level.id)}-{number}"
+        task = Task(name, one.instruction, settings.env, seed, options, one.time_limit)
         folder = settings.out / "episodes" / task.id
         recorder = Recorder(folder, task=task, policy=settings.policy, durable=False)
         outcome = play(
@@ -276,8 +291,8 @@ class Collector:
         if recorder.episode is None:
             raise OSError(f"{folder}: {'; '.join(outcome.problems)}")
         return Try(
-            task.id, task.instruction, folder.name, outcome.ticks, outcome.done, one.rehearsal, rejected, name,
-            one.others, one.whole, one.step, one.steps,
+            task.id, task.instruction, folder.name, outcome.ticks, outcome.done, one.rehearsal, rejected, one.place,
+            one.others, one.whole, one.step, one.steps, one.task,
         )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ from training.improve.generation import STAGES, Generation, Stage
 from training.improve.hindsight import Other, others
 from training.improve.recipe import ImproveRecipe
 from training.improve.rehearse import rehearse
-from training.improve.scoring import Judgement, Judges, controls, judge_all
+from training.improve.scoring import Judgement, Judges, by_truth, controls, judge_all
 from training.learner import load_learner
 from training.recipe import OnProgress, Progress, same_recipe
 from training.workers.hire import hire
@@ -196,24 +196,27 @@ class SelfImprovement:
 
     def _score(self, generation: Generation) -> dict[str, Any]:
         """Ask the reward about every try and about the controls, and compare with ground truth."""
-        recipe, env = self.recipe, self.recipe.env
+        recipe, env, number = self.recipe, self.recipe.env, generation.number
         reward = load_reward(recipe.reward)
         second = load_reward(recipe.second) if recipe.second else None
         judges = Judges(env, reward, second, twice=recipe.doubt)
-        tries, episodes = _tries(generation), generation.file("episodes")
-        asked = [(Task(one.id, one.instruction, env), episodes / one.episode, False) for one in tries]
-        said = judge_all(judges, asked, partial(self._tell, generation, "score"))
+        tries, seed = _tries(generation), recipe.seed * 1000 + number
+        truth = {row["id"]: row["success"] for row in _audited(generation)}
+        folders = {one.id: generation.file("episodes") / one.episode for one in tries}
+        if reward.sees_truth:
+            said = by_truth(env, tries, truth)
+        else:
+            asked = [(Task(one.id, one.instruction, env), folders[one.id], False) for one in tries]
+            said = judge_all(judges, asked, partial(self._tell, generation, "score"))
         judgements = {one.id: judgement for one, judgement in zip(tries, said, strict=True)}
         verbs = {one.verb for one in said if one.claimed} if recipe.doubt else set()
-        held = controls(env, tries, verbs, recipe.controls, recipe.seed * 1000 + generation.number)
-        asked = [(Task(f"control-{i}", one.instruction, env), episodes / one.episode, one.backwards)
+        held = controls(env, tries, verbs, recipe.controls, seed)
+        asked = [(Task(f"control-{i}", one.instruction, env), generation.file("episodes") / one.episode, one.backwards)
                  for i, one in enumerate(held)]  # fmt: skip
         answers = judge_all(judges, asked, partial(self._tell, generation, "score the controls"))
-        other = others(env, tries, judgements, recipe.hindsight, recipe.seed * 1000 + generation.number)
-        folders = {one.id: episodes / one.episode for one in tries}
+        other = others(env, tries, judgements, recipe.hindsight, seed)
         asked = [(Task(one.id, one.instruction, env), folders[one.id], False) for one in other]
         claims = judge_all(judges, asked, partial(self._tell, generation, "score in hindsight"))
-        truth = {row["id"]: row["success"] for row in _audited(generation)}
         return {
             "scores": {id_: one.to_json() for id_, one in judgements.items()},
             "controls": [
@@ -332,7 +335,11 @@ def _check(recipe: ImproveRecipe) -> None:
         world_tasks.suite(name)
     plugins.load("world", recipe.env)
     load_setter(recipe.setter)
-    load_reward(recipe.reward)
+    if load_reward(recipe.reward).sees_truth and (recipe.doubt or recipe.hindsight):
+        raise UserError(
+            f"reward {recipe.reward} sees ground truth: it is the upper bound that others are compared with, and there "
+            "is nothing to doubt; give --config a recipe with doubt: false and hindsight: 0"
+        )
     if recipe.second and load_reward(recipe.second).sees_truth:
         raise UserError(f"second {recipe.second}: the second view sees pixels alone; take another reward")
     if recipe.policy != "small" and not (Path(recipe.policy) / MANIFEST).is_file():

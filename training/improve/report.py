@@ -1,4 +1,4 @@
-"""The report of a run: a standalone page with the curve of judged and true success, and JSON beside it."""
+"""The report of a run: a standalone page with curves, tables and clips, and JSON beside it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 
 from envs.files import write_whole
+from training.improve.clips import side_by_side
 
 _INK, _GOOD, _SOFT = "#2f6fde", "#1b7f4d", "#8a8f96"
 
@@ -23,9 +24,13 @@ def write_report(out: Path, recipe: Mapping[str, Any], summaries: Sequence[Mappi
     )
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    templates.filters |= {"percent": percent, "points": _points}
+    templates.filters |= {"percent": percent, "points": _points, "believed": _believed}
     plot = base64.b64encode(draw(summaries)).decode() if summaries else ""
-    page = templates.get_template("report.html").render(recipe=recipe, generations=summaries, plot=plot)
+    ends = (summaries[0]["generation"], summaries[-1]["generation"]) if summaries else (0, 0)
+    clips = side_by_side(out, str(recipe["env"]), *ends) if summaries else []
+    page = templates.get_template("report.html").render(
+        recipe=recipe, generations=summaries, plot=plot, clips=clips, ends=ends
+    )
     write_whole(out / "report.html", page.encode())
     return out / "report.html"
 
@@ -37,6 +42,13 @@ def percent(rate: Mapping[str, Any] | None) -> str:
         return "–"
     low, high = rate["ci"]
     return f"{100 * value:.1f} ({100 * low:.0f}–{100 * high:.0f})"
+
+
+def _believed(belief: Mapping[str, Any] | None) -> str:
+    """The precision that is believed, with its interval."""
+    if belief is None:
+        return "–"
+    return f"{100 * belief['precision']:.1f} ({100 * belief['low']:.0f}–{100 * belief['high']:.0f})"
 
 
 def _points(row: Mapping[str, Any]) -> str:

@@ -85,6 +85,14 @@ class Judges:
         return Judgement(first.success, first.value, first.why, goal_of(self.env, task.instruction).verb, second)
 
 
+def by_truth(env: str, tries: Sequence[Try], truth: Mapping[str, bool | None]) -> list[Judgement]:
+    """What ground truth says of tries, for runs that learn from it: the upper bound that rewards are compared with."""
+    return [
+        Judgement(done, None if done is None else 100.0 * done, "", goal_of(env, one.instruction).verb)
+        for one, done in ((one, truth.get(one.id)) for one in tries)
+    ]
+
+
 def judge_all(
     judges: Judges, asked: Sequence[tuple[Task, Path, bool]], on_scored: OnScored = lambda done, of: None
 ) -> list[Judgement]:

@@ -21,7 +21,7 @@ from training.improve import build
 from training.improve.ask import ANSWERS, Question, answers_in, ask_person, choose
 from training.improve.collect import Try
 from training.improve.doubt import Evidence, believe
-from training.improve.scoring import Judgement, Judges, controls, judge_all
+from training.improve.scoring import Judgement, Judges, by_truth, controls, judge_all
 
 
 def record(folder: Path, brightness: list[int]) -> Path:
@@ -134,6 +134,12 @@ def test_controls_are_of_the_same_level_and_another_goal() -> None:
         ("press the switch", "b-1", "backwards"), ("press the switch", "b-0", "another try"),
     }  # fmt: skip
     assert len(controls("doom", tries, {"open", "press"}, 1, seed=0)) == 4
+
+
+def test_ground_truth_in_place_of_a_reward_is_what_the_audit_says() -> None:
+    tries = [one_try(0, "open the door"), one_try(1, "go to the imp"), one_try(2, "sing")]
+    said = by_truth("doom", tries, {"a-0": True, "a-1": False, "a-2": None})
+    assert [(one.claimed, one.verb) for one in said] == [(True, "open"), (False, "go_to"), (None, "sing")]
 
 
 # What is learned from

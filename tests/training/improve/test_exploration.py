@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from envs.action import Action
 from tasks import world_tasks
 from tasks.curriculum import Curriculum
 from tasks.setter import Proposal, SetterView
+from training.data.episodes import read_episode
 from training.improve.collect import Collector, CollectSettings, LevelPlayed, SampledPlay
 
 BEFORE = (Action(frozenset({"KeyW"})),) * 4
@@ -55,11 +57,11 @@ class Gate:
         return [Proposal("go to the imp then face the torch", 16), Proposal("look up", 16)]
 
 
-def collect(out: Path, **options: Any) -> LevelPlayed:
+def collect(out: Path, setter: str = f"{__name__}:Gate", **options: Any) -> LevelPlayed:
     (out / "levels").mkdir(parents=True)
     Curriculum("doom").save(out / "curriculum.jsonl")
     settings = CollectSettings(
-        out, 1, "doom", "small", f"{__name__}:Gate", out / "curriculum.jsonl", tries=4, proposals=2, time_limit=16,
+        out, 1, "doom", "small", setter, out / "curriculum.jsonl", tries=4, proposals=2, time_limit=16,
         temperature=0.7, seed=0, **options,
     )  # fmt: skip
     collector = Collector(settings)
@@ -92,3 +94,17 @@ def test_a_task_is_tried_again_and_the_steps_of_a_plan_one_after_the_other(tmp_p
     assert first.said_done or second.instruction == first.instruction  # a second attempt
     once = collect(tmp_path / "once", choose=False)
     assert {one.whole for one in once.tries} == {""}
+
+
+@pytest.mark.slow
+def test_a_task_of_a_suite_is_tried_in_its_own_level(tmp_path: Path) -> None:
+    played = collect(tmp_path, "suite:doom-room")
+    suite = world_tasks.suite("doom-room")
+    assert len({one.level for one in played.tries}) == len(played.tries) == 4
+    for one in played.tries:
+        task = suite.task(0, int(one.task.rpartition("/")[2]), evaluation=False)
+        episode = read_episode(tmp_path / "episodes" / one.episode)
+        assert (one.instruction, one.others) == (task.instruction, ())
+        assert json.dumps(episode.options) == json.dumps(task.options)
+    assert [one.others for one in played.audited] == [{}] * 4
+    assert all(one.success is not None for one in played.audited)  # verifiers know these tasks, in these levels

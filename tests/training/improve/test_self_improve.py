@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from agent.cli import console, run, self_improve
@@ -159,8 +162,26 @@ def test_a_run_goes_on_where_it_was_stopped(finished: tuple[Path, list[dict[str,
 
 @pytest.mark.slow
 def test_the_report_shows_every_generation(finished: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> None:
-    _, summaries = finished
-    page = write_report(tmp_path, ImproveRecipe.model_validate(TINY).model_dump(mode="json"), summaries).read_text()
+    out, summaries = finished
+    recipe = ImproveRecipe.model_validate({**TINY, "doubt": True}).model_dump(mode="json")
+    page = write_report(tmp_path, recipe, summaries).read_text()
+    assert "<video" not in page  # the folders of the generations are not there, and one is no comparison
+    for number in (1, 2):
+        shutil.copytree(out / "generation-001", tmp_path / f"generation-{number:03d}",
+                        ignore=shutil.ignore_patterns("learned"))  # fmt: skip
+    two = [*summaries, {**summaries[0], "generation": 2}]
+    with_clips = write_report(tmp_path, recipe, two).read_text()
+    videos = re.findall(r"data:video/mp4;base64,([\w+/=]+)", with_clips)
+    assert len(videos) in (2, 4, 6)
+    assert videos[::2] == videos[1::2]  # the same tries in both generations
+    with av.open(io.BytesIO(base64.b64decode(videos[0]))) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+        assert sum(1 for _ in container.decode(video=0)) > 1
+    assert "judged a success" in with_clips
+    assert "precision believed" in page
+    shutil.rmtree(tmp_path / "generation-002" / "episodes")
+    assert "<video" not in write_report(tmp_path, recipe, two).read_text()
+    write_report(tmp_path, recipe, summaries)
     assert "data:image/png;base64," in page
     assert "doom-vault-steps" in page
     assert ("Promoted" if summaries[0]["promoted"] else "Not promoted") in page
@@ -223,6 +244,7 @@ def test_wrong_options_are_told_in_a_line(tmp_path: Path, capsys: pytest.Capture
         (["--suite", "doom-valt"], "did you mean 'doom-vault'"),
         (["--reward", "juge"], "did you mean 'judge'"),
         (["--setter", "smal"], "did you mean 'small'"),
+        (["--reward", "truth"], "doubt: false and hindsight: 0"),
         (["--policy", str(tmp_path / "nowhere")], "nowhere"),
     ):
         assert run(["self-improve", *args, "--out", str(tmp_path / "run")]) == 2
