@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.options import Workers
+from agent.cli.options import Port, Workers
 from envs.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from training.improve.ask import Question
+    from training.improve.ask_page import AskPage
     from training.improve.recipe import ImproveRecipe
     from training.recipe import Progress
 
@@ -47,6 +48,10 @@ def self_improve(
     ask_me: Annotated[
         int | None, typer.Option(min=0, help="Tries of a generation to ask you about: was it done?")
     ] = None,
+    ask_on_page: Annotated[
+        bool, typer.Option("--ask-on-page", help="Ask on a page in the browser instead of in the terminal.")
+    ] = False,
+    port: Port = 0,
     workers: Workers = "2",
     json: console.Json = False,
 ) -> None:
@@ -62,7 +67,7 @@ def self_improve(
       agent self-improve --quick
       agent self-improve --suite doom-vault --generations 8 --out runs/vault
       agent self-improve --setter suite:doom-vault-steps --reward judge --budget 60
-      agent self-improve --ask-me 20        # 20 pictures a generation, yes or no
+      agent self-improve --ask-me 20 --ask-on-page    # 20 clips a generation, yes or no
       agent play "pick up the blue key" --policy runs/improve/generation-001/learned/model
     """
     screen = console.console(machine=json)
@@ -76,6 +81,7 @@ def self_improve(
         }  # fmt: skip
         recipe = _recipe(config, quick, {name: value for name, value in options.items() if value is not None})
     summaries: list[dict[str, Any]] = []
+    page = _page(screen, recipe, port) if ask_on_page else None
     with console.progress(screen) as bars:
         tasks: dict[str, Any] = {}
 
@@ -93,6 +99,8 @@ def self_improve(
             bars.print(_line(summary), markup=False)
 
         def ask(question: Question, number: int, of: int) -> bool | None:
+            if page is not None:
+                return page(question, number, of)
             bars.stop()
             try:
                 return _ask(screen, question, number, of)
@@ -112,6 +120,21 @@ def self_improve(
         screen.print(f"Stopped: {summaries[-1]['stop']}", markup=False)
     screen.print(f"Player: {run.player(len(summaries) + 1)}", markup=False)
     screen.print(f"Report: {out / 'report.html'}", markup=False)
+
+
+def _page(screen: Console, recipe: ImproveRecipe, port: int) -> AskPage:
+    """The page that asks. Raises UserError where nothing is asked."""
+    from envs import extras
+
+    if not recipe.ask_me:
+        raise UserError("--ask-on-page: say how many tries to ask about, such as --ask-me 20")
+    if not extras.installed("page"):
+        raise UserError(f"--ask-on-page: {extras.command('page')}")
+    from training.improve.ask_page import AskPage
+
+    page = AskPage(port)
+    screen.print(f"Questions: {page.address}", markup=False)
+    return page
 
 
 def _ask(screen: Console, question: Question, number: int, of: int) -> bool | None:

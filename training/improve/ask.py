@@ -1,7 +1,7 @@
 """Asking a person: was it done? A few answers tell how far a reward can be trusted, as the raters of SIMA 2 did.
 
 The questions are about tries that the reward calls a success, of all verbs in turn. Answers lie in the generation's
-`answers.jsonl`, a line for each such as {"id": "001-doom-vault-0-3-2", "done": true}, so that no question comes twice
+`answers.jsonl`, a line for each, such as {"id": "001-doom-vault-0-3-2", "done": true}, so that no question comes twice
 and answers may also be written by hand. A question is shown as a picture: frames of the try in order.
 """
 
@@ -27,11 +27,12 @@ _ACROSS = 4  # in a row of the picture
 
 @dataclass(frozen=True)
 class Question:
-    """Was `instruction` done in the episode of the try `id`? `picture`: a file that shows frames of it in order."""
+    """Was `instruction` done in the try `id`? `episode`: its folder. `picture`: a file that shows frames in order."""
 
     id: str
     instruction: str
     picture: Path
+    episode: Path
 
 
 Ask = Callable[[Question, int, int], bool | None]
@@ -76,7 +77,7 @@ def ask_person(
         picture.parent.mkdir(exist_ok=True)
         Image.fromarray(sheet(RecordedFootage(read_episode(episodes[id_])).decision_frames())).save(picture)
         try:
-            done = ask(Question(id_, instructions[id_], picture), number, len(chosen))
+            done = ask(Question(id_, instructions[id_], picture, episodes[id_]), number, len(chosen))
         except EOFError:
             return
         if done is not None:

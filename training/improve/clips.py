@@ -87,7 +87,13 @@ def _tries(generation: Generation, env: str) -> dict[str, _Seen]:
 
 
 def _clip(seen: _Seen) -> Clip:
-    frames = RecordedFootage(read_episode(seen.folder)).decision_frames()
+    video = base64.b64encode(encode(seen.folder)).decode()
+    return Clip(seen.one.instruction, f"data:video/mp4;base64,{video}", seen.judged, seen.true)
+
+
+def encode(episode: Path) -> bytes:
+    """An episode as an MP4 that browsers play, a frame for each decision. Raises EpisodeError and OSError."""
+    frames = RecordedFootage(read_episode(episode)).decision_frames()
     frames = frames[np.linspace(0, len(frames) - 1, min(len(frames), _LONGEST)).round().astype(int)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
@@ -96,5 +102,4 @@ def _clip(seen: _Seen) -> Clip:
         for number, frame in enumerate(frames):
             writer.add(frame, number)
         writer.close(durable=False)
-        video = base64.b64encode(path.read_bytes()).decode()
-    return Clip(seen.one.instruction, f"data:video/mp4;base64,{video}", seen.judged, seen.true)
+        return path.read_bytes()

@@ -24,11 +24,11 @@ from training.improve.doubt import Evidence, believe
 from training.improve.scoring import Judgement, Judges, by_truth, controls, judge_all
 
 
-def record(folder: Path, brightness: list[int]) -> Path:
+def record(folder: Path, brightness: list[int], size: int = 4) -> Path:
     """An episode of one-tick decisions whose frames are of these brightnesses; the last one is the final view."""
     recorder = Recorder(folder, durable=False)
-    recorder.on_start(Start("light up", 0, {}, 35.0, (4, 4), "policy"))
-    frames = [np.full((4, 4, 3), value, np.uint8) for value in brightness]
+    recorder.on_start(Start("light up", 0, {}, 35.0, (size, size), "policy"))
+    frames = [np.full((size, size, 3), value, np.uint8) for value in brightness]
     for tick, frame in enumerate(frames[:-1]):
         decision = Decision((Action(),))
         recorder.on_step(Step(tick, frame, Action(), 0.0, "light up", "policy", False, decision, tick, tick, {}))

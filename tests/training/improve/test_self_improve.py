@@ -256,7 +256,7 @@ def test_wrong_options_are_told_in_a_line(tmp_path: Path, capsys: pytest.Capture
 
 def test_a_person_answers_in_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("maybe\nYes\nn\n\n"))
-    question = Question("a", "open the door", Path("a.png"))
+    question = Question("a", "open the door", Path("a.png"), Path("a"))
     screen = console.console()
     assert [self_improve._ask(screen, question, i, 4) for i in range(3)] == [True, False, None]
     with pytest.raises(EOFError):
