@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tasks.curriculum import Choice, Curriculum, Standing
     from tasks.setter import Proposed, SetterView
 
+_MOST_DRAWN = 40  # goals in a picture
+_COLOURS = {"new": "#8a8f96", "learning": "#2f6fde", "mastered": "#1b7f4d", "retired": "#b3352c"}
 app = console.verb("Tasks: what a task setter proposes, and the archive of tasks tried.", group=True)
 
 
@@ -73,10 +75,14 @@ def propose(
 
 @app.command()
 def show(
-    file: Annotated[Path, typer.Argument(help="The archive of a curriculum, a JSON-lines file.")],
+    file: Annotated[
+        Path, typer.Argument(help="The archive of a curriculum, a JSON-lines file; or the folder of a run.")
+    ],
+    picture: Annotated[Path | None, typer.Option(help="Save where the goals stand as a PNG.")] = None,
     json: console.Json = False,
 ) -> None:
-    """Show the archive of tasks tried: where each goal and each verb stands.
+    """Show the archive of tasks tried: where each goal and each verb stands. Of a run of agent self-improve it shows
+    the newest archive.
 
     \b
     learning: tried, and neither mastered nor retired. retired: never done in as many tries as the curriculum allows.
@@ -86,11 +92,14 @@ def show(
     Examples:
       agent tasks show runs/vault/tasks.jsonl
       agent tasks show runs/vault/tasks.jsonl --json
+      agent tasks show runs/improve --picture goals.png
     """
     from tasks.curriculum import Curriculum
 
-    chooser = Curriculum.load(file)
+    chooser = Curriculum.load(_archive(file))
     standings = sorted(chooser.standings(), key=lambda one: -one.weight)
+    if picture is not None:
+        _draw(picture, chooser.world, standings)
     if json:
         goals = [_standing(one) for one in standings]
         console.print_json({"world": chooser.world, "tries": len(chooser.tried), "skills": chooser.skills(),
@@ -103,6 +112,47 @@ def show(
     skills = [(verb, f"{p:.2f}") for verb, p in sorted(chooser.skills().items(), key=lambda pair: -pair[1])]
     screen.print(console.table(("verb", "p"), skills))
     screen.print(f"{len(chooser.tried)} tries of {len(rows)} goals in {chooser.world}", markup=False)
+    if picture is not None:
+        screen.print(f"Picture: {picture}", markup=False)
+
+
+def _archive(path: Path) -> Path:
+    """The archive that is meant: a file, or the newest one of a run's folder."""
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob("generation-*/archive.jsonl"))
+    if not found:
+        raise UserError(f"{path}: holds no generation-*/archive.jsonl; give the folder of a run of agent self-improve")
+    return found[-1]
+
+
+def _draw(path: Path, world: str, standings: list[Standing]) -> None:
+    """Where the goals stand, those that were tried most: a bar for the estimated chance of success."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    shown = sorted(standings, key=lambda one: (-one.tries, one.goal.text))[:_MOST_DRAWN][::-1]
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.28 * len(shown)), layout="constrained")
+    axes.barh(
+        [one.goal.text for one in shown],
+        [one.competence for one in shown],
+        color=[_COLOURS[one.state] for one in shown],
+    )
+    for at, one in enumerate(shown):
+        axes.annotate(f" {one.successes} of {one.tries}", (one.competence, at), va="center", fontsize=8)
+    for state, colour in _COLOURS.items():
+        axes.barh([0], [0], color=colour, label=state)
+    axes.set(title=f"Goals tried in {world}", xlabel="estimated chance of success", xlim=(0.0, 1.1))
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.spines[["top", "right"]].set_visible(False)
+    try:
+        figure.savefig(path, format="png", dpi=120)
+    except OSError as error:
+        raise UserError(f"--picture {path}: {error.strerror or error}") from error
+    finally:
+        plt.close(figure)
 
 
 def _view(env: str, suite: str | None, index: int, seed: int, chooser: Curriculum | None) -> SetterView:

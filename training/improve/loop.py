@@ -195,38 +195,40 @@ class SelfImprovement:
         }
 
     def _score(self, generation: Generation) -> dict[str, Any]:
-        """Ask the reward about every try and about the controls, and compare with ground truth."""
-        recipe, env, number = self.recipe, self.recipe.env, generation.number
+        """Ask the reward about every try, about controls and in hindsight, and compare it with ground truth."""
+        recipe, env, seed = self.recipe, self.recipe.env, self.recipe.seed * 1000 + generation.number
         reward = load_reward(recipe.reward)
-        second = load_reward(recipe.second) if recipe.second else None
-        judges = Judges(env, reward, second, twice=recipe.doubt)
-        tries, seed = _tries(generation), recipe.seed * 1000 + number
+        judges = Judges(env, reward, load_reward(recipe.second) if recipe.second else None, twice=recipe.doubt)
+        tries = _tries(generation)
+        episode = {one.id: one.episode for one in tries}
         truth = {row["id"]: row["success"] for row in _audited(generation)}
-        folders = {one.id: generation.file("episodes") / one.episode for one in tries}
+
+        def ask(what: str, asked: Sequence[tuple[str, str, bool]]) -> list[Judgement]:
+            """Judgements of an instruction and an episode, played backwards or not."""
+            pairs = [
+                (Task(f"{what} {i}", text, env), generation.file("episodes") / name, backwards)
+                for i, (text, name, backwards) in enumerate(asked)
+            ]
+            return judge_all(judges, pairs, partial(self._tell, generation, f"score {what}"))
+
         if reward.sees_truth:
             said = by_truth(env, tries, truth)
         else:
-            asked = [(Task(one.id, one.instruction, env), folders[one.id], False) for one in tries]
-            said = judge_all(judges, asked, partial(self._tell, generation, "score"))
+            said = ask("tries", [(one.instruction, one.episode, False) for one in tries])
         judgements = {one.id: judgement for one, judgement in zip(tries, said, strict=True)}
         verbs = {one.verb for one in said if one.claimed} if recipe.doubt else set()
         held = controls(env, tries, verbs, recipe.controls, seed)
-        asked = [(Task(f"control-{i}", one.instruction, env), generation.file("episodes") / one.episode, one.backwards)
-                 for i, one in enumerate(held)]  # fmt: skip
-        answers = judge_all(judges, asked, partial(self._tell, generation, "score the controls"))
+        false = ask("controls", [(one.instruction, one.episode, one.backwards) for one in held])
         other = others(env, tries, judgements, recipe.hindsight, seed)
-        asked = [(Task(one.id, one.instruction, env), folders[one.id], False) for one in other]
-        claims = judge_all(judges, asked, partial(self._tell, generation, "score in hindsight"))
+        claims = ask("in hindsight", [(one.instruction, episode[one.id], False) for one in other])
         return {
             "scores": {id_: one.to_json() for id_, one in judgements.items()},
-            "controls": [
-                {**asdict(one), "claimed": answer.claimed} for one, answer in zip(held, answers, strict=True)
-            ],
+            "controls": [{**asdict(one), "claimed": claim.claimed} for one, claim in zip(held, false, strict=True)],
             "hindsight": [{**asdict(one), **claim.to_json()} for one, claim in zip(other, claims, strict=True)],
             "tasks": len({goal_of(env, one.instruction) for one in tries}),
             "tried": len(tries),
             **audit(judgements, truth),
-        }  # fmt: skip
+        }
 
     def _build(self, generation: Generation) -> dict[str, Any]:
         """What is learned from, and what the archive of tasks notes of the tries. See training.improve.build."""

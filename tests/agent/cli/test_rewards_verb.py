@@ -207,3 +207,19 @@ def test_an_archive_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         ("pick up red key", "learning"), ("press switch", "retired"),
     ]  # fmt: skip
     assert report["skills"]["pick_up"] == 0.5
+
+    for number, goals in ((1, 0), (2, 2)):  # of a run's folder it shows the newest archive
+        folder = tmp_path / "run" / f"generation-{number:03d}"
+        folder.mkdir(parents=True)
+        (archive if goals else Curriculum("doom")).save(folder / "archive.jsonl")
+    picture = tmp_path / "goals.png"
+    assert run(["tasks", "show", str(tmp_path / "run"), "--picture", str(picture)]) == 0
+    assert "12 tries of 2 goals" in capsys.readouterr().out
+    with Image.open(picture) as drawn:
+        colours = {colour for _, colour in drawn.convert("RGB").getcolors(1 << 20) or []}
+    assert {(0x2F, 0x6F, 0xDE), (0xB3, 0x35, 0x2C)} <= colours  # learning and retired
+    assert run(["tasks", "show", str(tmp_path)]) == 2
+    assert run(["tasks", "show", str(tmp_path / "run"), "--picture", str(tmp_path / "none" / "x.png")]) == 2
+    told = capsys.readouterr().err
+    assert "agent self-improve" in told
+    assert "--picture" in told
