@@ -9,8 +9,8 @@ changes: of a goal towards its verb's, of a verb towards one half.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from tasks import json_lines
 from tasks.goal_text import Goal, goal_of, same
 from tasks.setter import Proposal, Tried
 
+_LEAST_TRUST = 0.1  # of a verb when goals are chosen, so that more can be found out about it
 State = Literal["new", "learning", "mastered", "retired"]
 
 
@@ -103,15 +104,21 @@ class Curriculum:
         """Where all goals that were tried stand, in the order of their first try."""
         return [self._standing(goal) for goal in self._goals]
 
-    def choose(self, proposals: Sequence[Proposal], n: int, seed: int = 0) -> list[Choice]:
+    def choose(
+        self, proposals: Sequence[Proposal], n: int, seed: int = 0, trust: Mapping[str, float] | None = None
+    ) -> list[Choice]:
         """At most `n` of the proposals to try next, the same ones for the same archive, proposals and seed.
 
         Of proposals of one goal in one level it keeps the first. Retired goals are left out. The share
         `settings.rehearsal` goes to mastered goals; the rest is drawn by weight among the others. There are fewer than
-        `n` where too few are worth a try.
+        `n` where too few are worth a try. `trust`: how far judged successes of a verb are believed, 0 to 1; 1 for verbs
+        that it doesn't name. What is not believed teaches little, so the goal weighs less.
         """
         rng = np.random.default_rng(seed)
-        standings = [(proposal, self.standing(proposal.instruction)) for proposal in _different(self.world, proposals)]
+        standings = [
+            (proposal, self._trusted(self.standing(proposal.instruction), trust or {}))
+            for proposal in _different(self.world, proposals)
+        ]
         wanted = n * self.settings.rehearsal
         rehearsals = int(wanted) + int(rng.random() < wanted % 1.0)
         old = _draw(rng, [pair for pair in standings if pair[1].state == "mastered"], min(rehearsals, n))
@@ -141,6 +148,10 @@ class Curriculum:
             return cls(head["world"], [Tried(**line) for line in lines], Settings(**head["settings"]))
         except (KeyError, TypeError, ValueError) as error:
             raise json_lines.JsonLinesError(f"{path}: is no archive of tasks: {error!r}") from error
+
+    def _trusted(self, standing: Standing, trust: Mapping[str, float]) -> Standing:
+        factor = max(_LEAST_TRUST, trust.get(standing.goal.verb, 1.0))
+        return replace(standing, weight=standing.weight * factor)
 
     def _known(self, goal: Goal) -> Goal:
         """The goal in the archive that this one is, or itself."""

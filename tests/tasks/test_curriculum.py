@@ -148,3 +148,17 @@ def test_an_archive_goes_on_from_its_file(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(ValueError, match="no archive"):
         Curriculum.load(path)
+
+
+def test_a_verb_whose_successes_are_not_believed_is_chosen_rarely_but_not_never() -> None:
+    archive = Curriculum("doom", [*tries("open the door", "+-"), *tries("press the switch", "+-", "x")])
+    offered = proposals("open the door", "press the switch")
+
+    def pressed(trust: dict[str, float] | None) -> int:
+        chosen = [archive.choose(offered, 1, seed, trust)[0] for seed in range(300)]
+        return sum(one.standing.goal.verb == "press" for one in chosen)
+
+    assert 110 < pressed(None) < 190
+    assert pressed({"open": 1.0, "press": 1.0}) == pressed(None)
+    assert 5 < pressed({"press": 0.0}) < 60
+    assert archive.standing("press the switch").weight > 1.0  # its standing stays as it is

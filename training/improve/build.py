@@ -73,21 +73,13 @@ def worth(one: Judgement, answer: bool | None, trust: Trust) -> float:
     return trust.of(one.verb) if one.claimed else 0.0
 
 
-def outcome(one: Judgement, answer: bool | None, trust: Trust) -> bool | None:
-    """What the archive notes of a try: a claim that is worth nothing is no success, and no failure either."""
-    if answer is not None:
-        return answer
-    return None if one.claimed and not trust.of(one.verb) else one.claimed
-
-
 def tried(
-    tries: Sequence[Try], judgements: Mapping[str, Judgement], answers: Mapping[str, bool], trust: Trust,
-    generation: int,
-) -> list[Tried]:  # fmt: skip
-    """The tries as the archive of tasks has them."""
+    tries: Sequence[Try], judgements: Mapping[str, Judgement], answers: Mapping[str, bool], generation: int
+) -> list[Tried]:
+    """The tries as the archive of tasks has them: as they were judged, where nobody answered."""
     return [
         Tried(
-            one.id, one.instruction, outcome(judgements[one.id], answers.get(one.id), trust), judgements[one.id].value,
+            one.id, one.instruction, answers.get(one.id, judgements[one.id].claimed), judgements[one.id].value,
             one.task, generation,
         )
         for one in tries

@@ -97,7 +97,8 @@ class LevelPlayed:
 @dataclass(frozen=True)
 class CollectSettings:
     """What all collectors of a generation know. `policy`: a checkpoint folder, or a policy's name. `curriculum`: the
-    archive as it was before the generation; `choose`: whether it chooses among the proposals, or chance does.
+    archive as it was before the generation; `choose`: whether it chooses among the proposals, or chance does; `trust`:
+    in the reward, by verb.
     `planner`: who breaks goals into steps, "" for nobody. `attempts` and `sticky`: see ImproveRecipe."""
 
     out: Path
@@ -115,6 +116,7 @@ class CollectSettings:
     planner: str = ""
     attempts: int = 1
     sticky: float = 0.0
+    trust: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -254,7 +256,7 @@ class Collector:
         )
         proposed = propose(self._setter, view, settings.proposals)
         if settings.choose:
-            choices = self._curriculum.choose(proposed.proposals, 1, seed)
+            choices = self._curriculum.choose(proposed.proposals, 1, seed, settings.trust)
         else:
             choices = self._curriculum.draw(proposed.proposals, 1, seed)
         if not choices:

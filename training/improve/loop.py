@@ -171,7 +171,7 @@ class SelfImprovement:
             setter=recipe.setter, curriculum=generation.file("curriculum.jsonl"), tries=recipe.tries,
             proposals=recipe.proposals, time_limit=recipe.time_limit, temperature=recipe.temperature,
             seed=recipe.seed * 1000 + number, choose=recipe.choose, planner=recipe.planner, attempts=recipe.attempts,
-            sticky=recipe.sticky,
+            sticky=recipe.sticky, trust=self._trust(number),
         )  # fmt: skip
         generation.file("levels").mkdir(exist_ok=True)
         suite = world_tasks.suite(recipe.suite)
@@ -193,6 +193,13 @@ class SelfImprovement:
             "tries": [asdict(one) for level in ordered for one in level.tries],
             "broken": [level.id for level in levels if level.id not in played],
         }
+
+    def _trust(self, number: int) -> dict[str, float]:
+        """How far the reward is trusted when generation `number` begins, by verb; only those that were controlled."""
+        if number == 1 or not self.recipe.doubt:
+            return {}
+        before = Generation(self.out, number - 1).result("build")
+        return {verb: one["weight"] for verb, one in before["beliefs"].items() if before["evidence"][verb]["controls"]}
 
     def _score(self, generation: Generation) -> dict[str, Any]:
         """Ask the reward about every try, about controls and in hindsight, and compare it with ground truth."""
@@ -243,7 +250,7 @@ class SelfImprovement:
         beliefs = build.beliefs_of(evidence)
         trust = build.Trust(beliefs if recipe.doubt else None, recipe.least_trust)
         archive = Curriculum.load(generation.file("curriculum.jsonl"))
-        archive.add(build.tried(tries, judgements, answers, trust, generation.number))
+        archive.add(build.tried(tries, judgements, answers, generation.number))
         archive.save(generation.file("archive.jsonl"))
         worth = {one.id: build.worth(judgements[one.id], answers.get(one.id), trust) for one in tries}
         claims = [_claim(row) for row in scores["hindsight"]]

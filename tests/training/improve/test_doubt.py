@@ -158,7 +158,7 @@ def test_a_verb_whose_claims_are_mostly_false_teaches_nothing() -> None:
     evidence = build.evidence_of(judgements, rows, answers)
     assert evidence["open"] == Evidence(20, 8, 40, 1, 0, 1)
     trust = build.Trust(build.beliefs_of(evidence), least=0.5)
-    archive = Curriculum("doom", build.tried(tries, judgements, answers, trust, 1))
+    archive = Curriculum("doom", build.tried(tries, judgements, answers, 1))
     worth = {id_: build.worth(one, answers.get(id_), trust) for id_, one in judgements.items()}
     learned = {id_ for id_, value in worth.items() if value}
     assert learned == {"b-0", *(f"a-{i}" for i in range(1, 8))}  # what a person says goes before the doubt
@@ -166,7 +166,7 @@ def test_a_verb_whose_claims_are_mostly_false_teaches_nothing() -> None:
     assert 0.5 < worth["a-1"] < 1.0
     outcomes = {one.id: one.success for one in archive.tried}
     assert (outcomes["a-0"], outcomes["a-1"], outcomes["a-9"]) == (False, True, False)
-    assert (outcomes["b-0"], outcomes["b-1"], outcomes["b-9"]) == (True, None, False)
+    assert (outcomes["b-0"], outcomes["b-1"], outcomes["b-9"]) == (True, True, False)
     blind = build.Trust(None, 0.5)
     assert sum(build.worth(one, None, blind) for one in judgements.values()) == 16.0
 
