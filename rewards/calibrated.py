@@ -29,13 +29,14 @@ LIMIT = 0.05  # share of failures that a reward may call a success
 class Measured:
     """How wrong a reward is. `reward`: its name. `calibration`: fitted to some episodes. `false_positive` and
     `false_negative`: shares at the threshold on other episodes, as JSON with "rate", "ci", "count" and "n". `limit`: of
-    the share of false positives."""
+    the share of false positives. `worlds`: of those episodes."""
 
     reward: str
     calibration: Calibration
     false_positive: dict[str, Any]
     false_negative: dict[str, Any]
     limit: float = LIMIT
+    worlds: tuple[str, ...] = ()
 
     @property
     def trusted(self) -> bool:
@@ -48,7 +49,7 @@ class Measured:
         return {
             "reward": self.reward, "threshold": calibration.threshold, "values": calibration.values,
             "chances": calibration.chances, "false_positive": self.false_positive,
-            "false_negative": self.false_negative, "limit": self.limit,
+            "false_negative": self.false_negative, "limit": self.limit, "worlds": self.worlds,
         }  # fmt: skip
 
     @classmethod
@@ -59,7 +60,7 @@ class Measured:
             data = json.loads(path.read_text())
             calibration = Calibration(float(data["threshold"]), tuple(data["values"]), tuple(data["chances"]))
             shares = data["false_positive"], data["false_negative"]
-            return cls(str(data["reward"]), calibration, *shares, float(data["limit"]))
+            return cls(str(data["reward"]), calibration, *shares, float(data["limit"]), tuple(data.get("worlds", ())))
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{path}: no calibration of a reward ({error}); make one with: agent rewards calibrate --reward REWARD "
@@ -131,10 +132,11 @@ def load_calibrated(spec: str) -> Calibrated:
     return calibrated(load_reward(measured.reward), measured)
 
 
-def check_trusted(reward: Reward, *, anyway: bool = False) -> None:
+def check_trusted(reward: Reward, *, world: str = "", anyway: bool = False) -> None:
     """Refuse to learn from a reward that is known to be wrong too often, or of which nothing is known.
 
-    `anyway`: learn from it all the same. Raises UserError, with the command that measures or allows it.
+    `world`: where something is learned. `anyway`: learn from it all the same. Raises UserError, with the command that
+    measures or allows it.
     """
     if anyway or reward.sees_truth:
         return
@@ -143,6 +145,11 @@ def check_trusted(reward: Reward, *, anyway: bool = False) -> None:
         raise UserError(
             f"reward {reward.name!r}: nobody measured how wrong it is; measure it with agent rewards calibrate and "
             "take --reward calibrated:FOLDER, or learn from it all the same with --trust-reward"
+        )
+    if world and measured.worlds and world not in measured.worlds:
+        raise UserError(
+            f"reward {reward.name!r} was measured in {', '.join(measured.worlds)} alone, not in {world}; measure it "
+            "there with agent rewards calibrate, or learn from it all the same with --trust-reward"
         )
     if not measured.trusted:
         rate = measured.false_positive["rate"]

@@ -301,13 +301,14 @@ def rl(
 
     \b
     Examples:
-      agent train rl --suite doom-room --reward calibrated:runs/clip-calibrated --out runs/rl
+      agent train rl --suite doom-room --reward clip --config my.yaml --out runs/rl
       agent train rl --suite doom-room --reward clip:runs/clip/model --trust-reward --method grpo --out runs/grpo
       agent play "go to the red torch" --policy runs/rl/model
     """
     screen = console.console(machine=json)
     with screen.status("starting"):
         from envs.yaml_files import load_yaml
+        from tasks import world_tasks
         from training.rl.recipe import RlRecipe
         from training.rl.train import check_reward, checked_reward, train_rl
 
@@ -333,9 +334,10 @@ def rl(
                     **{name: value for name, value in options.items() if value is not None},
                 }
             )
+            world = world_tasks.training(suite).world
         except (OSError, ValueError) as error:
             raise UserError(str(error)) from error
-        check_reward(checked_reward(recipe), reward_limit, anyway=trust_reward)
+        check_reward(checked_reward(recipe), reward_limit, world=world, anyway=trust_reward)
     with _bars(screen) as on_progress:
         checkpoint = train_rl(recipe, out, on_progress, ignore_alarms=ignore_alarms)
     if not json and recipe.upper_bound:

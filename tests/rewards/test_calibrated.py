@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,5 +72,12 @@ def test_only_a_measured_reward_is_trusted(tmp_path: Path) -> None:
     check_trusted(calibrated(Bright(), MEASURED))
     with pytest.raises(UserError, match="nobody measured how wrong it is"):
         check_trusted(Bright())
+    known = replace(MEASURED, worlds=("doom",))
+    check_trusted(calibrated(Bright(), known), world="doom")
+    with pytest.raises(UserError, match="measured in doom alone, not in playroom"):
+        check_trusted(calibrated(Bright(), known), world="playroom")
+    (tmp_path / "reward.json").write_text(json.dumps(known.to_json()))
+    assert Measured.load(tmp_path) == known
+    (tmp_path / "reward.json").unlink()
     with pytest.raises(UserError, match="no calibration of a reward"):
         load_calibrated(str(tmp_path))

@@ -67,7 +67,8 @@ def calibrate(reward: str, scored: Sequence[Scored], limit: float = LIMIT) -> tu
     values, truth_of = _values(fitted)
     calibration = fit(values, truth_of, _SAFETY * limit)
     figures = measure(calibration, report)
-    measured = Measured(reward, calibration, figures["false_positive"], figures["false_negative"], limit)
+    worlds = tuple(sorted({one.case.task.world for one in scored}))
+    measured = Measured(reward, calibration, figures["false_positive"], figures["false_negative"], limit, worlds)
     groups = {
         "by_verb": {verb: [one for one in report if one.case.task.verb == verb] for verb in _verbs(report)},
         "by_kind": {kind: [one for one in report if one.case.kind == kind] for kind in KINDS},

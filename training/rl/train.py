@@ -94,14 +94,15 @@ def checked_reward(recipe: RlRecipe) -> Reward:
     return reward
 
 
-def check_reward(reward: Reward, limit: float | None, *, anyway: bool) -> None:
+def check_reward(reward: Reward, limit: float | None, *, world: str = "", anyway: bool) -> None:
     """Refuse a reward that is wrong too often, see rewards.calibrated.check_trusted. `limit`: of the share of failures
-    that it may call a success, in place of the limit that it was calibrated with. Raises UserError."""
+    that it may call a success, in place of the limit that it was calibrated with. `world`: where something is learned.
+    Raises UserError."""
     if isinstance(reward, WholeEpisodes):
         reward = reward.part
     if limit is not None and isinstance(reward, Calibrated):
         reward = calibrated(reward.part, replace(reward.measured, limit=limit))
-    check_trusted(reward, anyway=anyway)
+    check_trusted(reward, world=world, anyway=anyway)
 
 
 class _Run:
