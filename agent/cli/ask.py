@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from agent.recall.answering import Answer, Moment
     from agent.recall.eyes import PolicyEyes
     from agent.recall.store import Source, Store
+    from agent.talk.voice import Voice
 
 app = console.verb()
 
@@ -74,13 +76,15 @@ def ask(
     shown = None if picture is None else _read_picture(picture)
     found = recordings(run)
     with screen.status("starting"):
-        eyes = _eyes(policy)
+        from agent.cli import compose
+
+        eyes = eyes_of(policy, compose.load_policy(policy))
         chat = _chat_model(model)
     from agent.recall.store import Store
 
-    folder = _folder(run, index)
+    folder = index_folder(run, index)
     with Store(folder / EVENTS, eyes.name) as store:
-        known = _look(screen, store, found, eyes)
+        known = look(screen, store, found, eyes)
         answer, worded = _answer(store, known, eyes, question or "", shown, chat)
     result = _result(answer, worded, known, folder)
     if json:
@@ -89,17 +93,16 @@ def ask(
         _tell(result)
 
 
-def _eyes(policy: str) -> PolicyEyes:
+def eyes_of(policy: str, loaded: Any) -> PolicyEyes:
+    """The policy called `policy` as eyes; their name tells its weights. Raises UserError where it describes nothing."""
     from agent.capabilities import Captions, require
-    from agent.cli import compose
     from agent.lineage import content_hash
     from agent.recall.eyes import PolicyEyes
     from agent.small.checkpoint import SHIPPED
 
-    loaded = require(compose.load_policy(policy), Captions, policy, "agent ask")
     folder = SHIPPED if policy == "small" else Path(policy).expanduser()
-    version = content_hash(folder) if folder.is_dir() else ""
-    return PolicyEyes(loaded, f"{policy if policy == 'small' or not version else 'small'} {version}".strip())
+    name = f"small {content_hash(folder)}" if folder.is_dir() else policy
+    return PolicyEyes(require(loaded, Captions, policy, "agent ask"), name)
 
 
 def _chat_model(name: str | None) -> Any:
@@ -121,7 +124,7 @@ def _read_picture(path: Path) -> Any:
         raise UserError(f"--picture {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _folder(run: Path, index: Path | None) -> Path:
+def index_folder(run: Path, index: Path | None) -> Path:
     """The folder of the index, made where it is missing: in a run's own folder, else in the user's cache."""
     if index is None and run.is_dir() and not (run / "episode.json").exists():
         index = run / INDEX
@@ -137,7 +140,7 @@ def _folder(run: Path, index: Path | None) -> Path:
     return index
 
 
-def _look(
+def look(
     screen: Console, store: Store, found: list[Recording], eyes: PolicyEyes
 ) -> dict[int, tuple[Source, Recording]]:
     """Look at what was not looked at before. The recordings by the number of their source."""
@@ -150,10 +153,11 @@ def _look(
             store.forget(source.id)
     for one in found:
         place = str(one.path.resolve())
-        about = {"tick_hz": one.tick_hz, "ticks": one.ticks, "began": one.began}
         old = {source.path: source for source in store.sources()}.get(place)
         events = one.events() if old is None or old.print != one.print else []
-        source = store.begin(one.name, place, one.print, events=events, **about)
+        source = store.begin(
+            one.name, place, one.print, events=events, tick_hz=one.tick_hz, ticks=one.ticks, began=one.began
+        )
         sources[source.id] = source, one
     todo = [(source, one) for source, one in sources.values() if not source.whole]
     if not todo:
@@ -175,6 +179,30 @@ def _look(
         screen.print("What was looked at is kept: ask again, and it goes on from there.")
         raise
     return sources
+
+
+def remembering(screen: Console, memory: Path, policy: str, loaded: Any) -> Callable[[Voice], Voice]:
+    """Gives a voice the memory of the runs in a folder; looks at what was not looked at before. `policy` describes the
+    pictures, or `small` where it can't."""
+    from agent.capabilities import Captions
+    from agent.cli import compose
+    from agent.cli.past import recordings
+    from agent.recall.store import Store
+    from agent.recall.voice import RememberingVoice
+
+    found = recordings(memory)
+    able = isinstance(loaded, Captions)
+    eyes = eyes_of(policy, loaded) if able else eyes_of("small", compose.load_policy("small"))
+    file = index_folder(memory, None) / EVENTS
+    with Store(file, eyes.name) as store:
+        known = look(screen, store, found, eyes)
+
+    def remember(voice: Voice) -> Voice:
+        return RememberingVoice(
+            voice, lambda: Store(file, eyes.name), eyes, lambda source, frame: known[source.id][1].frame(frame)
+        )
+
+    return remember
 
 
 def _answer(

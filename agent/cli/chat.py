@@ -59,6 +59,10 @@ def chat(
     planner_view: PlannerView = None,
     voice: VoiceName = None,
     trust: Annotated[list[str] | None, typer.Option(help="A player in the game who may give instructions.")] = None,
+    memory: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A folder of earlier runs: the agent knows what it saw there, see agent ask."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder [default: runs/TIME-chat].")] = None,
     page: PageOn = True,
     port: Port = 0,
@@ -75,6 +79,7 @@ def chat(
       agent chat --policy openai:MODEL@URL "geh zur Fackel"
       agent chat --policy openai:MODEL@URL --view size=640x480,frames=2,apart=1000
       agent chat --voice gemini:MODEL
+      agent chat --memory runs
       echo "what do you see?" | agent chat --no-page --json
     """
     screen = console.console(machine=json)
@@ -90,6 +95,12 @@ def chat(
         make_world = compose.world_factory(env, resolution=resolution, view=spec_of(brain).view)
         thinker = compose.planner(planner, brain, planner_view)
         lent = compose.lent_voice(voice)
+    remember = None
+    if memory is not None:
+        from agent.cli.ask import remembering
+
+        remember = remembering(screen, memory, policy, brain)
+    with screen.status("starting"):
         first = secrets.randbelow(2**31) if seed is None else seed
         made = make_world()
         pace = compose.clock_of(made, time.value if time else None)
@@ -104,6 +115,7 @@ def chat(
             "view": view,
             "planner_view": planner_view,
             "voice": voice,
+            "memory": None if memory is None else str(memory),
             "think": think,
             "seed": first,
             "time": pace,
@@ -115,7 +127,14 @@ def chat(
             screen.print(f"The {who} sees {told}", style="dim", markup=False)
         reader = compose.reader(brain, policy, env) if thinker is None else None
         talk = compose.conversation(
-            brain, thinker, planner_every, voice=lent, keep=True, trusted=trust or (), reader=reader
+            brain,
+            thinker,
+            planner_every,
+            voice=lent,
+            remember=remember,
+            keep=True,
+            trusted=trust or (),
+            reader=reader,
         )
         talk.attended += 1
         served = compose.serve(talk, folder, port) if page else None

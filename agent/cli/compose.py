@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from agent.page.server import Page
     from agent.talk.planner import Planner
     from agent.talk.understanding import Reader
+    from agent.talk.voice import Voice
 
 Clock = Literal["lockstep", "realtime"]
 
@@ -259,12 +260,20 @@ def reader(policy: Any, name: str, world: str) -> Reader | None:
 
 
 def conversation(
-    policy: Any, planner: Planner | None = None, every: float = 0.0, *, voice: ChatModel | None = None, **how: Any
+    policy: Any,
+    planner: Planner | None = None,
+    every: float = 0.0,
+    *,
+    voice: ChatModel | None = None,
+    remember: Callable[[Voice], Voice] | None = None,
+    **how: Any,
 ) -> Conversation:
     """The conversation of a run with `policy`; `how` goes to it. A policy that answers and describes is its own voice,
     and so is one that asks a chat model; `voice` lends one to any policy. A `planner`, if there is one, is asked again
-    after `every` seconds, and reads what the policy can't."""
+    after `every` seconds, and reads what the policy can't. `remember`: gives the voice the memory of earlier runs."""
     speaks, listener = voice_of(policy, voice)
+    if remember is not None and speaks is not None:
+        speaks = remember(speaks)
     if planner is None:
         return Conversation(speaks, listener=listener, listens=not isinstance(policy, Scripted), **how)
     from agent.talk.planned_conversation import PlannedConversation

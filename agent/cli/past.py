@@ -226,7 +226,8 @@ class PlainVideo:
     def frame(self, index: int) -> Frames | None:
         for frame, tick in self._decoded(index):
             if tick >= index:
-                return frame()
+                pixels: Frames = frame()
+                return pixels
         return None
 
     def _decoded(self, start: int) -> Iterator[tuple[Any, int]]:

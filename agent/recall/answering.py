@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from agent.capabilities import Frames
 from agent.recall import question as questions
 from agent.recall.eyes import Eyes
+from agent.recall.indexing import every
 from agent.recall.question import Question
 from agent.recall.sightings import Sighting, any_of, phrases, sightings
 from agent.recall.similar import Pictures
-from agent.recall.store import SAW, TOLD, Event, Source, Store
+from agent.recall.store import KINDS, SAW, TOLD, Event, Source, Store
 
-CHECKED = 24  # sightings of which a frame is looked at again, at most
-_AROUND = 1.0  # seconds about a moment that is asked for
+CHECKED = 24  # sightings of which pictures are looked at again, at most
+_AROUND = 1.0  # seconds between two pictures that are different moments
+_PICTURES = 2  # of a sighting that are looked at again
+_AT_ONCE = 8  # events of one moment in an answer
 _NAMED = 5  # events or moments in an answer
 
 FrameOf = Callable[[Source, int], Frames | None]  # the picture of a source at an index of its video
@@ -87,7 +91,7 @@ class Recall:
 
     def _one(self, asked: Question) -> Answer:
         """The last or first time; whether ever."""
-        order = "oldest" if asked.asks == "first" else "newest"
+        order: Literal["newest", "oldest"] = "oldest" if asked.asks == "first" else "newest"
         moments = self._sure(sightings(self._store, asked.things, order=order), asked, enough=1)
         if not moments:
             return self._never(asked)
@@ -152,12 +156,14 @@ class Recall:
             if at <= seconds or source is lengths[-1][0]:
                 break
             at -= seconds
-        tick, around = round(at * source.tick_hz), round(_AROUND * source.tick_hz)
+        # A person names whole seconds: the second that begins then, and a look to either side.
+        tick = round((at + 0.5) * source.tick_hz)
+        around = round(0.5 * source.tick_hz) + every(source.tick_hz)
         events = self._store.between(source.id, tick - around, tick + around)
         events.sort(key=lambda event: (event.kind != SAW, max(event.first - tick, tick - event.last, 0)))
         if not events:
             return Answer(f"Nothing is noted of {clock(at)} in {source.name}.", False)
-        moments = tuple(self._of(event, max(event.first, min(tick, event.last))) for event in events[:_NAMED])
+        moments = tuple(self._of(event, max(event.first, min(tick, event.last))) for event in events[:_AT_ONCE])
         told = "; ".join(f"{moment.kind}: {moment.text}" for moment in moments)
         return Answer(f"At {clock(at)} of {source.name}: {told}.", True, moments, value=moments[0].text)
 
@@ -165,9 +171,9 @@ class Recall:
         if not asked.things:
             found = self._store.newest(_NAMED, kinds=asked.kinds or (TOLD,))[::-1]
         else:
-            how = {"kinds": asked.kinds} if asked.kinds else {}
-            found = self._store.matching(phrases(asked.things), most=_NAMED, **how)
-            found = found or self._store.matching(any_of(asked.things), most=_NAMED, order="best", **how)
+            kinds = asked.kinds or KINDS
+            found = self._store.matching(phrases(asked.things), most=_NAMED, kinds=kinds)
+            found = found or self._store.matching(any_of(asked.things), most=_NAMED, order="best", kinds=kinds)
         if not found:
             return self._never(asked)
         moments = tuple(self._of(event, event.first) for event in found)
@@ -193,11 +199,14 @@ class Recall:
 
     def _confirmed(self, one: Sighting, things: Sequence[str]) -> bool:
         assert self._frame_of is not None
-        frame = self._frame_of(self._sources[one.source], one.clearest.frame)
-        if frame is None:
-            return True
-        self._checked += 1
-        return all(self._eyes.shows([frame], thing)[0] for thing in things)
+        for event in sorted(one.events, key=lambda event: -event.looks)[:_PICTURES]:
+            frame = self._frame_of(self._sources[one.source], event.frame)
+            if frame is None:
+                return True
+            self._checked += 1
+            if all(self._eyes.shows([frame], thing)[0] for thing in things):
+                return True
+        return False
 
     def _seen(self, one: Sighting, sure: bool | None) -> Moment:
         event = one.clearest

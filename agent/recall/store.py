@@ -310,7 +310,8 @@ class Store:
 
 
 def _source(row: Any) -> Source:
-    return Source(*row[:8], whole=bool(row[8]))
+    number, name, path, fingerprint, tick_hz, began, ticks, looked, whole = row
+    return Source(number, name, path, fingerprint, tick_hz, began, ticks, looked, bool(whole))
 
 
 def _event(row: Any) -> Event:
