@@ -40,7 +40,9 @@ def run(name: str, *arguments: str) -> str:
         pytest.param("env_throughput", "--seconds 0.1 --rounds 1 --sizes 2 --kills 1", "orphans: 0 of", marks=slow),
         pytest.param("eyes", "--ticks 12 --episodes 1", "| doom | a planner | 240x180, 240x180, 640x480 |", marks=slow),
         ("episode_io", "--frames 3 --episodes 2", "| compact, durable |"),
-        pytest.param("needle", "--steps 1000 --seeds 1 --needles 1 --levels 3 --pictures 1000", "| 1000 | 0.0079 |", marks=slow),
+        pytest.param(
+            "needle", "--steps 1000 --seeds 1 --needles 1 --levels 3 --pictures 99", "| 1000 | 0.0079 |", marks=slow
+        ),
         pytest.param("gymnasium_worlds", "--blocks 1 --envs CartPole-v1", "of bare", marks=slow),
         pytest.param("input_safety", "--kills 0 --actions 0 --sequences 40", "at most", marks=slow),
         pytest.param("input_safety", "--kills 1 --actions 20 --sequences 0", "heard by the decoy", marks=needs("xvfb")),

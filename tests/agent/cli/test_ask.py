@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,17 @@ def test_mistakes_are_named(
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("no video")
     assert said in asked(capsys, *arguments, status=2)
+
+
+def test_a_conversation_knows_what_an_earlier_run_saw(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"when did you last see the {THING}?\nwhat do you see?\n"))
+    out = tmp_path / "talk"
+    status = cli.run(["chat", "--memory", str(run), "--seed", "7", "--no-page", "--json", "--out", str(out)])
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert status == 0
+    answers = [line["text"] for line in said if line.get("who") == "agent"]
+    assert any(text.startswith(f"Last seen: the {THING}") and "of episode-1" in text for text in answers)
+    assert any("episode-1" not in text for text in answers), "what is in view now is answered from the picture"
+    assert json.loads((out / "config.json").read_text())["options"]["memory"] == str(run)
