@@ -399,7 +399,7 @@ def main() -> None:
                 with tempfile.TemporaryDirectory() as folder:
                     found[steps].append(measure(run, whole, eyes, Path(folder)))
             print(f"{steps} steps, seed {seed}: {found[steps][-1]['indexed']:.0f} s to index", flush=True)
-    print(tables(found))
+        print(tables({steps: results for steps, results in found.items() if results}), flush=True)
     print(f"\nSearch by picture among {args.pictures}: {search_ms(args.pictures):.0f} ms, median of 5")
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n")

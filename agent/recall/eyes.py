@@ -96,8 +96,10 @@ def changed(before: Frames | None, now: Frames) -> bool:
     height, width = (side // 8 * 8 for side in now.shape[:2])
     if not height or not width:
         return True
-    apart = np.abs(now[:height, :width].astype(np.int16) - before[:height, :width])
-    parts = apart.reshape(height // 8, 8, width // 8, 8, 3).mean((1, 3, 4))
+    now, before = now[:height, :width], before[:height, :width]
+    apart = np.maximum(now, before) - np.minimum(now, before)  # as bytes, which is several times as fast
+    rows = apart.reshape(height // 8, 8, width * 3).sum(1, dtype=np.uint16)
+    parts = rows.reshape(height // 8, width // 8, 24).sum(2, dtype=np.uint32) / (8 * 24)
     return bool(parts.max() > _NOISE)
 
 
