@@ -69,9 +69,9 @@ def test_what_holds_as_well_is_no_negative() -> None:
     both = torch.tensor([[True, True, False], [False, True, False]])
     only = torch.tensor([[True, False, False], [False, True, False]])
     assert float(contrastive(logits, both)[0]) < 0.1
-    assert float(contrastive(logits, both)[1]) == 1.0
+    assert float(contrastive(logits, both)[1]) == pytest.approx(1.0)
     assert float(contrastive(logits, only)[0]) > 3.0
-    assert float(contrastive(logits, only)[1]) == 0.5
+    assert float(contrastive(logits, only)[1]) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("size", sorted(SIZES))
@@ -120,8 +120,8 @@ def test_it_learns_what_a_picture_shows(tmp_path: Path) -> None:
     data = CaptionedFrames(frames, shown, ["doom"] * 16)
     prepare = Preparation((128, 128), (0.5,) * 3, (0.5,) * 3, "squash")
     batches = Batches([data], open_clip.get_tokenizer(f"local-dir:{tmp_path}"), prepare, size=8, seed=1)
-    optimizer = _optimizer(model, ClipRecipe(episodes=EPISODES))
-    for (batch,) in batches(0, 30):
+    optimizer = _optimizer(model, ClipRecipe(episodes=EPISODES, rate=3e-4))
+    for (batch,) in batches(0, 60):
         loss, _ = _loss(model, batch)
         optimizer.zero_grad()
         loss.backward()
