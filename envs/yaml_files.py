@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import BaseModel, ValidationError
+
+from envs.errors import UserError
 
 LARGEST = 4 * 2**20  # bytes of a file
 MOST_NODES = 1_000_000  # values in it, counted as often as they are named: aliases multiply
 DEEPEST = 100  # values within each other
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class YamlFileError(ValueError):
@@ -79,3 +85,32 @@ def _check_size(value: Any) -> None:
             todo += [(part, depth + 1) for part in item.values()]
         elif isinstance(item, list | set | tuple):
             todo += [(part, depth + 1) for part in item]
+
+
+def read_settings(model: type[_Model], name: str | Path, where: str = "") -> _Model:
+    """The file called `name` as a `model`. `where` begins every message; by default the name does. Raises UserError
+    with the place of the first thing that is wrong."""
+    where = where or str(name)
+    try:
+        data = load_yaml(Path(name).expanduser())
+    except OSError as error:
+        raise UserError(f"{where}: can't be read: {error.strerror}") from error
+    except YamlFileError as error:
+        raise UserError(f"{where}: {error}") from error
+    return validated(model, data, f"{where}: ")
+
+
+def validated(model: type[_Model], data: Any, where: str) -> _Model:
+    """`data` as a `model`. Raises UserError with the place of the first thing that is wrong, `where` before it (a
+    `where` that ends with a blank, such as "mine.yaml: ", is the whole file)."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
+        said = str(first["msg"]).removeprefix("Value error, ")
+        said = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(
+            first["type"], said[:1].lower() + said[1:]
+        )
+        begin = where + (place.lstrip(".") if where.endswith(" ") else place)
+        raise UserError(f"{begin.rstrip(': ')}: {said}") from error

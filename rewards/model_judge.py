@@ -22,14 +22,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from agent.models.base import BadReplyError, ChatModel, Message, ModelError, Picture
 from agent.models.choice import NoChoiceError
 from agent.models.load import load_model
 from envs import plugins
 from envs.errors import UserError
-from envs.yaml_files import YamlFileError, load_yaml
+from envs.yaml_files import read_settings
 from rewards.calibration import Calibration
 from rewards.judge_prompt import (
     BETTER_DIGIT,
@@ -287,15 +287,7 @@ def load_model_judge(name: str) -> ModelJudge:
     if _chats(name):
         return ModelJudge(load_model(name), name=f"judge:{name}")
     path = Path(name).expanduser()
-    try:
-        told = _File.model_validate(load_yaml(path))
-    except OSError as error:
-        raise UserError(f"judge {path}: can't be read: {error.strerror}") from error
-    except YamlFileError as error:
-        raise UserError(f"judge {path}: {error}") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise UserError(f"judge {path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    told = read_settings(_File, path, f"judge {path}")
     if not _chats(told.model):  # no package.module:Name, which a file must not have imported
         raise UserError(f"judge {path}: model: expected a name such as openai:MODEL@URL or hf:FOLDER")
     try:

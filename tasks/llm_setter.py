@@ -20,7 +20,7 @@ from agent.models.load import load_model
 from agent.view import View
 from envs import plugins
 from envs.errors import UserError
-from envs.yaml_files import YamlFileError, load_yaml
+from envs.yaml_files import read_settings
 from tasks import world_tasks
 from tasks.read_proposal import read_proposal
 from tasks.setter import LONGEST, Frame, Proposal, Rejected, SetterView
@@ -194,15 +194,7 @@ def load_llm_setter(name: str = "") -> LlmSetter:
     if Path(name).suffix not in SETTINGS:
         return LlmSetter(load_model(name))
     path = Path(name).expanduser()
-    try:
-        told = _File.model_validate(load_yaml(path))
-    except OSError as error:
-        raise UserError(f"task setter {path}: can't be read: {error.strerror}") from error
-    except YamlFileError as error:
-        raise UserError(f"task setter {path}: {error}") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise UserError(f"task setter {path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    told = read_settings(_File, path, f"task setter {path}")
     if told.model.partition(":")[0] not in plugins.entries("model"):  # a file must not have a module imported
         raise UserError(f"task setter {path}: model: expected a name such as openai:MODEL@URL or hf:FOLDER")
     settings = LlmSettings(**told.model_dump(exclude={"model"}))

@@ -11,9 +11,9 @@ from pydantic import Field, field_validator
 from envs.action import BUTTONS, KEYS, KeyboardMouse
 from envs.browser.begin import Steps, checked
 from envs.errors import UserError
-from envs.gymnasium.keymap import Strict, hands, meanings, validated
+from envs.gymnasium.keymap import Strict, hands, meanings
 from envs.resolution import parse_size
-from envs.yaml_files import YamlFileError, load_yaml
+from envs.yaml_files import read_settings
 
 # A hand that is used to many games rests on these: they may be held, and reach no page that does not name them.
 USUAL = ("KeyW", "KeyA", "KeyS", "KeyD", "KeyE", "Space", "ShiftLeft", "left")
@@ -73,13 +73,7 @@ def read(name: str) -> WorldFile:
     if not name.endswith((".yaml", ".yml")) or _is_url(name):
         return WorldFile(page=_page(name, Path(), f"browser:{name}"))
     path = Path(name).expanduser()
-    try:
-        data = load_yaml(path)
-    except OSError as error:
-        raise UserError(f"{name}: {error.strerror}") from error
-    except YamlFileError as error:
-        raise UserError(f"{name}: {error}") from error
-    file = validated(WorldFile, data, f"{name}: ")
+    file = read_settings(WorldFile, name)
     return file.model_copy(update={"page": _page(file.page, path.parent, f"{name}: page")})
 
 

@@ -10,10 +10,9 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from envs.action import BUTTONS, KEYS
-from envs.errors import UserError
-from envs.gymnasium.keymap import Strict, hands, meanings, validated
+from envs.gymnasium.keymap import Strict, hands, meanings
 from envs.gymnasium.world import USUAL
-from envs.yaml_files import YamlFileError, load_yaml
+from envs.yaml_files import read_settings
 
 # What most games can be played with: a command without a file gets these.
 _MOST = (
@@ -137,10 +136,4 @@ def read_game(text: str) -> Game:
     """The game of a YAML file (.yaml), or of a command. Raises UserError for what is wrong in it."""
     if not text.endswith((".yaml", ".yml")):
         return Game(command=tuple(shlex.split(text)), keys={name: name for name in _MOST})
-    try:
-        data = load_yaml(Path(text).expanduser())
-    except OSError as error:
-        raise UserError(f"{text}: {error.strerror}") from error
-    except YamlFileError as error:
-        raise UserError(f"{text}: {error}") from error
-    return validated(Game, data, f"{text}: ")
+    return read_settings(Game, text)

@@ -8,24 +8,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
 import yaml
 from gymnasium import spaces
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from envs.action import BUTTONS, KEYS, Action
 from envs.errors import UserError
+from envs.yaml_files import validated
 
 _HANDS = frozenset(KEYS) | frozenset(BUTTONS)
 MOUSE = ("look", "pointer", "wheel")  # what the mouse may do beside its buttons
 _MAX_CARRY = 180.0  # degrees of mouse movement that wait for their turn; what is beyond is lost
-
-
-class KeyMapError(UserError, ValueError):
-    """What is wrong in a key map, in one line that begins with the place in it."""
 
 
 class Strict(BaseModel):
@@ -112,7 +109,7 @@ class KeyMap:
 
     `keys`, `buttons`: the names that it listens to. `controls`: what they do, by their names, and "look" where turning
     does something. It keeps the part of a mouse movement that was no full step yet: `reset`
-    it before every episode. Raises KeyMapError.
+    it before every episode. Raises UserError.
     """
 
     def __init__(self, space: gymnasium.Space[Any], data: Any, where: str = "keys") -> None:
@@ -332,21 +329,21 @@ def _build(space: gymnasium.Space[Any], data: Any, where: str, *, alone: bool = 
         return _Axes([validated(Axis, row, f"{where}[{i}]") for i, row in enumerate(rows)], space)
     if isinstance(space, spaces.Dict):
         if not isinstance(data, Mapping) or set(data) != set(space.spaces):
-            raise KeyMapError(f"{where}: expected a map with {', '.join(map(repr, space.spaces))}")
+            raise UserError(f"{where}: expected a map with {', '.join(map(repr, space.spaces))}")
         return _Many({k: _build(s, data[k], f"{where}.{k}", alone=False) for k, s in space.spaces.items()}, dict)
     if isinstance(space, spaces.Tuple):
         rows = _listed(data, where, len(space.spaces), "parts")
         within = {i: _build(s, rows[i], f"{where}[{i}]", alone=False) for i, s in enumerate(space.spaces)}
         return _Many(within, lambda read: tuple(read.values()))
-    raise KeyMapError(f"{where}: an action space {space} can't be played with keyboard and mouse")
+    raise UserError(f"{where}: an action space {space} can't be played with keyboard and mouse")
 
 
 def _choice(data: Any, where: str, start: int, n: int, alone: bool) -> _Choice:
     choice = validated(Choice, data, where)
     if choice.none == "wait" and not alone:
-        raise KeyMapError(f"{where}.none: expected a number, since the other parts of the action do not wait")
+        raise UserError(f"{where}.none: expected a number, since the other parts of the action do not wait")
     if choice.none != "wait" and not start <= choice.none < start + n:
-        raise KeyMapError(f"{where}.none: {choice.none} is no action; expected {start} to {start + n - 1}, or wait")
+        raise UserError(f"{where}.none: {choice.none} is no action; expected {start} to {start + n - 1}, or wait")
     _check_do(choice.press, where, start, n)
     return _Choice(choice)
 
@@ -354,30 +351,11 @@ def _choice(data: Any, where: str, start: int, n: int, alone: bool) -> _Choice:
 def _check_do(rows: Sequence[Press], where: str, start: int, n: int) -> None:
     for i, row in enumerate(rows):
         if not start <= row.do < start + n:
-            raise KeyMapError(f"{where}.press[{i}].do: {row.do} is no action; expected {start} to {start + n - 1}")
+            raise UserError(f"{where}.press[{i}].do: {row.do} is no action; expected {start} to {start + n - 1}")
 
 
 def _listed(data: Any, where: str, n: int, what: str) -> list[Any]:
     if not isinstance(data, list) or len(data) != n:
         got = f"a list of {len(data)}" if isinstance(data, list) else type(data).__name__
-        raise KeyMapError(f"{where}: expected a list of {n} {what}, got {got}")
+        raise UserError(f"{where}: expected a list of {n} {what}, got {got}")
     return data
-
-
-_Model = TypeVar("_Model", bound=BaseModel)
-
-
-def validated(model: type[_Model], data: Any, where: str) -> _Model:
-    """`data` as a `model`. Raises KeyMapError with the place of the first thing that is wrong, `where` before it (a
-    `where` that ends with a blank, such as "mine.yaml: ", is the whole file)."""
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
-        said = str(first["msg"]).removeprefix("Value error, ")
-        said = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(
-            first["type"], said[:1].lower() + said[1:]
-        )
-        begin = where + (place.lstrip(".") if where.endswith(" ") else place)
-        raise KeyMapError(f"{begin.rstrip(': ')}: {said}") from error

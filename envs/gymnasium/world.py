@@ -8,7 +8,6 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 import gymnasium
@@ -21,11 +20,11 @@ from envs.errors import UserError
 from envs.foreign import ForeignError, boundary, checked_reset, checked_step, checked_tick_hz
 from envs.gymnasium import packages
 from envs.gymnasium.defaults import default_keys
-from envs.gymnasium.keymap import KeyMap, Strict, dump, hands, meanings, validated
+from envs.gymnasium.keymap import KeyMap, Strict, dump, hands, meanings
 from envs.gymnasium.pixels import Channels, Frame, Picture, Reading, Rendered, find_picture
 from envs.resolution import parse_size
 from envs.world import Observation, World
-from envs.yaml_files import YamlFileError, load_yaml
+from envs.yaml_files import read_settings
 
 # A hand that is used to many games rests on these: they may be held anywhere, and do nothing where no map names them.
 USUAL = ("KeyW", "KeyA", "KeyS", "KeyD", "KeyE", "Space", "ShiftLeft", "left")
@@ -255,13 +254,7 @@ def _read(env: str) -> tuple[WorldFile, str]:
     """The settings that a name stands for, and what begins the place in messages about them."""
     if not env.endswith((".yaml", ".yml")):
         return WorldFile(env=env), ""
-    try:
-        data = load_yaml(Path(env).expanduser())
-    except OSError as error:
-        raise UserError(f"{env}: {error.strerror}") from error
-    except YamlFileError as error:
-        raise UserError(f"{env}: {error}") from error
-    return validated(WorldFile, data, f"{env}: "), f"{env}: "
+    return read_settings(WorldFile, env), f"{env}: "
 
 
 def _open(file: WorldFile, name: str) -> tuple[gymnasium.Env[Any, Any], Picture | None]:

@@ -368,7 +368,7 @@ def test_names_of_chat_models_and_files_are_told_from_those_of_policies(tmp_path
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("mode: json", "model: Field required"),
+        ("mode: json", "model: is missing"),
         ("model: openai:toy@http://127.0.0.1:9/v1\nthreshold: 300", "threshold"),
         ("model: openai:toy@http://127.0.0.1:9/v1\ncolour: red", "colour"),
         ("model: os:system", "expected a name such as openai:MODEL@URL"),

@@ -151,9 +151,9 @@ def test_a_file_of_settings_has_a_model_told_in_words(tmp_path: Path) -> None:
     assert "image_url" not in json.dumps(user)
     assert "Tried lately" not in content
     for text, why in (
-        ("model: openai:clever\nsee: words\n", "see: Extra inputs"),
+        ("model: openai:clever\nsee: words\n", "see: unknown key"),
         ("model: tests.tasks.test_llm_setter:task\n", "model: expected a name"),
-        ("sees: words\n", "model: Field required"),
+        ("sees: words\n", "model: is missing"),
     ):
         file.write_text(text)
         with pytest.raises(UserError, match=why):

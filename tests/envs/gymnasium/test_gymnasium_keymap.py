@@ -10,8 +10,9 @@ import pytest
 from gymnasium import spaces
 
 from envs.action import KEYS, Action
+from envs.errors import UserError
 from envs.gymnasium.defaults import default_keys
-from envs.gymnasium.keymap import KeyMap, KeyMapError, dump
+from envs.gymnasium.keymap import KeyMap, dump
 from envs.gymnasium.pixels import Rendered, find_picture
 
 
@@ -163,7 +164,7 @@ def test_names_of_actions_choose_the_keys() -> None:
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_map_is_said_with_its_place(space: gymnasium.Space[Any], data: Any, said: str) -> None:
-    with pytest.raises(KeyMapError, match=rf"^{said}") as caught:
+    with pytest.raises(UserError, match=rf"^{said}") as caught:
         KeyMap(space, data)
     assert "\n" not in str(caught.value)
 
