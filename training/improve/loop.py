@@ -7,6 +7,7 @@ nothing learns from it.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -26,7 +27,7 @@ from tasks.curriculum import Curriculum
 from tasks.goal_text import goal_of
 from tasks.setter import load_setter
 from tasks.task import Task
-from training.improve import build, evaluate, hindsight
+from training.improve import build, evaluate, hindsight, practise
 from training.improve.ask import Ask, answers_in, ask_person, choose
 from training.improve.audit import audit, audit_hindsight
 from training.improve.collect import Collector, CollectSettings, LevelPlayed, Try, load_player
@@ -35,11 +36,13 @@ from training.improve.doubt import Evidence
 from training.improve.experience import write_experience
 from training.improve.generation import STAGES, Generation, Stage
 from training.improve.hindsight import Other, others
-from training.improve.recipe import ImproveRecipe
+from training.improve.recipe import PRACTICE, ImproveRecipe
 from training.improve.rehearse import rehearse
 from training.improve.scoring import Judgement, Judges, by_truth, controls, judge_all
 from training.learner import load_learner
 from training.recipe import OnProgress, Progress, same_recipe
+from training.rl.alarms import CollapseError
+from training.rl.train import SUMMARY, train_rl
 from training.workers.hire import hire
 from training.workers.parallel_play import portions
 from training.workers.workers import Failed
@@ -146,9 +149,10 @@ class SelfImprovement:
         return int(text) if text.isdecimal() else min(2, os.cpu_count() or 1)
 
     def _rehearse(self) -> None:
-        """What the first player plays once in the suites it knows, so that they are not forgotten."""
+        """What the first player plays once in the suites it knows, so that they are not forgotten: for learners that
+        imitate. Practice keeps near its parent instead."""
         recipe = self.recipe
-        if recipe.rehearsal and recipe.rehearsal_episodes and recipe.rehearsal_suites:
+        if recipe.learner != PRACTICE and recipe.rehearsal_episodes and recipe.rehearsal_suites:
             rehearse(
                 self.out / "rehearsal", recipe.rehearsal_suites, recipe.rehearsal_episodes, str(self.player(1)),
                 recipe.seed, self._workers, partial(self._tell, None, "rehearsal"),
@@ -174,9 +178,7 @@ class SelfImprovement:
             sticky=recipe.sticky, trust=self._trust(number),
         )  # fmt: skip
         generation.file("levels").mkdir(exist_ok=True)
-        suite = world_tasks.suite(recipe.suite)
-        first = (number - 1) * recipe.levels  # every generation plays levels of its own
-        levels = [suite.practice(recipe.seed, first + index) for index in range(recipe.levels)]
+        levels = self._levels(number)
         played: dict[str, LevelPlayed] = {}
         with hire(partial(Collector, settings), self._workers) as crew:
             for _, results in crew.run(portions(levels, crew.count)):
@@ -193,6 +195,11 @@ class SelfImprovement:
             "tries": [asdict(one) for level in ordered for one in level.tries],
             "broken": [level.id for level in levels if level.id not in played],
         }
+
+    def _levels(self, number: int) -> list[Task]:
+        """Where generation `number` plays: levels of its own."""
+        suite, first = world_tasks.suite(self.recipe.suite), (number - 1) * self.recipe.levels
+        return [suite.practice(self.recipe.seed, first + index) for index in range(self.recipe.levels)]
 
     def _trust(self, number: int) -> dict[str, float]:
         """How far the reward is trusted when generation `number` begins, by verb; only those that were controlled."""
@@ -285,6 +292,34 @@ class SelfImprovement:
         return {id_: done for id_, done in answers_in(generation.folder).items() if id_ in judgements}
 
     def _learn(self, generation: Generation) -> dict[str, Any]:
+        return self._practise(generation) if self.recipe.learner == PRACTICE else self._imitate(generation)
+
+    def _practise(self, generation: Generation) -> dict[str, Any]:
+        """Reinforcement learning on the tasks that were proposed, see training.improve.practise."""
+        recipe, number, out = self.recipe, generation.number, generation.file("learned")
+        tasks = practise.tasks_of(
+            generation.file("episodes"), _tries(generation), Curriculum.load(generation.file("archive.jsonl")),
+            self._weights(generation), recipe.time_limit,
+        )  # fmt: skip
+        if len(tasks) < recipe.least:
+            return {"model": None, "why": f"{len(tasks)} tasks to practise are fewer than {recipe.least}"}
+        policy = str(self.player(number))
+        try:
+            model = train_rl(
+                practise.recipe_of(recipe, policy, number, self._workers), out,
+                lambda news: self._tell(generation, "practise", news.done, news.total, **news.figures), practice=tasks,
+            )  # fmt: skip
+        except CollapseError as error:
+            return {"model": None, "why": str(error)}
+        rounds = json.loads((out / SUMMARY).read_text())["rounds"]
+        return {"model": str(model.relative_to(self.out)), "why": "", "tasks": len(tasks), "rounds": rounds}
+
+    def _weights(self, generation: Generation) -> dict[str, float] | None:
+        """What a claimed success is worth, by verb; None where nothing is doubted."""
+        beliefs = generation.result("build")["beliefs"]
+        return {verb: one["weight"] for verb, one in beliefs.items()} if self.recipe.doubt else None
+
+    def _imitate(self, generation: Generation) -> dict[str, Any]:
         recipe, count = self.recipe, generation.result("build")["episodes"]
         if count < recipe.least:
             return {"model": None, "why": f"{count} judged successes are fewer than {recipe.least}"}

@@ -6,12 +6,15 @@ import pydantic
 
 from training.recipe import Section
 
+PRACTICE = "practice"
+
 
 class ImproveRecipe(Section):
     """What a run of self-improvement does.
 
     `suite`: where the levels come from; training's half of the seeds for play, the other half for evaluation.
-    `setter`, `reward`, `learner`: entry points by name. `policy`: the first player, "small" or a checkpoint folder.
+    `setter`, `reward`: entry points by name. `policy`: the first player, "small" or a checkpoint folder. `learner`:
+    "practice", or the entry point of a learner that imitates the tries that succeeded, such as "bc".
     `levels` of a generation, each with `tries` tasks one after the other, without a reset in between; `proposals`: of
     which the curriculum chooses one; `time_limit`: ticks of a try. `temperature`: of the sampled play.
 
@@ -28,11 +31,15 @@ class ImproveRecipe(Section):
     Experience beside the tries that succeeded. `hindsight`: how many other proposals a failed try is held against, 0
     for none. `composition`: whether steps that succeeded one after the other become one episode of the whole goal.
 
+    Practice: in each of `rounds`, `practised` tasks are each played by a `group` of episodes from the same start, and
+    the player learns from what the reward says of them (GRPO, training.rl), at `practice_rate`, with the weight `kl` on
+    its distance to the parent.
+
     `held_out`: suites whose evaluation has to improve. `old`: suites that must not lose. `episodes` of each.
     `rehearsal_suites`: what the first player plays once, so that the old is not forgotten; `rehearsal_episodes` of
     each, `rehearsal`: their share of what is learned. `passes` over the fresh data, `rate`: of learning, `keep`: the
-    share of the parent's weights in the candidate's. `least`:
-    judged successes without which a generation learns nothing. `most_loss`: points that each of the old suites may
+    share of the parent's weights in the candidate's, where it imitates. `least`: tries to imitate, or tasks to
+    practise, without which a generation learns nothing. `most_loss`: points that each of the old suites may
     lose. `most_gap`: points by which judged and true success may part further than in the first generation.
     """
 
@@ -41,7 +48,7 @@ class ImproveRecipe(Section):
     policy: str = "small"
     setter: str = "small"
     reward: str = "judge"
-    learner: str = "bc"
+    learner: str = PRACTICE
     generations: pydantic.PositiveInt = 8
     seed: pydantic.NonNegativeInt = 0
     levels: pydantic.PositiveInt = 120
@@ -60,6 +67,11 @@ class ImproveRecipe(Section):
     ask_me: pydantic.NonNegativeInt = 0
     hindsight: pydantic.NonNegativeInt = 3
     composition: bool = True
+    rounds: pydantic.PositiveInt = 40
+    practised: pydantic.PositiveInt = 16
+    group: int = pydantic.Field(default=6, ge=2)
+    practice_rate: pydantic.PositiveFloat = 5e-5
+    kl: float = pydantic.Field(default=0.05, ge=0.0)
     held_out: tuple[str, ...] = ("doom-vault-steps", "doom-vault")
     old: tuple[str, ...] = ("doom-basic", "doom-rooms")
     episodes: pydantic.PositiveInt = 200

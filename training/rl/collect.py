@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from envs import plugins
@@ -31,14 +32,17 @@ WEIGHTS = "weights.pt"  # of the policy that plays, in the run's folder
 _LOOKED_AT = 20  # tasks for each one that is wanted: the outcomes of some can't be seen in a frame
 
 
-def starts_of(recipe: RlRecipe, reward: Reward, iteration: int) -> list[Start]:
+def starts_of(recipe: RlRecipe, reward: Reward, iteration: int, practice: Sequence[Task] = ()) -> list[Start]:
     """Where the episodes of an iteration begin: tasks of its own, each `group` times. Tasks whose outcome a FrameReward
-    can't see, or of other verbs, are left out. Raises ValueError for a held-out suite, and where no task is left."""
-    suite = world_tasks.training(recipe.suite)
-    first = iteration * _LOOKED_AT * recipe.tasks
-    made = (suite.task(recipe.seed, first + at, evaluation=False) for at in range(_LOOKED_AT * recipe.tasks))
-    asked = (task for task in made if not recipe.verbs or task.verb in recipe.verbs)
-    chosen = list(islice((task for task in asked if _scorable(reward, task)), recipe.tasks))
+    can't see, or of other verbs, are left out. `practice`: tasks to draw from in place of the suite's own. Raises
+    ValueError for a held-out suite without them, and where no task is left."""
+
+    def wanted(task: Task) -> bool:
+        return (not recipe.verbs or task.verb in recipe.verbs) and _scorable(reward, task)
+
+    chosen = _drawn(recipe, iteration, [task for task in practice if wanted(task)]) if practice else []
+    if not practice:
+        chosen = list(islice(filter(wanted, _made(recipe, iteration)), recipe.tasks))
     if not chosen:
         of = f" with the verbs {', '.join(recipe.verbs)}" if recipe.verbs else ""
         raise ValueError(f"reward {recipe.reward!r} can't see the outcome of any task of suite {recipe.suite!r}{of}")
@@ -47,13 +51,29 @@ def starts_of(recipe: RlRecipe, reward: Reward, iteration: int) -> list[Start]:
     return [Start(task, iteration * recipe.tasks + at) for at, task in enumerate(tasks) for _ in range(recipe.group)]
 
 
+def _made(recipe: RlRecipe, iteration: int) -> Iterator[Task]:
+    """New tasks of the recipe's suite."""
+    suite = world_tasks.training(recipe.suite)
+    first = iteration * _LOOKED_AT * recipe.tasks
+    return (suite.task(recipe.seed, first + at, evaluation=False) for at in range(_LOOKED_AT * recipe.tasks))
+
+
+def _drawn(recipe: RlRecipe, iteration: int, practice: Sequence[Task]) -> list[Task]:
+    """The tasks of an iteration out of those to practise: all of them come before one comes again."""
+    places = range(iteration * recipe.tasks, (iteration + 1) * recipe.tasks) if practice else ()
+    rounds = (divmod(at, len(practice)) for at in places)
+    return [
+        practice[np.random.default_rng([recipe.seed, again]).permutation(len(practice))[at]] for again, at in rounds
+    ]
+
+
 def _scorable(reward: Reward, task: Task) -> bool:
     return not isinstance(reward, FrameReward) or reward.goal(task.world, task.instruction, task.picture) is not None
 
 
 def make_world(recipe: RlRecipe) -> World:
     """A world of the recipe's suite."""
-    world: World = plugins.load("world", world_tasks.training(recipe.suite).world)()
+    world: World = plugins.load("world", world_tasks.suite(recipe.suite).world)()
     return world
 
 

@@ -239,6 +239,8 @@ class _Episode:
         self.rewards: list[float] = []
         self.chance, self.reached = 0.0, False
         observation, info = world.reset(seed=task.seed, options=dict(task.options))
+        if self._verifier is None and info.get("state") is not None:  # a goal that somebody set in this level
+            self._verifier = world_tasks.of(task.world).verifier_in(info["state"], task.instruction)
         self.frame: Frames = observation["pixels"]
         self._frames: list[Frames] = []
         self._look(info)

@@ -27,6 +27,7 @@ from envs.files import write_whole, written_whole
 from rewards.calibrated import Calibrated, calibrated, check_trusted
 from rewards.reward import Reward
 from rewards.wrapper import WholeEpisodes
+from tasks.task import Task
 from training.recipe import OnProgress, Progress, ignore_progress, same_recipe
 from training.rl import alarms
 from training.rl.advantages import within_groups
@@ -44,17 +45,22 @@ Figures = dict[str, float]
 
 
 def train_rl(
-    recipe: RlRecipe, out: Path, on_progress: OnProgress = ignore_progress, *, ignore_alarms: bool = False
+    recipe: RlRecipe,
+    out: Path,
+    on_progress: OnProgress = ignore_progress,
+    *,
+    ignore_alarms: bool = False,
+    practice: Sequence[Task] = (),
 ) -> Path:
     """Train a policy and write the checkpoint OUT/model, which `agent play` loads; its path. A run that is there goes
-    on.
+    on. `practice`: what it practises in place of the suite's own tasks; the same ones whenever the run goes on.
 
     OUT/summary.json tells how it went, and OUT/tensorboard all figures. Raises UserError for a policy or reward that
     can't be had, or that must not be learned from, ValueError for a suite that is held out and for a folder with
     another run, CollapseError where an alarm trips, and AgreementError.
     """
     reward = checked_reward(recipe)
-    starts_of(recipe, reward, 0)  # complains of the suite before anything is written
+    starts_of(recipe, reward, 0, practice)  # complains of the suite before anything is written
     out.mkdir(parents=True, exist_ok=True)
     same_recipe(recipe, out)
     if (out / MODEL).is_dir():
@@ -67,7 +73,7 @@ def train_rl(
         frozen_vision=recipe.frozen_vision,
         make_world=partial(make_world, recipe),
     )
-    run = _Run(recipe, out, learnable, reward)
+    run = _Run(recipe, out, learnable, reward, practice)
     if not ignore_alarms:
         alarms.check(run.log, recipe.limits)
     with ExitStack() as stack:
@@ -108,8 +114,11 @@ def check_reward(reward: Reward, limit: float | None, *, world: str = "", anyway
 class _Run:
     """A run in a folder, between two rounds. `log`: the figures of each round that is done."""
 
-    def __init__(self, recipe: RlRecipe, out: Path, learnable: Learnable, reward: Reward) -> None:
+    def __init__(
+        self, recipe: RlRecipe, out: Path, learnable: Learnable, reward: Reward, practice: Sequence[Task]
+    ) -> None:
         self._recipe, self._out, self.learnable, self._reward = recipe, out, learnable, reward
+        self._practice = practice
         self._learner = Learner(learnable, recipe)
         self.log: list[Figures] = []
         self._costs: list[Figures] = []
@@ -120,7 +129,7 @@ class _Run:
         """Collect, learn and write the state; all figures."""
         number, recipe = len(self.log), self._recipe
         seed = (recipe.seed * recipe.iterations + number) * _ROUND_SEEDS % 2**62
-        gathered: Gathered = gather(starts_of(recipe, self._reward, number), seed)
+        gathered: Gathered = gather(starts_of(recipe, self._reward, number, self._practice), seed)
         rollouts = gathered.collected.rollouts
         began = time.perf_counter()
         learned = self._learner.learn(rollouts, seed + _ROUND_SEEDS // 2) if rollouts else {}

@@ -36,7 +36,7 @@ from training.improve.scoring import Judgement
 TINY = {
     "generations": 1, "levels": 3, "tries": 2, "proposals": 2, "time_limit": 60, "episodes": 4, "passes": 1,
     "rehearsal_episodes": 2, "rehearsal_suites": ["doom-room"], "held_out": ["doom-vault-steps"], "old": ["doom-basic"],
-    "least": 1, "doubt": False,
+    "least": 1, "doubt": False, "learner": "bc",
 }  # fmt: skip
 TasksOf = Callable[[Sequence[str], int], list[Task]]
 

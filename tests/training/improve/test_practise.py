@@ -1,0 +1,98 @@
+"""Practice: the tasks that a player set itself, learned by reinforcement in the real game."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.small.checkpoint import read_manifest
+from rewards.score import Failure, Score
+from tasks.curriculum import Curriculum
+from tasks.setter import Tried
+from tasks.task import Task
+from training.improve import evaluate, practise
+from training.improve.collect import Try
+from training.improve.generation import Generation
+from training.improve.loop import SelfImprovement
+from training.improve.recipe import ImproveRecipe
+
+TINY = {
+    "generations": 1, "levels": 3, "tries": 2, "proposals": 3, "time_limit": 40, "episodes": 2, "doubt": False,
+    "hindsight": 0, "held_out": ["doom-vault-steps"], "old": ["doom-basic"], "least": 1, "rounds": 2, "practised": 2,
+    "group": 3,
+}  # fmt: skip
+
+
+class Lottery:
+    """A reward that depends on the pixels alone, in a way that nobody can foresee."""
+
+    name = "lottery"
+    sees_truth = False
+
+    def score(self, task: Task, episodes: Any) -> list[Score | Failure]:
+        assert task.verifier is None  # a reward gets no ground truth
+        won = [int(episode.decision_frames()[-1].sum()) % 2 == 0 for episode in episodes]
+        return [Score(100.0 * win, win, "", self.name) for win in won]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("practice") / "run"
+    all_tasks = evaluate.tasks_of
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "tasks_of", lambda suites, episodes: all_tasks(suites, episodes)[:1])
+        (summary,) = SelfImprovement(_recipe(), out, workers=1).run()
+    return out, summary
+
+
+def _recipe(**fields: Any) -> ImproveRecipe:
+    return ImproveRecipe.model_validate({**TINY, "reward": f"{__name__}:Lottery", **fields})
+
+
+@pytest.mark.slow
+def test_a_generation_practises_what_it_proposed(finished: tuple[Path, dict[str, Any]]) -> None:
+    out, summary = finished
+    learned = Generation(out, 1).result("learn")
+    assert learned["tasks"] >= 3
+    assert len(learned["rounds"]) == 2
+    assert all(one["episodes"] == 6 for one in learned["rounds"])
+    manifest = read_manifest(out / learned["model"])
+    assert manifest["trained"]["recipe"]["method"] == "grpo"
+    assert not (out / "rehearsal").exists()
+    assert summary["promoted"] in (True, False)
+
+
+@pytest.mark.slow
+def test_only_what_is_trusted_and_not_mastered_is_practised(finished: tuple[Path, dict[str, Any]]) -> None:
+    out, _ = finished
+    generation = Generation(out, 1)
+    episodes = generation.file("episodes")
+    tries = [Try.from_json(one) for one in generation.result("collect")["tries"]]
+    archive = Curriculum("doom")
+
+    def practised(trust: dict[str, float] | None) -> Sequence[Task]:
+        return practise.tasks_of(episodes, tries, archive, trust, 77)
+
+    everything = practised(None)
+    begun = [one for one in tries if one.id.endswith("-0")]
+    assert [task.instruction for task in everything] == [
+        text for one in begun for text in (one.instruction, *one.others)
+    ]
+    assert {task.time_limit for task in everything} == {77}
+    assert all(task.verifier is None and task.options["level"] for task in everything)
+    assert len({task.id for task in everything}) == len(everything)
+    first = everything[0]
+    assert practised({}) == []
+    assert {task.verb for task in practised({first.verb: 0.4})} == {first.verb}
+    archive.add(Tried(f"{number}", first.instruction, True, 100.0) for number in range(30))
+    assert first.instruction not in {task.instruction for task in practised(None)}
+
+
+def test_practice_needs_enough_tasks(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    out, _ = finished
+    run = SelfImprovement(_recipe(least=10_000), tmp_path / "run")
+    run.out = out
+    assert "fewer than 10000" in run._practise(Generation(out, 1))["why"]

@@ -1,0 +1,52 @@
+"""Practice: a player tries the tasks that it set itself again and again, from where their levels begin, and learns by
+reinforcement from what the reward says of it.
+
+A task is practised if its goal stands to be learned and the reward is trusted with its verb. What is practised follows
+from what was collected; ground truth has no part in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tasks.curriculum import Curriculum
+from tasks.goal_text import goal_of
+from tasks.task import Task
+from training.data.episodes import read_episode
+from training.data.footage import task_of
+from training.improve.collect import Try
+from training.improve.recipe import ImproveRecipe
+from training.rl.recipe import RlRecipe
+
+
+def tasks_of(
+    episodes: Path, tries: Sequence[Try], archive: Curriculum, trust: Mapping[str, float] | None, time_limit: int
+) -> list[Task]:
+    """What is practised: what was tried or proposed at the beginning of a level, where the curriculum gives it a weight
+    and the reward is trusted. `episodes`: the folder of the tries. `trust`: in a claimed success, by verb; None where
+    nothing is doubted. Raises DamagedEpisodeError."""
+    found: list[Task] = []
+    for one in tries:
+        if one.id not in (one.level, f"{one.level}-0"):
+            continue  # a level can't be begun in its middle
+        start = task_of(read_episode(episodes / one.episode))
+        for number, text in enumerate((one.instruction, *one.others)):
+            verb = goal_of(archive.world, text).verb
+            trusted = trust is None or trust.get(verb, 0.0) > 0.0
+            if trusted and archive.standing(text).state in ("new", "learning"):
+                found.append(replace(
+                    start, id=f"{one.id}/{number}", instruction=text, time_limit=time_limit, verifier=None, verb=verb
+                ))  # fmt: skip
+    return found
+
+
+def recipe_of(recipe: ImproveRecipe, policy: str, number: int, workers: str | int) -> RlRecipe:
+    """How generation `number` practises."""
+    return RlRecipe.of({
+        "policy": policy, "suite": recipe.suite, "reward": recipe.reward, "method": "grpo", "think": "off",
+        "upper_bound": recipe.reward == "truth", "iterations": recipe.rounds, "tasks": recipe.practised,
+        "group": recipe.group, "worlds": 16, "rate": recipe.practice_rate, "kl": recipe.kl, "frozen_vision": True,
+        "frames": False, "workers": workers, "seed": recipe.seed * 1000 + number,
+    })  # fmt: skip
