@@ -299,7 +299,7 @@ class SelfImprovement:
         recipe, number, out = self.recipe, generation.number, generation.file("learned")
         tasks = practise.tasks_of(
             generation.file("episodes"), _tries(generation), Curriculum.load(generation.file("archive.jsonl")),
-            self._weights(generation), recipe.time_limit,
+            self._untold(generation), recipe.time_limit,
         )  # fmt: skip
         if len(tasks) < recipe.least:
             return {"model": None, "why": f"{len(tasks)} tasks to practise are fewer than {recipe.least}"}
@@ -314,10 +314,11 @@ class SelfImprovement:
         rounds = json.loads((out / SUMMARY).read_text())["rounds"]
         return {"model": str(model.relative_to(self.out)), "why": "", "tasks": len(tasks), "rounds": rounds}
 
-    def _weights(self, generation: Generation) -> dict[str, float] | None:
-        """What a claimed success is worth, by verb; None where nothing is doubted."""
-        beliefs = generation.result("build")["beliefs"]
-        return {verb: one["weight"] for verb, one in beliefs.items()} if self.recipe.doubt else None
+    def _untold(self, generation: Generation) -> frozenset[str]:
+        """Verbs whose successes the reward hardly tells from failures: 1 - FP - FN is too small (Youden's J)."""
+        beliefs = generation.result("build")["beliefs"] if self.recipe.doubt else {}
+        told = {verb: 1.0 - one["false_positive"] - one["false_negative"] for verb, one in beliefs.items()}
+        return frozenset(verb for verb, share in told.items() if share < self.recipe.least_told)
 
     def _imitate(self, generation: Generation) -> dict[str, Any]:
         recipe, count = self.recipe, generation.result("build")["episodes"]

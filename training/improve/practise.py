@@ -1,13 +1,15 @@
 """Practice: a player tries the tasks that it set itself again and again, from where their levels begin, and learns by
 reinforcement from what the reward says of it.
 
-A task is practised if its goal stands to be learned and the reward is trusted with its verb. What is practised follows
+A task is practised if its goal stands to be learned and the reward tells successes of its verb from failures. It need
+not be right: a reward that is wrong at random has the same best policy, as long as it calls successes a success more
+often than failures (arXiv 1810.01032). What is practised follows
 from what was collected; ground truth has no part in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,11 +24,11 @@ from training.rl.recipe import RlRecipe
 
 
 def tasks_of(
-    episodes: Path, tries: Sequence[Try], archive: Curriculum, trust: Mapping[str, float] | None, time_limit: int
+    episodes: Path, tries: Sequence[Try], archive: Curriculum, untold: Collection[str], time_limit: int
 ) -> list[Task]:
     """What is practised: what was tried or proposed at the beginning of a level, where the curriculum gives it a weight
-    and the reward is trusted. `episodes`: the folder of the tries. `trust`: in a claimed success, by verb; None where
-    nothing is doubted. Raises DamagedEpisodeError."""
+    and the reward tells something. `episodes`: the folder of the tries. `untold`: verbs whose successes the reward does
+    not tell from failures. Raises DamagedEpisodeError."""
     found: list[Task] = []
     for one in tries:
         if one.id not in (one.level, f"{one.level}-0"):
@@ -34,8 +36,7 @@ def tasks_of(
         start = task_of(read_episode(episodes / one.episode))
         for number, text in enumerate((one.instruction, *one.others)):
             verb = goal_of(archive.world, text).verb
-            trusted = trust is None or trust.get(verb, 0.0) > 0.0
-            if trusted and archive.standing(text).state in ("new", "learning"):
+            if verb not in untold and archive.standing(text).state in ("new", "learning"):
                 found.append(replace(
                     start, id=f"{one.id}/{number}", instruction=text, time_limit=time_limit, verifier=None, verb=verb
                 ))  # fmt: skip

@@ -33,7 +33,8 @@ class ImproveRecipe(Section):
 
     Practice: in each of `rounds`, `practised` tasks are each played by a `group` of episodes from the same start, and
     the player learns from what the reward says of them (GRPO, training.rl), at `practice_rate`, with the weight `kl` on
-    its distance to the parent.
+    its distance to the parent. Verbs are left out where the share of successes that the reward calls so is not by
+    `least_told` above that of failures.
 
     `held_out`: suites whose evaluation has to improve. `old`: suites that must not lose. `episodes` of each.
     `rehearsal_suites`: what the first player plays once, so that the old is not forgotten; `rehearsal_episodes` of
@@ -70,6 +71,7 @@ class ImproveRecipe(Section):
     rounds: pydantic.PositiveInt = 40
     practised: pydantic.PositiveInt = 16
     group: int = pydantic.Field(default=6, ge=2)
+    least_told: float = pydantic.Field(default=0.3, ge=0.0, le=1.0)
     practice_rate: pydantic.PositiveFloat = 5e-5
     kl: float = pydantic.Field(default=0.05, ge=0.0)
     held_out: tuple[str, ...] = ("doom-vault-steps", "doom-vault")
