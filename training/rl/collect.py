@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 
 from envs import plugins
@@ -23,6 +22,7 @@ from tasks import world_tasks
 from tasks.task import Task
 from training.rl.learnable import Learnable
 from training.rl.load import load_learnable
+from training.rl.practice import Practice
 from training.rl.recipe import RlRecipe
 from training.rl.rollouts import Collected, Collector, Pay, Start, sampler
 from training.workers.hire import hire
@@ -32,16 +32,18 @@ WEIGHTS = "weights.pt"  # of the policy that plays, in the run's folder
 _LOOKED_AT = 20  # tasks for each one that is wanted: the outcomes of some can't be seen in a frame
 
 
-def starts_of(recipe: RlRecipe, reward: Reward, iteration: int, practice: Sequence[Task] = ()) -> list[Start]:
+def starts_of(recipe: RlRecipe, reward: Reward, iteration: int, practice: Practice | None = None) -> list[Start]:
     """Where the episodes of an iteration begin: tasks of its own, each `group` times. Tasks whose outcome a FrameReward
-    can't see, or of other verbs, are left out. `practice`: tasks to draw from in place of the suite's own. Raises
-    ValueError for a held-out suite without them, and where no task is left."""
+    can't see, or of other verbs, are left out. `practice`: what to draw from in place of the suite's own tasks. Raises
+    ValueError for a held-out suite without it, and where no task is left."""
 
     def wanted(task: Task) -> bool:
         return (not recipe.verbs or task.verb in recipe.verbs) and _scorable(reward, task)
 
-    chosen = _drawn(recipe, iteration, [task for task in practice if wanted(task)]) if practice else []
-    if not practice:
+    if practice is not None:
+        fit = Practice([task for task in practice.tasks if wanted(task)], practice.outcomes)
+        chosen = fit.draw(recipe.tasks, (recipe.seed, iteration))
+    else:
         chosen = list(islice(filter(wanted, _made(recipe, iteration)), recipe.tasks))
     if not chosen:
         of = f" with the verbs {', '.join(recipe.verbs)}" if recipe.verbs else ""
@@ -56,15 +58,6 @@ def _made(recipe: RlRecipe, iteration: int) -> Iterator[Task]:
     suite = world_tasks.training(recipe.suite)
     first = iteration * _LOOKED_AT * recipe.tasks
     return (suite.task(recipe.seed, first + at, evaluation=False) for at in range(_LOOKED_AT * recipe.tasks))
-
-
-def _drawn(recipe: RlRecipe, iteration: int, practice: Sequence[Task]) -> list[Task]:
-    """The tasks of an iteration out of those to practise: all of them come before one comes again."""
-    places = range(iteration * recipe.tasks, (iteration + 1) * recipe.tasks) if practice else ()
-    rounds = (divmod(at, len(practice)) for at in places)
-    return [
-        practice[np.random.default_rng([recipe.seed, again]).permutation(len(practice))[at]] for again, at in rounds
-    ]
 
 
 def _scorable(reward: Reward, task: Task) -> bool:

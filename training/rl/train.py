@@ -35,6 +35,7 @@ from training.rl.collect import WEIGHTS, Gathered, gathering, make_world, reward
 from training.rl.learnable import Learnable
 from training.rl.learner import Learner
 from training.rl.load import load_learnable
+from training.rl.practice import Practice
 from training.rl.recipe import RlRecipe
 from training.rl.rollouts import Rollout
 
@@ -60,7 +61,8 @@ def train_rl(
     another run, CollapseError where an alarm trips, and AgreementError.
     """
     reward = checked_reward(recipe)
-    starts_of(recipe, reward, 0, practice)  # complains of the suite before anything is written
+    practised = Practice(practice) if practice else None
+    starts_of(recipe, reward, 0, practised)  # complains of the suite before anything is written
     out.mkdir(parents=True, exist_ok=True)
     same_recipe(recipe, out)
     if (out / MODEL).is_dir():
@@ -73,7 +75,7 @@ def train_rl(
         frozen_vision=recipe.frozen_vision,
         make_world=partial(make_world, recipe),
     )
-    run = _Run(recipe, out, learnable, reward, practice)
+    run = _Run(recipe, out, learnable, reward, practised)
     if not ignore_alarms:
         alarms.check(run.log, recipe.limits)
     with ExitStack() as stack:
@@ -115,7 +117,7 @@ class _Run:
     """A run in a folder, between two rounds. `log`: the figures of each round that is done."""
 
     def __init__(
-        self, recipe: RlRecipe, out: Path, learnable: Learnable, reward: Reward, practice: Sequence[Task]
+        self, recipe: RlRecipe, out: Path, learnable: Learnable, reward: Reward, practice: Practice | None
     ) -> None:
         self._recipe, self._out, self.learnable, self._reward = recipe, out, learnable, reward
         self._practice = practice
@@ -132,6 +134,8 @@ class _Run:
         gathered: Gathered = gather(starts_of(recipe, self._reward, number, self._practice), seed)
         rollouts = gathered.collected.rollouts
         began = time.perf_counter()
+        if self._practice is not None:
+            self._practice.note(rollouts)
         learned = self._learner.learn(rollouts, seed + _ROUND_SEEDS // 2) if rollouts else {}
         costs = costs_of(gathered, time.perf_counter() - began)
         figures = {**outcomes_of(rollouts), "dropped": float(len(gathered.collected.failures)), **learned}
@@ -174,6 +178,7 @@ class _Run:
             "weights": self.learnable.state(),
             "optimizer": self._learner.optimizer.state_dict(),
             "log": json.dumps([self.log, self._costs]),
+            "practice": json.dumps({} if self._practice is None else self._practice.outcomes),
         }
         with written_whole(self._out / STATE) as part:
             torch.save(state, part)
@@ -185,6 +190,8 @@ class _Run:
             self.learnable.load_state(state["weights"])
             self._learner.optimizer.load_state_dict(state["optimizer"])
             self.log, self._costs = json.loads(state["log"])
+            if self._practice is not None:
+                self._practice.outcomes = json.loads(state["practice"])
         except (OSError, RuntimeError, LookupError, ValueError, TypeError, EOFError, UnpicklingError) as error:
             said = " ".join(str(error).split())[:200]
             raise ValueError(f"{file}: the run can't go on from it ({said}); remove it to begin again") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from envs.errors import UserError
 from rewards.calibrated import Calibrated, Measured
 from rewards.calibration import Calibration
 from rewards.truth import Truth
+from tasks.task import Task
 from tests.support import lamp_world
 from tests.support.lamp_rewards import Near, Up
 from tests.support.tiny_small import tiny_small
@@ -28,6 +30,7 @@ from training.rl.collect import RolloutWorker, starts_of
 from training.rl.learner import Learner, lessons_of
 from training.rl.load import load_learnable
 from training.rl.policy_gradient import AgreementError
+from training.rl.practice import Practice
 from training.rl.recipe import RlRecipe
 from training.rl.rollouts import Collector, Rollout, sampler
 from training.rl.train import KEPT, MODEL, STATE, SUMMARY, check_reward, train_rl
@@ -95,10 +98,14 @@ def test_a_checkpoint_plays_and_tells_where_it_comes_from(tiny: Path, tmp_path: 
     assert manifest["trained"]["recipe"]["method"] == "ppo"
 
 
-def test_a_killed_run_goes_on_to_the_same_curve(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("practised", [0, 5])
+def test_a_killed_run_goes_on_to_the_same_curve(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, practised: int
+) -> None:
     wanted = recipe(tiny, iterations=3, reward=NEAR, shaped=True, kl=0.1)
+    practice = [start.task for start in starts_of(recipe(tiny, tasks=5, group=1), Up(), 0)][:practised]
 
-    train_rl(wanted, tmp_path / "whole")
+    train_rl(wanted, tmp_path / "whole", practice=practice)
     learn, learnings = Learner.learn, list[int]()
 
     def dying(self: Learner, rollouts: Any, seed: int) -> dict[str, float]:
@@ -111,10 +118,10 @@ def test_a_killed_run_goes_on_to_the_same_curve(tiny: Path, tmp_path: Path, monk
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "learn", dying)
         with pytest.raises(KeyboardInterrupt):
-            train_rl(wanted, tmp_path / "cut")
+            train_rl(wanted, tmp_path / "cut", practice=practice)
     assert (tmp_path / "cut" / STATE).exists()
     news: list[int] = []
-    train_rl(wanted, tmp_path / "cut", lambda progress: news.append(progress.done))
+    train_rl(wanted, tmp_path / "cut", lambda progress: news.append(progress.done), practice=practice)
     assert news == [3]
     assert rounds(tmp_path / "cut") == rounds(tmp_path / "whole")
     assert rounds(tmp_path / "cut")[0]["learned"] > 0
@@ -194,6 +201,20 @@ def test_the_start_of_episodes(tiny: Path) -> None:
     assert starts_of(recipe(tiny, verbs=[verb]), Up(), 0) == first
     with pytest.raises(ValueError, match="with the verbs fly"):
         starts_of(recipe(tiny, verbs=["fly"]), Up(), 0)
+
+
+def test_what_goes_both_ways_is_practised_most() -> None:
+    tasks = [Task(f"{number}", "go", "lamp", number) for number in range(4)]
+    practice = Practice(tasks, {"0": [6, 6], "1": [3, 6], "2": [0, 6]})
+    shares = [practice.learnability(task.id) for task in tasks]
+    assert shares[1] == shares[3] == 1.0, "what was never played may go both ways"
+    assert shares[0] == pytest.approx(shares[2])
+    assert shares[0] < 0.3
+    counts = Counter(task.id for seed in range(400) for task in practice.draw(2, (1, seed)))
+    assert counts["1"] > 2 * counts["0"]
+    assert practice.draw(9, (0, 0)) != tasks
+    assert {task.id for task in practice.draw(9, (0, 0))} == {"0", "1", "2", "3"}
+    assert practice.draw(2, (0, 7)) == practice.draw(2, (0, 7))
 
 
 def test_workers_play_with_the_newest_weights(tiny: Path, tmp_path: Path) -> None:
