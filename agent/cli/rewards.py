@@ -103,6 +103,9 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="The folder for threshold, figures and report.")] = Path("runs/reward"),
     limit: Annotated[float, typer.Option(help="The largest share of failures that may be called a success.")] = 0.05,
     mistakes: Annotated[int, typer.Option(help="Mistakes that the report shows.")] = 12,
+    beside: Annotated[
+        str | None, typer.Option(help="Another reward: how far both agree on the episodes that are measured.")
+    ] = None,
     json: console.Json = False,
 ) -> None:
     """Fit a reward's threshold, and measure how wrong it is.
@@ -116,6 +119,7 @@ def calibrate(
     Examples:
       agent record --suite doom-room --policy small --episodes 300 --evaluation --out data/room
       agent rewards calibrate --reward clip:runs/clip/model --episodes data/room --out runs/clip-calibrated
+      agent rewards calibrate --reward judge --beside clip --episodes data/room
       agent rewards score --reward calibrated:runs/clip-calibrated --episodes data/house
     """
     screen = console.console(machine=json)
@@ -127,16 +131,24 @@ def calibrate(
 
         found = [path for path, _ in _find([episodes, *(more or [])])]
         scorer = load_reward(reward)
-    if scorer.sees_truth:
-        raise UserError(f"--reward {reward}: it is the truth that rewards are measured against")
+        other = None if beside is None else load_reward(beside)
+    for name, one in ((reward, scorer), (beside, other)):
+        if one is not None and one.sees_truth:
+            raise UserError(f"{name}: it is the truth that rewards are measured against")
     with console.progress(screen) as bars:
         bar = bars.add_task("read", total=len(found), note="")
         cases, damaged = _cases(found, lambda: bars.update(bar, advance=1))
         bar = bars.add_task(scorer.name, total=len(cases), note="")
         scored = reward_calibration.score_cases(scorer, cases, lambda done: bars.update(bar, completed=done))
-    measured, report = reward_calibration.calibrate(reward, scored, limit)
+        measured, report = reward_calibration.calibrate(reward, scored, limit)
+        held_back = [one for one in scored if one.case.held_back]
+        if other is not None:
+            bar = bars.add_task(other.name, total=len(held_back), note="")
+            theirs = reward_calibration.score_cases(
+                other, [one.case for one in held_back], lambda done: bars.update(bar, completed=done)
+            )
+            report["beside"] = {"reward": beside, **reward_calibration.beside(measured.calibration, held_back, theirs)}
     report["damaged"] = damaged
-    held_back = [one for one in scored if one.case.held_back]
     out.mkdir(parents=True, exist_ok=True)
     shown = reward_calibration.worst(measured.calibration, held_back, mistakes)
     reward_report.write_report(out / "report.html", report, held_back, shown)
@@ -153,6 +165,8 @@ def calibrate(
         f"AUROC {report['auroc']:.3f}, {_percent(report['false_positive'])} % of failures called a success: {verdict} "
         f"the limit of {100 * limit:g} %", markup=False,
     )  # fmt: skip
+    if beside is not None:
+        screen.print(_beside(report["beside"]), markup=False)
     screen.print(f"Report: {out / 'report.html'}", markup=False)
     screen.print(f"Use it: --reward calibrated:{f'{reward}@' if ':' in reward else ''}{out}", markup=False)
 
@@ -225,6 +239,15 @@ def attack(
     screen.print(console.table(columns, rows, title=reward))
     for path, why in damaged.items():
         screen.print(f"damaged, skipped: {path}: {why}", style="yellow", markup=False)
+
+
+def _beside(found: dict[str, Any]) -> str:
+    kappa = "-" if found["kappa"] is None else f"{found['kappa']:.2f}"
+    return (
+        f"{found['reward']} says the same of {_percent(found['same'])} % (kappa {kappa}, n={found['same']['n']}); both "
+        f"call {_percent(found['false_positive'])} % of the failures a success, and both miss "
+        f"{_percent(found['false_negative'])} % of the successes"
+    )
 
 
 def _whole(paths: Sequence[Path]) -> tuple[list[Any], dict[str, str]]:

@@ -1,4 +1,4 @@
-"""How far a reward and the truth agree on the same episodes."""
+"""How far a reward and the truth, or two rewards, agree on the same episodes."""
 
 from __future__ import annotations
 
@@ -28,4 +28,21 @@ def agreement(scores: Sequence[Score], truth: Sequence[bool]) -> dict[str, Any]:
         "auroc_ci": list(auroc_interval(values, truth)) if math.isfinite(area) else None,
         "false_positive": share(sum(score.success for score in bad), len(bad)),
         "false_negative": share(sum(not score.success for score in good), len(good)),
+    }
+
+
+def agreement_of_two(a: Sequence[bool], b: Sequence[bool], truth: Sequence[bool]) -> dict[str, Any]:
+    """How far two rewards agree on N episodes, as JSON: the share on which both say the same, Cohen's kappa (None where
+    one of them always says the same), and of the failures those that both call a success, of the successes those that
+    both miss."""
+    same = share(sum(x == y for x, y in zip(a, b, strict=True)), len(a))
+    chances = [sum(said) / max(1, len(said)) for said in (a, b)]
+    by_chance = chances[0] * chances[1] + (1.0 - chances[0]) * (1.0 - chances[1])
+    varied = len(a) and by_chance < 1.0
+    both = [(x and y, not (x or y), true) for x, y, true in zip(a, b, truth, strict=True)]
+    return {
+        "same": same,
+        "kappa": (same["rate"] - by_chance) / (1.0 - by_chance) if varied else None,
+        "false_positive": share(sum(yes for yes, _, true in both if not true), sum(not true for *_, true in both)),
+        "false_negative": share(sum(no for _, no, true in both if true), sum(true for *_, true in both)),
     }

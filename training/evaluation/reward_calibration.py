@@ -15,7 +15,7 @@ from rewards.calibrated import LIMIT, Measured
 from rewards.calibration import Calibration, fit
 from rewards.reward import Reward, score_pairs
 from rewards.score import Failure, Score
-from training.evaluation.agreement import share
+from training.evaluation.agreement import agreement_of_two, share
 from training.evaluation.reward_cases import KINDS, Case
 from training.evaluation.statistics import auroc, auroc_interval, calibration_error, reliability
 
@@ -77,6 +77,18 @@ def calibrate(reward: str, scored: Sequence[Scored], limit: float = LIMIT) -> tu
         name: {group: _counts(calibration, mine) for group, mine in of.items() if mine} for name, of in groups.items()
     }
     return measured, {"reward": reward, "fitted": len(fitted), "limit": limit, **figures, **tables}
+
+
+def beside(calibration: Calibration, scored: Sequence[Scored], other: Sequence[Scored]) -> dict[str, Any]:
+    """How far two rewards agree on the same cases, those that both of them score: the first one at a threshold, the
+    other one as it is. See agreement_of_two."""
+    pairs = [
+        (_value(one) >= calibration.threshold, two.result.success, one.case.success)
+        for one, two in zip(scored, other, strict=True)
+        if isinstance(one.result, Score) and isinstance(two.result, Score)
+    ]
+    mine, theirs, truth = ([pair[i] for pair in pairs] for i in range(3))
+    return agreement_of_two(mine, theirs, truth)
 
 
 def measure(calibration: Calibration, scored: Sequence[Scored]) -> dict[str, Any]:

@@ -47,6 +47,9 @@ from training.workers.hire import hire
 from training.workers.parallel_play import portions
 from training.workers.workers import Failed
 
+# What a summary tells of a round of practice, by the names of training.rl.train.outcomes_of.
+PRACTISED = {"judged": "success", "true": "true success", "episodes": "episodes", "kl": "kl"}
+
 
 class SelfImprovement:
     """A run in the folder `out`. `run` goes on where it was stopped.
@@ -121,7 +124,11 @@ class SelfImprovement:
             "true": score["true"],
             "gap": score["gap"],
             "by_verb": score["by_verb"],
-            "learned_from": results["build"]["episodes"],
+            "learned_from": results["learn"].get("tasks", results["build"]["episodes"]),
+            "practice": [
+                {name: one[key] for name, key in PRACTISED.items() if key in one}
+                for one in results["learn"].get("rounds", ())
+            ],
             "composed": len(results["build"]["composed"]),
             "hindsight": len(results["build"]["hindsight"]),
             "hindsight_true": audit_hindsight(results["build"]["hindsight"], _audited(generation)),
@@ -148,11 +155,16 @@ class SelfImprovement:
         text = str(self._workers)
         return int(text) if text.isdecimal() else min(2, os.cpu_count() or 1)
 
+    @property
+    def _imitates(self) -> bool:
+        """Whether the player imitates its tries, and doesn't practise."""
+        return self.recipe.learner != PRACTICE
+
     def _rehearse(self) -> None:
         """What the first player plays once in the suites it knows, so that they are not forgotten: for learners that
         imitate. Practice keeps near its parent instead."""
         recipe = self.recipe
-        if recipe.learner != PRACTICE and recipe.rehearsal_episodes and recipe.rehearsal_suites:
+        if self._imitates and recipe.rehearsal_episodes and recipe.rehearsal_suites:
             rehearse(
                 self.out / "rehearsal", recipe.rehearsal_suites, recipe.rehearsal_episodes, str(self.player(1)),
                 recipe.seed, self._workers, partial(self._tell, None, "rehearsal"),
@@ -233,7 +245,7 @@ class SelfImprovement:
         verbs = {one.verb for one in said if one.claimed} if recipe.doubt else set()
         held = controls(env, tries, verbs, recipe.controls, seed)
         false = ask("controls", [(one.instruction, one.episode, one.backwards) for one in held])
-        other = others(env, tries, judgements, recipe.hindsight, seed)
+        other = others(env, tries, judgements, recipe.hindsight if self._imitates else 0, seed)
         claims = ask("in hindsight", [(one.instruction, episode[one.id], False) for one in other])
         return {
             "scores": {id_: one.to_json() for id_, one in judgements.items()},
@@ -262,7 +274,7 @@ class SelfImprovement:
         worth = {one.id: build.worth(judgements[one.id], answers.get(one.id), trust) for one in tries}
         claims = [_claim(row) for row in scores["hindsight"]]
         relabelled = hindsight.relabelled(claims, evidence, trust, archive)
-        compositions = compose(recipe.env, tries, worth) if recipe.composition else []
+        compositions = compose(recipe.env, tries, worth) if recipe.composition and self._imitates else []
         weights = write_experience(
             generation.file("episodes"), recipe.env, tries, worth, archive, relabelled=relabelled,
             compositions=compositions, player=lambda: load_player(str(self.player(generation.number))),
@@ -292,7 +304,7 @@ class SelfImprovement:
         return {id_: done for id_, done in answers_in(generation.folder).items() if id_ in judgements}
 
     def _learn(self, generation: Generation) -> dict[str, Any]:
-        return self._practise(generation) if self.recipe.learner == PRACTICE else self._imitate(generation)
+        return self._imitate(generation) if self._imitates else self._practise(generation)
 
     def _practise(self, generation: Generation) -> dict[str, Any]:
         """Reinforcement learning on the tasks that were proposed, see training.improve.practise."""

@@ -62,7 +62,12 @@ def draw(summaries: Sequence[Mapping[str, Any]]) -> bytes:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    practice = [row for one in summaries for row in one["practice"] if row["episodes"]]
+    panels = 3 if practice else 2
+    figure, axes = plt.subplots(1, panels, figsize=(5.5 * panels, 4), layout="constrained")
+    left, right = axes[0], axes[-1]
+    if practice:
+        _draw_practice(axes[1], practice)
     numbers = [one["generation"] for one in summaries]
     for name, colour, label in (("judged", _INK, "judged"), ("true", _GOOD, "true (audit)")):
         known = [(n, one[name]) for n, one in zip(numbers, summaries, strict=True) if one[name]["rate"] is not None]
@@ -86,14 +91,24 @@ def draw(summaries: Sequence[Mapping[str, Any]]) -> bytes:
                 right.plot([x, x], [100 * rate["ci"][0], 100 * rate["ci"][1]], color=_SOFT, linewidth=1)
     right.set(title="The player on tasks of evaluation", ylabel="true success, %", xlabel="generation", ylim=(0, 100))
     right.set_xticks([0, *numbers])
-    for axes in (left, right):
-        axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
+    for one in axes:
+        one.grid(alpha=0.25)
+        one.legend(frameon=False, fontsize=8)
+        one.spines[["top", "right"]].set_visible(False)
     sink = io.BytesIO()
     figure.savefig(sink, format="png", dpi=130)
     plt.close(figure)
     return sink.getvalue()
+
+
+def _draw_practice(axes: Any, practice: Sequence[Mapping[str, Any]]) -> None:
+    """Success in the rounds of practice of all generations. Tasks that go both ways are practised most, so it need not
+    rise while the player gets better; what counts is the distance between the curves."""
+    rounds = range(1, len(practice) + 1)
+    axes.plot(rounds, [100 * row["judged"] for row in practice], color=_INK, label="judged")
+    known = [(number, row["true"]) for number, row in zip(rounds, practice, strict=True) if "true" in row]
+    axes.plot([at for at, _ in known], [100 * value for _, value in known], color=_GOOD, label="true (audit)")
+    axes.set(title="Practice", ylabel="success, %", xlabel="round", ylim=(0, 100))
 
 
 def _curve(axes: Any, known: Sequence[tuple[int, Mapping[str, Any]]], colour: str, label: str) -> None:
