@@ -48,6 +48,6 @@ def recipe_of(recipe: ImproveRecipe, policy: str, number: int, workers: str | in
     return RlRecipe.of({
         "policy": policy, "suite": recipe.suite, "reward": recipe.reward, "method": "grpo", "think": "off",
         "upper_bound": recipe.reward == "truth", "iterations": recipe.rounds, "tasks": recipe.practised,
-        "group": recipe.group, "worlds": 16, "rate": recipe.practice_rate, "kl": recipe.kl, "frozen_vision": True,
+        "group": recipe.group, "worlds": 32, "rate": recipe.practice_rate, "kl": recipe.kl, "frozen_vision": True,
         "frames": False, "workers": workers, "seed": recipe.seed * 1000 + number,
     })  # fmt: skip
