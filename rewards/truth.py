@@ -19,12 +19,11 @@ class Truth:
     sees_truth = True
 
     def score(self, task: Task, episodes: Sequence[VerifiedFootage]) -> list[Score | Failure]:
-        """One score for each episode; a Failure where the task has no verifier or the verifier gave no verdict."""
+        """One score for each episode; a Failure where nobody gave a verdict, such as of a task without a verifier."""
         return [self._score(task, episode) for episode in episodes]
 
     def _score(self, task: Task, episode: VerifiedFootage) -> Score | Failure:
-        if task.verifier is None:
-            return Failure("the task has no verifier")
         if episode.success is None:
-            return Failure("the verifier gave no verdict: the episode was interrupted")
+            interrupted = "the verifier gave no verdict: the episode was interrupted"
+            return Failure("the task has no verifier" if task.verifier is None else interrupted)
         return Score(100.0 if episode.success else 0.0, episode.success, episode.why, self.name)
