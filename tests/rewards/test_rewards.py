@@ -93,13 +93,20 @@ def test_a_reward_that_answers_for_fewer_episodes_is_refused() -> None:
 
 
 def test_truth_is_the_verdict_and_a_failure_where_there_is_none() -> None:
-    pairs = [(TASK, Clip(success=True)), (TASK, Clip(success=False)), (TASK, Clip()), (OTHER, Clip(success=True))]
-    yes, no, interrupted, unverified = score_pairs(Truth(), pairs)
+    pairs = [
+        (TASK, Clip(success=True)),
+        (TASK, Clip(success=False)),
+        (TASK, Clip()),
+        (OTHER, Clip()),
+        (OTHER, Clip(success=True)),
+    ]
+    yes, no, interrupted, unverified, audited = score_pairs(Truth(), pairs)
     assert yes == Score(100.0, True, "it is so", "truth")
     assert no == Score(0.0, False, "it is so", "truth")
     assert isinstance(interrupted, Failure)
     assert "interrupted" in interrupted.why
     assert unverified == Failure("the task has no verifier")
+    assert audited == yes, "a goal that was set in a level brings no verifier, and may have been watched"
 
 
 def test_the_judge_scores_episodes_of_different_tasks_in_one_pass() -> None:
