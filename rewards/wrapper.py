@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.action import Action
+from envs.errors import UserError
 from envs.world import Observation, World
 from rewards.reward import Frames, Reward, VerifiedFootage, load_reward, score_pairs
 from rewards.score import Failure, Score
@@ -45,6 +46,55 @@ class WholeEpisodes:
 
     def score_pairs(self, pairs: Sequence[tuple[Task, VerifiedFootage]]) -> list[Score | Failure]:
         return score_pairs(self.part, pairs)
+
+
+class EveryFrame:
+    """A FrameReward that scores an episode by the best frame that a decision led to, as learning sees it that asks
+    after every decision. It has as many chances to be wrong, so it needs a higher threshold than one that is asked at
+    the end."""
+
+    sees_truth = False
+
+    def __init__(self, part: FrameReward) -> None:
+        self.name, self.part = f"frames:{part.name}", part
+
+    @property
+    def threshold(self) -> float:
+        return self.part.threshold
+
+    def goal(self, world: str, instruction: str, picture: str = "") -> Any:
+        return self.part.goal(world, instruction, picture)
+
+    def chances(self, goals: Sequence[Any], frames: Frames) -> npt.NDArray[np.float32]:
+        return self.part.chances(goals, frames)
+
+    def score(self, task: Task, episodes: Sequence[VerifiedFootage]) -> list[Score | Failure]:
+        return [self._score(task, episode) for episode in episodes]
+
+    def _score(self, task: Task, episode: VerifiedFootage) -> Score | Failure:
+        goal = self.goal(task.world, task.instruction, task.picture)
+        if goal is None:
+            return Failure(f"one frame can't show whether {task.instruction!r} is done")
+        try:
+            frames = episode.decision_frames()
+        except Exception as error:  # a broken file must not end the scoring of the others
+            return Failure(f"its frames can't be read: {error}")
+        first = min(1, len(frames) - 1)
+        chances = self.chances([goal] * (len(frames) - first), frames[first:])
+        best = int(np.argmax(chances))
+        chance = float(chances[best])
+        return Score(
+            100.0 * chance, chance >= self.threshold, f"{chance:.2f} in frame {first + best}", self.name,
+            saw=(first + best,),
+        )  # fmt: skip
+
+
+def load_every_frame(part: str) -> EveryFrame:
+    """`frames:A`: a reward that scores frames. Raises UserError."""
+    reward = load_reward(part)
+    if not isinstance(reward, FrameReward):
+        raise UserError(f"reward frames:{part}: {part} scores no single frames")
+    return EveryFrame(reward)
 
 
 class RewardWrapper(gymnasium.Wrapper[Observation, Action, Observation, Action]):

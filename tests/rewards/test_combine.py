@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from envs.errors import UserError
 from rewards.combine import Agree, Corrected, Mixture, Noisy, Shaped, load_agree, load_corrected, load_mixture
 from rewards.reward import Frames, VerifiedFootage, load_reward
 from rewards.score import Failure, Score
+from rewards.wrapper import EveryFrame, FrameReward
 from tasks.task import Task
 
 TASK = Task("t", "go to the imp", "doom")
@@ -122,3 +126,37 @@ def test_names_are_read() -> None:
         load_corrected("truth")
     with pytest.raises(UserError, match="no progress"):
         load_reward("shaped:truth")
+
+
+class Bright:
+    """The chance is the brightness of a frame, out of 100."""
+
+    name, sees_truth, threshold = "bright", False, 0.8
+
+    def goal(self, world: str, instruction: str, picture: str = "") -> Any:
+        return instruction if instruction == TASK.instruction else None
+
+    def chances(self, goals: Sequence[Any], frames: Frames) -> npt.NDArray[np.float32]:
+        assert len(goals) == len(frames)
+        return (frames.mean((1, 2, 3)) / 100.0).astype(np.float32)
+
+    def score(self, task: Task, episodes: Sequence[VerifiedFootage]) -> list[Score | Failure]:
+        raise AssertionError("single frames are asked for")
+
+
+def test_an_episode_is_as_good_as_its_best_frame_after_a_decision() -> None:
+    reward = EveryFrame(Bright())
+    assert isinstance(reward, FrameReward)
+    late, early, begun, single = reward.score(TASK, [Film(5, 90, 20), Film(5, 70, 75), Film(90, 5, 6), Film(90)])
+    assert isinstance(late, Score)
+    assert (late.value, late.success, late.saw) == (pytest.approx(90.0, abs=0.1), True, (1,))
+    assert isinstance(early, Score)
+    assert (early.success, early.saw) == (False, (2,))
+    assert isinstance(begun, Score)
+    assert not begun.success, "what was so before anything was done is no success"
+    assert isinstance(single, Score)
+    assert single.success
+    assert isinstance(reward.score(replace(TASK, instruction="sing"), [Film(1)])[0], Failure)
+    with pytest.raises(UserError, match="no single frames"):
+        load_reward("frames:truth")
+    assert load_reward("frames:clip").name == "frames:calibrated:clip"
