@@ -22,7 +22,7 @@ from training.improve.generation import Generation
 
 TINY = """\
 base: {generations: 1, levels: 2, tries: 2, time_limit: 24, episodes: 1, passes: 1, rehearsal_episodes: 0, least: 1,
-  held_out: [doom-vault-steps], old: [doom-basic], hindsight: 1, controls: 1}
+  held_out: [doom-vault-steps], old: [doom-basic], hindsight: 1, controls: 1, rounds: 1, practised: 1, group: 2}
 arms:
   full: {reward: "benchmarks.self_improvement:Mistaken30"}
   fixed set, ground truth: {setter: "suite:doom-vault-steps", reward: truth, doubt: false, hindsight: 0, least: 9999}
