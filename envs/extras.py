@@ -14,6 +14,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "models": ("httpx2", "jsonschema", "referencing"),
     "desktop": ("mss", "Xlib"),
     "bridge": ("msgpack",),
+    "serve": ("websockets", "fastapi", "starlette", "uvicorn", "wsproto", "msgpack"),
     "gymnasium": ("miniworld", "pyglet", "ale_py", "imageio"),
     "browser": ("playwright",),
     "gemini": ("google.genai",),

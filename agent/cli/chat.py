@@ -26,6 +26,7 @@ from agent.cli.options import (
     Port,
     Resolution,
     Think,
+    TokenFile,
     ViewText,
     VoiceName,
 )
@@ -58,6 +59,7 @@ def chat(
     view: ViewText = None,
     planner_view: PlannerView = None,
     voice: VoiceName = None,
+    token_file: TokenFile = None,
     trust: Annotated[list[str] | None, typer.Option(help="A player in the game who may give instructions.")] = None,
     memory: Annotated[
         Path | None,
@@ -89,7 +91,7 @@ def chat(
         from agent.cli.live import Invitation
         from agent.cli.session import Session
 
-        brain = compose.load_policy(policy, think, view)
+        brain = compose.load_policy(policy, think, view, token_file)
         if isinstance(brain, Scripted):
             raise UserError(f"policy {policy!r} follows a script and does not listen; talk with --policy small")
         make_world = compose.world_factory(env, resolution=resolution, view=spec_of(brain).view)

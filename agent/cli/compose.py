@@ -59,6 +59,8 @@ Clock = Literal["lockstep", "realtime"]
 
 MOST_FASTER = 1.25  # a world's tick rate may differ from the policy's by this factor
 _MOST_TICKS = 10**8  # that an episode may have
+# What not every policy takes, and why.
+_OPTIONS = {"think": "does not think", "view": "sees what it was made for", "token_file": "is not remote"}
 _VERSIONS = ("ludens", "torch", "torchvision", "transformers", "gymnasium", "vizdoom", "numpy", "av")
 
 
@@ -122,11 +124,11 @@ def _meaning(name: str) -> tuple[str, ...]:
         return (before, argument)
 
 
-def load_policy(name: str, think: str = "auto", view: str | None = None) -> Any:
+def load_policy(name: str, think: str = "auto", view: str | None = None, token_file: Path | None = None) -> Any:
     """A policy by name, by `NAME:ARGUMENT` such as hf:FOLDER, by `package.module:Name`, or from a checkpoint folder.
 
     `think`: "off", "auto" or a number: the most tokens of a thought. `view`: what a prompted model is shown, see
-    agent.view.read_view. Returns an agent.policy.Policy or an
+    agent.view.read_view. `token_file`: of a remote one. Returns an agent.policy.Policy or an
     agent.capabilities.Scripted. Raises UserError.
     """
     try:
@@ -137,10 +139,12 @@ def load_policy(name: str, think: str = "auto", view: str | None = None) -> Any:
         how: dict[str, Any] = {"view": view} if view else {}
         if think != "auto":
             how["think"] = int(think) if think.isdigit() else think
+        if token_file is not None:
+            how["token_file"] = token_file
         taken = inspect.signature(load).parameters if how else {}
-        for option, why in (("think", "does not think"), ("view", "sees what it was made for")):
+        for option, why in _OPTIONS.items():
             if option in how and option not in taken:
-                raise UserError(f"policy {name!r} {why}; leave --{option} out")
+                raise UserError(f"policy {name!r} {why}; leave --{option.replace('_', '-')} out")
         made = load(**how)
     except UserError:
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -62,6 +63,10 @@ Workers = Annotated[
 RealDesktop = Annotated[
     bool,
     typer.Option("--allow-real-desktop", help="A desktop world may press keys on this display, not on one of its own."),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(help="A file with the token of remote:HOST:PORT [default: the environment's LUDENS_TOKEN]."),
 ]
 PageOn = Annotated[bool, typer.Option("--page/--no-page", help="Serve the live page on this machine.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the live page; 0 takes a free one.")]

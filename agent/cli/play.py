@@ -22,6 +22,7 @@ from agent.cli.options import (
     Resolution,
     Think,
     TimeLimit,
+    TokenFile,
     ViewText,
     VoiceName,
 )
@@ -62,6 +63,7 @@ def play(
     view: ViewText = None,
     planner_view: PlannerView = None,
     voice: VoiceName = None,
+    token_file: TokenFile = None,
     resolution: Resolution = None,
     allow_real_desktop: RealDesktop = False,
     time_limit: TimeLimit = None,
@@ -82,6 +84,7 @@ def play(
       agent play "go to this" --image torch.png
       agent play "go to the torch" --wait
       agent play "take the keys, the red one first" --planner openai:MODEL@URL
+      agent play "pick up the red key" --policy remote:HOST:PORT
       agent play "open the door" --policy openai:MODEL@URL --view size=640x480,frames=2,apart=1000
     """
     given = dict(locals())
@@ -102,7 +105,7 @@ def play(
         from agent.cli.session import Session
         from agent.talk.understanding import Understanding
 
-        brain = compose.load_policy(policy, think, view)
+        brain = compose.load_policy(policy, think, view, token_file)
         make_world = compose.world_factory(
             env,
             view=spec_of(brain).view,

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent.page.doorkeeper import Doorkeeper
+from agent.web.doorkeeper import Doorkeeper
 
 CSRF_HEADER = "x-ludens-csrf"
 

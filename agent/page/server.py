@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
-import io
 import json
-import socket
 import threading
 import time
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import uvicorn
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse, JSONResponse, Response
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agent.episode import Frame
 from agent.loop.human_hands import HumanHands
-from agent.page.doorkeeper import BACKLOG, Doorkeeper, more_descriptors
 from agent.page.gate import Gate
 from agent.page.hub import RATE, Hub, Shot
 from agent.talk.conversation import Conversation
-from envs.errors import UserError
+from agent.web.background import Background, listen
+from agent.web.doorkeeper import Doorkeeper, more_descriptors
+from agent.web.pictures import read_picture
 
 _STATIC = Path(__file__).parent / "static"
 _FILES = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css"}
 _MOST_BODY = 6 << 20  # bytes of a POST
-_MOST_PIXELS = 16 << 20  # of a picture
 _PICTURE = 640  # pixels of the longer side that are kept of one
-_STARTING = 20.0  # seconds
 
 
 class Say(BaseModel):
@@ -66,32 +57,17 @@ class Page:
         self._folder = folder
         self._clips = 0
         self._opened = threading.Event()
-        sock = socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError as error:
-            sock.close()
-            raise UserError(f"--port {port}: {error.strerror}; 0 takes a free one") from error
+        sock = listen(port)
         self.port: int = sock.getsockname()[1]
         self._pulse = _Pulse(self.hub)
         doorkeeper = Doorkeeper()
         self._gate = Gate(self._app(), self.port, doorkeeper)
         self.address = f"http://127.0.0.1:{self.port}/?token={self._gate.token}"
         self.home = f"http://127.0.0.1:{self.port}{self._gate.home}"
-        config = uvicorn.Config(
-            self._gate, http=doorkeeper.protocol(), backlog=BACKLOG, log_level="error", access_log=False,
-            ws="wsproto", ws_max_size=1 << 16,
-            ws_ping_interval=20, ws_ping_timeout=20, timeout_graceful_shutdown=1, server_header=False, lifespan="off",
+        self._server = Background(
+            self._gate, sock, doorkeeper, name="page", failed="the live page did not start; play with --no-page",
+            ws_max_size=1 << 16, ws_ping_interval=20, ws_ping_timeout=20,
         )  # fmt: skip
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, args=([sock],), name="page", daemon=True)
-        self._thread.start()
-        end = time.monotonic() + _STARTING
-        while not self._server.started:
-            if not self._thread.is_alive() or time.monotonic() > end:
-                raise UserError("the live page did not start; play with --no-page")
-            time.sleep(0.005)
 
     def wait_for_viewer(self, seconds: float | None = None) -> bool:
         """Block until a browser has opened the page; False if none did in time."""
@@ -99,8 +75,7 @@ class Page:
 
     def close(self) -> None:
         """Stop serving. Safe to call twice."""
-        self._server.should_exit = True
-        self._thread.join(5.0)
+        self._server.close()
 
     def _app(self) -> FastAPI:
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -115,7 +90,7 @@ class Page:
     async def _say(self, request: Request) -> Response:
         try:
             said = Say.model_validate_json(await _body(request))
-            picture = None if said.image is None else await asyncio.to_thread(_picture, said.image)
+            picture = None if said.image is None else await asyncio.to_thread(read_picture, said.image, _PICTURE)
             self._talk.user(said.text, picture)
         except ValueError as error:
             return _refused(error)
@@ -267,19 +242,6 @@ async def _body(request: Request) -> bytes:
         if len(body) > _MOST_BODY:
             raise ValueError(f"the message is too large: at most {_MOST_BODY >> 20} MiB")
     return body
-
-
-def _picture(data: str) -> Frame:
-    """The picture in a base64 text, uint8 RGB (H, W, 3). Raises ValueError if it is no picture, or too large."""
-    try:
-        file = Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=("PNG", "JPEG", "WEBP"))
-        if file.width * file.height > _MOST_PIXELS:
-            raise ValueError(f"the picture is too large: {file.width}x{file.height}")
-        image = file.convert("RGB")
-    except (OSError, binascii.Error, SyntaxError) as error:
-        raise ValueError("that is no picture: expected a PNG, JPEG or WebP") from error
-    image.thumbnail((_PICTURE, _PICTURE))
-    return np.asarray(image)
 
 
 def _refused(error: Exception) -> Response:

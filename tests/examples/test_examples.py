@@ -13,10 +13,12 @@ import torch
 from agent import cli
 from agent.doom_codec import CHUNK
 from agent.policy import Context
+from agent.serve.server import PolicyServer
 from examples import (
     any_gymnasium_environment,
     evaluate,
     play_a_world,
+    remote_client,
     train,
     write_a_policy,
     write_a_reward,
@@ -49,6 +51,19 @@ def test_the_own_policy_finds_what_is_red_and_is_found_by_its_name(capsys: pytes
     play = ["play", "go to the red torch", "--policy", "examples.write_a_policy:Reddest", "--seed", "3"]
     assert cli.run([*play, "--time-limit", "1", "--no-page", "--out", "run"]) == 0
     assert list(Path("run").glob("episode-*"))
+
+
+def test_a_game_without_ludens_plays_with_a_served_policy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served = PolicyServer(write_a_policy.Reddest(), "reddest")
+    try:
+        monkeypatch.setenv("LUDENS_TOKEN", served.token)
+        monkeypatch.setattr(sys, "argv", ["remote_client.py", served.address])
+        remote_client.main()
+    finally:
+        served.close()
+    assert len(capsys.readouterr().out.splitlines()) == 3 * served.policy.spec.chunk
 
 
 class Footage:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agent.page.doorkeeper import BACKLOG, Doorkeeper
 from agent.page.gate import Gate
-from envs.errors import UserError
+from agent.web.background import Background, listen
+from agent.web.doorkeeper import Doorkeeper
 from training.improve.ask import Question
 from training.improve.clips import encode
 
 _STATIC = Path(__file__).parent / "static"
 _FILES = {"/": "ask.html", "/ask.js": "ask.js", "/ask.css": "ask.css"}
 _MOST_BODY = 1000  # bytes of an answer
-_STARTING = 20.0  # seconds
 
 
 class Answer(BaseModel):
@@ -43,13 +39,7 @@ class AskPage:
     """
 
     def __init__(self, port: int = 0) -> None:
-        sock = socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError as error:
-            sock.close()
-            raise UserError(f"--port {port}: {error.strerror}; 0 takes a free one") from error
+        sock = listen(port)
         self.port: int = sock.getsockname()[1]
         self._asked: tuple[Question, int, int] | None = None
         self._answers: SimpleQueue[Answer] = SimpleQueue()
@@ -57,18 +47,10 @@ class AskPage:
         doorkeeper = Doorkeeper()
         self._gate = Gate(self._app(), self.port, doorkeeper)
         self.address = f"http://127.0.0.1:{self.port}/?token={self._gate.token}"
-        config = uvicorn.Config(
-            self._gate, http=doorkeeper.protocol(), backlog=BACKLOG, log_level="error", access_log=False,
-            timeout_graceful_shutdown=1, server_header=False, lifespan="off",
+        self._server = Background(
+            self._gate, sock, doorkeeper, name="questions",
+            failed="the page with the questions did not start; leave --ask-on-page out",
         )  # fmt: skip
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, args=([sock],), name="questions", daemon=True)
-        self._thread.start()
-        end = time.monotonic() + _STARTING
-        while not self._server.started:
-            if not self._thread.is_alive() or time.monotonic() > end:
-                raise UserError("the page with the questions did not start; leave --ask-on-page out")
-            time.sleep(0.005)
 
     def __call__(self, question: Question, number: int, of: int) -> bool | None:
         """Ask, and wait for the answer. Raises EOFError if the person wants no more questions."""
@@ -85,8 +67,7 @@ class AskPage:
 
     def close(self) -> None:
         """Stop serving. Safe to call twice."""
-        self._server.should_exit = True
-        self._thread.join(5.0)
+        self._server.close()
 
     def _app(self) -> FastAPI:
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)

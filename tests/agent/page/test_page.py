@@ -182,7 +182,7 @@ def test_the_page_opens_with_its_token_alone(run: Run) -> None:
 
 
 def test_it_listens_on_this_machine_alone_and_says_where_a_port_is_taken(run: Run, tmp_path: Path) -> None:
-    (sockets,) = [server.sockets for server in run.page._server.servers]
+    (sockets,) = [server.sockets for server in run.page._server._server.servers]
     assert [socket.getsockname()[0] for socket in sockets] == ["127.0.0.1"]
     with pytest.raises(UserError, match=f"--port {run.page.port}: Address already in use"):
         Page(Conversation(), tmp_path, port=run.page.port)

@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from agent.page import doorkeeper
 from agent.page.server import Page
 from agent.talk.conversation import Conversation
+from agent.web import doorkeeper
 from tests.agent.page.test_page import Run, states, wait_for
 
 
@@ -153,4 +153,4 @@ def test_the_limit_is_raised_as_far_as_the_system_lets_us(tmp_path: Path) -> Non
         assert soft >= min(hard, 4096)
     finally:
         page.close()
-    wait_for(lambda: not page._thread.is_alive())
+    wait_for(lambda: not page._server.alive)
