@@ -24,7 +24,7 @@ from torch import Tensor
 
 from envs.errors import UserError
 from rewards.calibrated import Measured, calibrated
-from rewards.clip_encoder import ClipEncoder, Frames, load_encoder
+from rewards.clip_encoder import ClipEncoder, Frames, folder_of_spec, load_encoder
 from rewards.reward import Footage, Reward
 from rewards.score import Failure, Score
 from tasks import world_tasks
@@ -121,7 +121,7 @@ class Clip:
         UserError."""
         encoder = load_encoder(model)
         try:
-            settings = ClipSettings.load(Path(model).expanduser())
+            settings = ClipSettings.load(folder_of_spec(model) or Path(model))
         except ValueError as error:
             raise UserError(str(error)) from error
         return cls(encoder, settings, name=name or f"clip:{model}")

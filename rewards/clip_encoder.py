@@ -4,7 +4,7 @@
 | ---------------------- | --------------------------------------------------------------------------------- |
 | a folder               | what open_clip or transformers saved there                                        |
 | `ARCHITECTURE@WEIGHTS` | an open_clip architecture with a pretrained tag or a checkpoint file              |
-| `hf:NAME`              | a CLIP or SigLIP of transformers, a folder or a name on the Hugging Face hub      |
+| `hf:NAME`              | the same as a folder, or a CLIP or SigLIP under this name on the Hugging Face hub |
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from agent.hub_download import folder_of
+from agent.vlm.foreign_code import refuse_foreign_code
 from envs.errors import UserError
 
 Frames = npt.NDArray[np.uint8]
@@ -95,12 +97,9 @@ class ClipEncoder:
 def load_encoder(spec: str) -> ClipEncoder:
     """The encoder that `spec` names; see above. Raises UserError for what is no model."""
     try:
-        if spec.startswith("hf:"):
-            return _transformers(spec.removeprefix("hf:"))
-        folder = Path(spec).expanduser()
-        if folder.is_dir():
+        if (folder := folder_of_spec(spec)) is not None:
             ours = (folder / OPEN_CLIP_CONFIG).is_file()
-            return _open_clip(f"local-dir:{folder}", None) if ours else _transformers(spec)
+            return _open_clip(f"local-dir:{folder}", None) if ours else _transformers(folder, spec)
         architecture, at, weights = spec.partition("@")
         if not at or not weights:
             raise UserError(
@@ -110,6 +109,15 @@ def load_encoder(spec: str) -> ClipEncoder:
         return _open_clip(architecture, weights)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise UserError(f"clip {spec!r}: it can't be loaded: {' '.join(str(error).split())[:300]}") from error
+
+
+def folder_of_spec(spec: str) -> Path | None:
+    """The folder of a model, which `hf:NAME` may have to download; None for an architecture of open_clip. Raises
+    UserError."""
+    if spec.startswith("hf:"):
+        return folder_of(spec.removeprefix("hf:"))
+    folder = Path(spec).expanduser()
+    return folder if folder.is_dir() else None
 
 
 def _open_clip(name: str, weights: str | None) -> ClipEncoder:
@@ -134,14 +142,15 @@ def _open_clip(name: str, weights: str | None) -> ClipEncoder:
     )  # fmt: skip
 
 
-def _transformers(name: str) -> ClipEncoder:
+def _transformers(folder: Path, name: str) -> ClipEncoder:
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-    model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+    refuse_foreign_code(folder)
+    model = AutoModel.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
     if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
         raise ValueError(f"{type(model).__name__} has no vectors of pictures and texts; take a CLIP or SigLIP")
-    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
     model.eval().requires_grad_(False)
     # SigLIP was trained on texts that are filled up to their full length.
     padding = "max_length" if "siglip" in model.config.model_type else True
@@ -153,7 +162,7 @@ def _transformers(name: str) -> ClipEncoder:
 
     scale = getattr(model, "logit_scale", None)
     return ClipEncoder(
-        f"hf:{name}",
+        name,
         lambda pictures: _vectors(model.get_image_features(pixel_values=pictures)),
         texts,
         _preparation(processor),

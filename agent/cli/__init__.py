@@ -32,6 +32,7 @@ VERBS = {
     "import": "Data of others as recorded episodes: LeRobot.",
     "replay": "Show an episode again, or play its actions again and compare.",
     "serve": "Serve a policy: OpenAI-compatible, and to games on other machines.",
+    "push": "Push a checkpoint to the Hugging Face hub.",
     "ask": "Ask a recorded run, or any video, what was seen, and when.",
     "list": "What is there: worlds, policies, suites, tasks, models.",
     "model": "Chat and vision-language models: try one.",

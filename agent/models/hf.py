@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from queue import Empty
 from types import SimpleNamespace
 from typing import Any
@@ -263,12 +262,13 @@ def load_hf_chat(argument: str = "", *, settings: Settings) -> HfBackend:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
+    from agent.hub_download import folder_of
     from agent.vlm.foreign_code import refuse_foreign_code
     from agent.vlm.policy import load_model
 
-    folder = Path(argument).expanduser()
-    source = str(folder.resolve()) if folder.is_dir() else argument
-    refuse_foreign_code(Path(source))
+    folder = folder_of(argument)
+    source = str(folder.resolve())
+    refuse_foreign_code(folder)
     kind = AutoConfig.from_pretrained(source, trust_remote_code=False).model_type
     if kind == "ludens-small":
         raise UserError(f"that is a checkpoint of small: take small:{argument}")

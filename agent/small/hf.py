@@ -1,7 +1,8 @@
-"""`small` as a model of transformers, which `AutoModelForImageTextToText.from_pretrained(FOLDER)` loads.
+"""`small` as a model of transformers: `AutoModelForImageTextToText.from_pretrained(FOLDER_OR_NAME)` loads it.
 
-Importing this module registers the architecture "ludens-small". agent.small.decoder writes the same tokens, several
-times faster.
+Importing this module registers the architecture "ludens-small" and its processor. A folder of `agent push` loads
+without the import as well, with `trust_remote_code=True`: its `auto_map` leads here. The model computes in single
+precision: `dtype=torch.float32`. agent.small.decoder writes the same tokens, several times faster.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
+    AutoProcessor,
     GenerationConfig,
     GenerationMixin,
     LogitsProcessor,
@@ -32,7 +34,7 @@ from agent.small.greedy import GreedyOutput, is_stuck, without_unlikely_ends
 from agent.small.model import PromptBatch, SmallConfig, SmallModel
 from agent.small.output_grammar import ALLOWED_IDS, THINK, Output, choices_of, decision_of
 from agent.small.policy import SmallPolicy
-from agent.small.prompt import pack, prompt_of
+from agent.small.processor import SmallProcessor
 from agent.small.token_ids import ACT, END, PAD, SIZE
 
 MODEL_TYPE = "ludens-small"
@@ -80,6 +82,16 @@ class SmallForImageTextToText(PreTrainedModel, GenerationMixin):
 
     def _init_weights(self, module: torch.nn.Module) -> None:
         """SmallModel sets its own."""
+
+    def generate(self, inputs: Any = None, *args: Any, logits_processor: Any = None, **how: Any) -> Any:
+        """`generate` of transformers. Without a `logits_processor` each row is kept to the grammar of its role."""
+        if logits_processor is None:
+            ids = how.get("input_ids") if inputs is None else inputs
+            if ids is None:
+                raise ValueError("small needs input_ids; agent.small.processor.SmallProcessor makes them")
+            roles = (int(role) for role in ids[:, 0])
+            logits_processor = [OutputRules([GreedyOutput(role, THINK * (role == ACT)) for role in roles])]
+        return super().generate(inputs, *args, logits_processor=logits_processor, **how)
 
     def get_input_embeddings(self) -> torch.nn.Module:
         return self.small.embed
@@ -144,6 +156,7 @@ class SmallForImageTextToText(PreTrainedModel, GenerationMixin):
 
 AutoConfig.register(MODEL_TYPE, SmallHfConfig, exist_ok=True)
 AutoModelForImageTextToText.register(SmallHfConfig, SmallForImageTextToText, exist_ok=True)
+AutoProcessor.register(SmallHfConfig, SmallProcessor, exist_ok=True)
 
 
 class OutputRules(LogitsProcessor):
@@ -187,13 +200,8 @@ class GeneratedSmall(SmallPolicy):
 
     def _generate(self, contexts: Sequence[Context], outputs: Sequence[Output]) -> list[list[float]]:
         """Write outputs to their ends; the log-probability of each token among those that the grammar allows."""
-        frames = torch.stack([torch.from_numpy(c.frames[-1]) for c in contexts]).permute(0, 3, 1, 2)
-        prompt = pack([[prompt_of(context)] for context in contexts])
-        arrays = {name: value.to(self.device) for name, value in vars(prompt).items() if value is not None}
         out = self.hf.generate(
-            input_ids=torch.full((len(contexts), 1), ACT, device=self.device),
-            pixel_values=frames.to(self.device),
-            **arrays,
+            **SmallProcessor().of_contexts(contexts).to(self.device),
             generation_config=GenerationConfig(
                 max_new_tokens=32, do_sample=False, eos_token_id=END, pad_token_id=PAD, use_cache=True,
                 return_dict_in_generate=True, output_logits=True,

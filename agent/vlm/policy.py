@@ -18,6 +18,7 @@ import torch
 from agent import doom_codec
 from agent.checkpoint import CheckpointError
 from agent.forked_torch import survive_forks
+from agent.hub_download import folder_of
 from agent.lineage import VLM_MANIFEST
 from agent.policy import Context, Decision, Policy, Think, thought_budget
 from agent.prompted import PROMPTED, THOUGHT_TOKENS, TRAINED, Setting, Turn
@@ -127,12 +128,14 @@ def load_model(name: str | Path, *, device: str | None = None, dtype: torch.dtyp
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if dtype is None:
         dtype = torch.bfloat16 if device.startswith("cuda") and torch.cuda.is_bf16_supported() else torch.float32
-    folder = Path(name).expanduser()
+    folder = folder_of(name)
     adapter = folder / "adapter_config.json"
-    source = str(folder.resolve()) if folder.is_dir() else str(name)
+    source = str(folder.resolve())
     refuse_foreign_code(folder)
-    base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.is_file() else source
-    refuse_foreign_code(Path(base))
+    base = source
+    if adapter.is_file():
+        base = str(folder_of(json.loads(adapter.read_text())["base_model_name_or_path"]))
+        refuse_foreign_code(Path(base))
     processor = AutoProcessor.from_pretrained(source, trust_remote_code=False)
     if not hasattr(processor, "tokenizer"):
         raise ValueError(f"{name}: it has no processor for images and text")
@@ -165,17 +168,17 @@ def load_hf(
     only prompted. `view`: what a prompted one is shown, see agent.view.read_view. Raises OSError or ValueError where it
     can't be loaded."""
     if not str(name):
-        raise ValueError("say which model: hf:FOLDER, or hf:NAME of the Hugging Face hub")
-    folder = Path(name).expanduser()
+        raise ValueError("say which model: hf:FOLDER, or hf:USER/NAME of the Hugging Face hub")
+    folder = folder_of(name)
     if (folder / "config.json").is_file() and json.loads((folder / "config.json").read_text()).get(
         "model_type"
     ) == "ludens-small":
         _as_trained(name, view)
-        from agent.small.hf import load_generated
+        from agent.small.policy import load_small
 
-        return load_generated(folder, think=think)
+        return load_small(folder, think=think, temperature=temperature)
     manifest = Manifest.read(folder) if (folder / VLM_MANIFEST).is_file() else None
-    model, processor = load_model(name, device=device)
+    model, processor = load_model(folder, device=device)
     old = manifest is not None and manifest.spec.codec == doom_codec.VERSION
     form = (doom_form_of if old else form_of)(processor.tokenizer)
     if manifest is None and form == "text":

@@ -64,7 +64,7 @@ def test_no_git_is_no_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 DEFAULTS = {
     "instruction": None, "env": "doom", "policy": "small", "seed": None, "think": "auto", "image": None, "time": None,
-    "planner": None, "planner_every": 10.0, "view": None, "planner_view": None, "voice": None,
+    "planner": None, "planner_every": 10.0, "view": None, "planner_view": None, "voice": None, "token_file": None,
     "resolution": None, "allow_real_desktop": False, "time_limit": None,
     "out": None, "page": True, "port": 0, "wait": False, "json": False,
 }  # fmt: skip
