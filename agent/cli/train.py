@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -214,13 +215,14 @@ def bc(
     """Behaviour cloning: train a policy to repeat the decisions of recorded episodes.
 
     A folder of episodes may hold weights.json, which says how much each episode counts (docs/data.md). With a GPU a
-    model of transformers computes in bf16 and recomputes activations; torchrun makes it use several. A killed run loses
-    a minute or so: the same command with --resume goes on. TensorBoard logs are in OUT/tensorboard.
+    model of transformers computes in bf16 and recomputes activations; accelerate launch makes it use several. A killed
+    run loses a minute or so: the same command with --resume goes on. TensorBoard logs are in OUT/tensorboard.
 
     \b
     Examples:
       agent record --policy expert --episodes 1000 --out data/basic
       agent train bc --model Qwen/Qwen3-VL-2B-Instruct --data data/basic --lora --out runs/qwen
+      accelerate launch --multi_gpu --num_processes 4 -m agent train bc --model NAME --data data/basic --out runs/four
       agent play "pick up the red key" --policy hf:runs/qwen/model
       agent train bc --model small --data data/mine --rehearsal data/basic --out runs/mine
     """
@@ -241,7 +243,8 @@ def bc(
     with _bars(screen) as on_progress:
         learner = BehaviourCloning(options, resume=resume)
         checkpoint = learner.clone(data, parent if small else model, out, on_progress)
-    _print_checkpoint(screen, checkpoint, str(checkpoint) if small else f"hf:{checkpoint}", json)
+    if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
+        _print_checkpoint(screen, checkpoint, str(checkpoint) if small else f"hf:{checkpoint}", json)
 
 
 def _refuse(options: dict[str, Any], kind: str) -> None:

@@ -124,8 +124,8 @@ def train_bc(recipe: BcRecipe, out: Path, *, resume: bool = False, on_progress: 
     is nothing to learn from.
     """
     accelerator = _accelerator()
-    if recipe.batch < accelerator.num_processes:
-        raise ValueError(f"batch {recipe.batch} is less than the {accelerator.num_processes} processes")
+    if recipe.batch % accelerator.num_processes:
+        raise ValueError(f"batch {recipe.batch} can't be split evenly over {accelerator.num_processes} processes")
     _open_run(recipe, out, resume, accelerator)
     if (out / MODEL).exists():
         return out / MODEL
@@ -239,7 +239,9 @@ def _loss(plain: Any, accelerator: Accelerator, model: Any, part: MicroBatch) ->
     here["weights"] = here["weights"].float()
     with accelerator.autocast():
         found, weights = log_probabilities(model, here)
-    loss = -(found * weights).sum() / max(part.weight, 1e-6)
+    # The gradients of the processes are averaged: over the mean of their weights, they add up to those of one process.
+    whole = accelerator.reduce(torch.tensor(part.weight, device=found.device), "mean")
+    loss = -(found * weights).sum() / max(float(whole), 1e-6)
     return loss, {"loss": loss}
 
 

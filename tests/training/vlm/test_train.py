@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -296,6 +299,38 @@ def test_a_killed_run_goes_on_where_it_was(
     for name, value in after.items():
         torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=1e-5)
     assert train_bc(recipe, tmp_path / "cut", resume=True) == cut
+
+
+@pytest.mark.slow
+def test_two_processes_of_accelerate_go_on_with_a_run_as_one_does(
+    rambled: tuple[Path, list[tuple[Context, Decision]]], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SAVE_SHARE", 1e9)
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
+    recipe = BcRecipe(str(folder), (str(rambled[0]),), epochs=2, batch=4, rate=1e-3)
+    whole = train_bc(recipe, tmp_path / "whole")
+
+    def kill(news: Progress) -> None:
+        if news.done == 4 * 4:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train_bc(recipe, tmp_path / "cut", on_progress=kill)
+    launch = "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --main_process_port 0"
+    plain = "--mixed_precision no --dynamo_backend no -m agent train bc --epochs 2 --batch 4 --lr 1e-3 --resume"
+    names = ["--model", str(folder), "--data", str(rambled[0]), "--out", str(tmp_path / "cut")]
+    done = subprocess.run(
+        [sys.executable, "-m", *launch.split(), *plain.split(), *names], capture_output=True, text=True, check=False,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Checkpoint:") == 1
+    after, expected = (load_file(run / "model.safetensors") for run in (tmp_path / "cut" / "model", whole))
+    first, _ = load_model(folder)
+    moved = max((expected[name] - value).abs().max() for name, value in first.state_dict().items()
+                if name in expected and expected[name].shape == value.shape)  # fmt: skip
+    assert max((after[name] - expected[name]).abs().max() for name in expected) < moved / 50
 
 
 @pytest.fixture
