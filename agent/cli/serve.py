@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from envs.errors import UserError
 app = console.verb()
 
 _PORT = 8765
+_HERE, _EVERYWHERE = ("127.0.0.1", "localhost", "::1"), ("0.0.0.0", "::")
 
 
 @app.command()
@@ -55,21 +57,20 @@ def serve(
         brain = compose.load_policy(policy, think, view)
         if isinstance(brain, Scripted) or not callable(getattr(brain, "act", None)):
             raise UserError(f"policy {policy!r} plays from ground truth, or does not act; serve --policy small")
-        name = Path(policy).name if compose.is_path(policy) else policy
+        name = Path(policy).expanduser().resolve().name if compose.is_path(policy) else policy
         given = token_from(token_file)
         served = PolicyServer(brain, name, host=host, port=port, token=given or None)
-    shown = given or served.token
     try:
         if json:
             told = {"url": f"http://{served.address}/v1", "port": served.port, "model": name, "token": served.token}
             console.print_json(told)
         else:
-            screen.print(f"Chat:   http://{served.address}/v1, model {name}", markup=False)
-            where = f"--token-file {token_file}" if token_file else f"{TOKEN} as here"
-            secret = f"{TOKEN}={shown} " if not given else ""
-            screen.print(f"Play:   {secret}agent play --policy remote:{served.address}", markup=False)
-            screen.print(f"Token:  {where if given else shown}", markup=False)
-            if host not in ("127.0.0.1", "localhost", "::1"):
+            where = f"{socket.gethostname()}:{served.port}" if host in _EVERYWHERE else served.address
+            secret = "" if given else f"{TOKEN}={served.token} "
+            screen.print(f"Chat:   http://{where}/v1, model {name}", markup=False)
+            screen.print(f"Play:   {secret}agent play --policy remote:{where}", markup=False)
+            screen.print(f"Token:  {(token_file or f'that of {TOKEN}') if given else served.token}", markup=False)
+            if host not in _HERE:
                 screen.print(
                     "Nothing that goes over the network is encrypted: use a tunnel (ssh -L) or a proxy with TLS where "
                     "others listen.", style="yellow", markup=False,

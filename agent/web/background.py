@@ -19,7 +19,8 @@ _CLOSING = 5.0
 def listen(port: int, host: str = "127.0.0.1") -> socket.socket:
     """A socket that is bound to `host` and `port`; port 0 takes a free one. Raises UserError where that can't be."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family)
+    # asyncio turns off Nagle's algorithm where the protocol is named; with it an HTTP answer waits 40 ms for an ACK
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))

@@ -53,7 +53,7 @@ def run(name: str, *arguments: str) -> str:
         pytest.param(
             "rl_speed", "--worlds 2 --decisions 8 --rounds 1 --time-limit 16", "collection of bare loop", marks=slow
         ),
-        pytest.param("serving", "--decisions 3", "of the last 3, 3 are the same over the websocket, 3", marks=slow),
+        pytest.param("serving", "--decisions 3", "Of the last 3, 3 are the same over the websocket, 3", marks=slow),
         pytest.param("small_speed", "--decisions 3 --episodes 1", "real time: starved, %", marks=slow),
         pytest.param(
             "soak", "--worlds doom gymnasium:CartPole-v1 --episodes 5 --ticks 8", "| 5 of 5 |", marks=pytest.mark.slow
