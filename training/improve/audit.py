@@ -8,6 +8,8 @@ from typing import Any
 from training.evaluation.statistics import proportion
 from training.improve.scoring import Judgement
 
+_LEAST_ROUNDS = 4  # of a third of practice, so that its mean tells something
+
 
 def audit(judgements: Mapping[str, Judgement], truth: Mapping[str, bool | None]) -> dict[str, Any]:
     """Claimed and true success of what was tried, where both are known; by verb with the reward's precision.
@@ -50,3 +52,11 @@ def _agreement(rows: Sequence[tuple[str, bool, bool]]) -> dict[str, Any]:
 
 def _rate(outcomes: Sequence[bool]) -> dict[str, Any]:
     return proportion(sum(outcomes), len(outcomes), of="n")
+
+
+def gap_growth(practice: Sequence[Mapping[str, float]]) -> float:
+    """By how many points judged and true success part further in the last third of the rounds of practice than in the
+    first third; 0 where there are too few to tell. `practice`: rounds with "judged", and "true" where it is known."""
+    gaps = [100.0 * (one["judged"] - one["true"]) for one in practice if "judged" in one and "true" in one]
+    third = len(gaps) // 3
+    return sum(gaps[-third:]) / third - sum(gaps[:third]) / third if third >= _LEAST_ROUNDS else 0.0

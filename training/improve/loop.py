@@ -29,7 +29,7 @@ from tasks.setter import load_setter
 from tasks.task import Task
 from training.improve import build, evaluate, hindsight, practise
 from training.improve.ask import Ask, answers_in, ask_person, choose
-from training.improve.audit import audit, audit_hindsight
+from training.improve.audit import audit, audit_hindsight, gap_growth
 from training.improve.collect import Collector, CollectSettings, LevelPlayed, Try, load_player
 from training.improve.compose import compose
 from training.improve.doubt import Evidence
@@ -113,9 +113,19 @@ class SelfImprovement:
         if score["gap"] is not None:
             first = Generation(self.out, 1).result("score")["gap"]
             grown = score["gap"] - (score["gap"] if first is None else first)
+        practice = [
+            {name: one[key] for name, key in PRACTISED.items() if key in one}
+            for one in results["learn"].get("rounds", ())
+        ]
+        gap_grown = gap_growth(practice)
         stop = ""
         if grown > self.recipe.most_gap:
             stop = f"the reward's success and the true one part by {grown:.1f} points more than in the first generation"
+        elif gap_grown > self.recipe.most_gap:
+            stop = (
+                f"in practice the reward's success and the true one part by {gap_grown:.1f} points more at the end "
+                "than at the beginning"
+            )
         return {
             "generation": generation.number,
             "tasks": score["tasks"],
@@ -125,10 +135,8 @@ class SelfImprovement:
             "gap": score["gap"],
             "by_verb": score["by_verb"],
             "learned_from": results["learn"].get("tasks", results["build"]["episodes"]),
-            "practice": [
-                {name: one[key] for name, key in PRACTISED.items() if key in one}
-                for one in results["learn"].get("rounds", ())
-            ],
+            "practice": practice,
+            "practice_gap": gap_grown,
             "composed": len(results["build"]["composed"]),
             "hindsight": len(results["build"]["hindsight"]),
             "hindsight_true": audit_hindsight(results["build"]["hindsight"], _audited(generation)),

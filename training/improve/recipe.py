@@ -41,7 +41,8 @@ class ImproveRecipe(Section):
     each, `rehearsal`: their share of what is learned. `passes` over the fresh data, `rate`: of learning, `keep`: the
     share of the parent's weights in the candidate's, where it imitates. `least`: tries to imitate, or tasks to
     practise, without which a generation learns nothing. `most_loss`: points that each of the old suites may
-    lose. `most_gap`: points by which judged and true success may part further than in the first generation.
+    lose. `most_gap`: points by which judged and true success may part further than in the first generation,
+    and in the last third of practice than in its first third.
     """
 
     env: str = "doom"
@@ -89,5 +90,5 @@ class ImproveRecipe(Section):
 
 
 # A run of a few minutes on two cores; it is the whole loop, on less of everything.
-QUICK = {"generations": 2, "levels": 32, "tries": 6, "episodes": 60, "rehearsal_episodes": 24, "passes": 3,
-         "least": 10}  # fmt: skip
+QUICK = {"generations": 1, "levels": 48, "tries": 2, "proposals": 6, "time_limit": 240, "episodes": 60, "rounds": 12,
+         "least": 10, "rehearsal_episodes": 24, "passes": 3}  # fmt: skip

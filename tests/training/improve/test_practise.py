@@ -14,6 +14,7 @@ from tasks.curriculum import Curriculum
 from tasks.setter import Tried
 from tasks.task import Task
 from training.improve import evaluate, practise
+from training.improve.audit import gap_growth
 from training.improve.collect import Try
 from training.improve.generation import Generation
 from training.improve.loop import SelfImprovement
@@ -89,6 +90,15 @@ def test_only_what_the_reward_tells_and_is_not_mastered_is_practised(finished: t
     assert practised([task.verb for task in everything]) == []
     archive.add(Tried(f"{number}", first.instruction, True, 100.0) for number in range(30))
     assert first.instruction not in {task.instruction for task in practised()}
+
+
+def test_a_gap_that_grows_in_practice_is_seen() -> None:
+    honest = [{"judged": 0.5, "true": 0.6}] * 12
+    flattered = [{"judged": 0.5 + 0.02 * number, "true": 0.6} for number in range(12)]
+    assert gap_growth(honest) == pytest.approx(0.0)
+    assert gap_growth(flattered) == pytest.approx(16.0)
+    assert gap_growth(flattered[:11]) == 0.0, "too few rounds to tell"
+    assert gap_growth([{"judged": 1.0}] * 30) == 0.0, "a world without verifiers"
 
 
 def test_practice_needs_enough_tasks(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
