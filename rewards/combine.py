@@ -1,9 +1,10 @@
-"""Rewards made of rewards: `agree`, `mixture`, `shaped`, `corrected` and `noisy`.
+"""Rewards made of rewards: `agree`, `mixture`, `twice`, `shaped`, `corrected` and `noisy`.
 
 | name                        | what it says of an episode                                                       |
 | --------------------------- | -------------------------------------------------------------------------------- |
 | `agree:A+B`                 | success where all call it one, none where all call it none, otherwise no score   |
 | `mixture:0.7*A+0.3*B`       | the weighted mean of those that gave a score                                     |
+| `twice:A`                   | success where A says so twice: of the episode, and of every second frame of it   |
 | `shaped:A`                  | how much further than its first frames the episode came                          |
 | `corrected:FP,FN:A`         | A's success, de-biased by the known shares of false positives and negatives      |
 | `noisy:FP,FN:A`             | A's success, wrong on purpose: with errors as often as said                      |
@@ -20,6 +21,7 @@ from dataclasses import dataclass, replace
 from envs.errors import UserError
 from rewards.reward import Frames, Reward, VerifiedFootage, load_reward, score_pairs
 from rewards.score import Failure, Score
+from rewards.views import Thinned
 from tasks.task import Task
 
 Result = Score | Failure
@@ -56,6 +58,29 @@ class Agree(_Combined):
             return Failure("they disagree: " + "; ".join(f"{score.by} says {score.success}" for score in scores))
         mean = sum(score.value for score in scores) / len(scores)
         return Score(mean, scores[0].success, "; ".join(score.why for score in scores), self.name)
+
+
+class Twice:
+    """A reward that has to say so twice: of the episode, and of every second frame of it. The value is the lower one; a
+    second view that fails leaves the first."""
+
+    def __init__(self, part: Reward) -> None:
+        self.name, self.sees_truth, self.part = f"twice:{part.name}", part.sees_truth, part
+
+    def score(self, task: Task, episodes: Sequence[VerifiedFootage]) -> list[Result]:
+        return self.score_pairs([(task, episode) for episode in episodes])
+
+    def score_pairs(self, pairs: Sequence[tuple[Task, VerifiedFootage]]) -> list[Result]:
+        results = score_pairs(self.part, pairs)
+        asked = [i for i, result in enumerate(results) if isinstance(result, Score) and result.success]
+        again = score_pairs(self.part, [(pairs[i][0], Thinned(pairs[i][1])) for i in asked]) if asked else []
+        for i, second in zip(asked, again, strict=True):
+            first = results[i]
+            assert isinstance(first, Score)
+            if isinstance(second, Score):
+                worse = min(first, second, key=lambda score: (score.success, score.value))
+                results[i] = replace(first, value=worse.value, success=worse.success, why=worse.why, by=self.name)
+        return results
 
 
 class Mixture(_Combined):
@@ -212,6 +237,11 @@ def load_mixture(parts: str) -> Mixture:
         weights.append(float(weight or 1.0))
         rewards.append(load_reward(name))
     return Mixture(f"mixture:{parts}", rewards, weights)
+
+
+def load_twice(part: str) -> Twice:
+    """`A`: a reward."""
+    return Twice(load_reward(part))
 
 
 def load_shaped(part: str) -> Shaped:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from envs.errors import UserError
-from rewards.combine import Agree, Corrected, Mixture, Noisy, Shaped, load_agree, load_corrected, load_mixture
+from rewards.combine import Agree, Corrected, Mixture, Noisy, Shaped, Twice, load_agree, load_corrected, load_mixture
 from rewards.reward import Frames, VerifiedFootage, load_reward
 from rewards.score import Failure, Score
 from rewards.wrapper import EveryFrame, FrameReward
@@ -126,6 +126,24 @@ def test_names_are_read() -> None:
         load_corrected("truth")
     with pytest.raises(UserError, match="no progress"):
         load_reward("shaped:truth")
+
+
+def test_a_success_has_to_be_said_twice() -> None:
+    class Early(Grey):
+        """Calls it a success where the frame before the last one is bright: thinned, that is another one."""
+
+        def score(self, task: Task, episodes: Sequence[VerifiedFootage]) -> list[Score | Failure]:
+            greys = [float(episode.decision_frames()[-2, 0, 0, 0]) for episode in episodes]
+            return [Score(grey, grey >= 50.0, "why", self.name) for grey in greys]
+
+    both, first, never = Twice(Early()).score(TASK, [Film(1, 90, 60, 1), Film(1, 20, 60, 1), Film(1, 90, 20, 1)])
+    assert isinstance(both, Score)
+    assert (both.value, both.success, both.by) == (60.0, True, "twice:grey")
+    assert isinstance(first, Score)
+    assert (first.value, first.success) == (20.0, False)
+    assert isinstance(never, Score)
+    assert (never.value, never.success) == (20.0, False)
+    assert load_reward("twice:truth").sees_truth
 
 
 class Bright:

@@ -44,9 +44,12 @@ def tasks_of(
 
 
 def recipe_of(recipe: ImproveRecipe, policy: str, number: int, workers: str | int) -> RlRecipe:
-    """How generation `number` practises."""
+    """How generation `number` practises. A reward that is doubted has to say so in two views, as of tries."""
+    reward = recipe.reward
+    if recipe.doubt:
+        reward = f"agree:{reward}+{recipe.second}" if recipe.second else f"twice:{reward}"
     return RlRecipe.of({
-        "policy": policy, "suite": recipe.suite, "reward": recipe.reward, "method": "grpo", "think": "off",
+        "policy": policy, "suite": recipe.suite, "reward": reward, "method": "grpo", "think": "off",
         "upper_bound": recipe.reward == "truth", "iterations": recipe.rounds, "tasks": recipe.practised,
         "group": recipe.group, "worlds": 32, "rate": recipe.practice_rate, "kl": recipe.kl, "frozen_vision": True,
         "frames": False, "workers": workers, "seed": recipe.seed * 1000 + number,

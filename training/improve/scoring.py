@@ -16,12 +16,12 @@ import numpy as np
 
 from rewards.reward import Reward, VerifiedFootage, score_pairs
 from rewards.score import Failure, Score
+from rewards.views import Backwards, Thinned
 from tasks.goal_text import goal_of, same
 from tasks.task import Task
 from training.data.episodes import read_episode
 from training.data.footage import RecordedFootage
 from training.improve.collect import Try
-from training.improve.views import Backwards, Thinned
 
 _BATCH = 16  # episodes that are scored together
 

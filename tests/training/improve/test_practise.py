@@ -101,6 +101,15 @@ def test_a_gap_that_grows_in_practice_is_seen() -> None:
     assert gap_growth([{"judged": 1.0}] * 30) == 0.0, "a world without verifiers"
 
 
+def test_a_reward_that_is_doubted_has_to_say_so_twice() -> None:
+    def reward(**fields: Any) -> str:
+        return practise.recipe_of(ImproveRecipe(**fields), "small", 1, 1).reward
+
+    assert reward() == "twice:judge"
+    assert reward(second="clip") == "agree:judge+clip"
+    assert reward(doubt=False) == "judge"
+
+
 def test_practice_needs_enough_tasks(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     out, _ = finished
     run = SelfImprovement(_recipe(least=10_000), tmp_path / "run")

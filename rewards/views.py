@@ -1,4 +1,4 @@
-"""Other ways to look at a try: a second view of the same episode, and controls that show no success."""
+"""Other ways to look at an episode: a second view of it, and a control that shows no success."""
 
 from __future__ import annotations
 
