@@ -3,7 +3,7 @@
 #   make test        lint, types, import directions, tests    make lint
 #   make test-fast   the tests that take no component of the system and little time
 #   make test-benchmarks   the slower benchmarks, each at a tiny size
-#   make coverage    all tests, and which lines they run      make docs   draw the pictures of docs/ again
+#   make coverage    all tests, and which lines they run      make docs   what is made of the code in docs/, and the site
 
 PYTHON ?= python3
 # Many tests wait for games and clocks: one process more than there are cores keeps the cores busy.
@@ -51,6 +51,9 @@ docs: .venv/.setup-dev
 	$(BIN)/python docs/draw_rooms.py
 	$(BIN)/python docs/file_map.py
 	$(BIN)/python docs/action_prompts.py
+	$(BIN)/python benchmarks/leaderboard.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site: build/site/index.html"
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ludens needs Python 3.11 or newer;\

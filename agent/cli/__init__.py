@@ -31,12 +31,14 @@ VERBS = {
     "export": "Recorded episodes in the formats of others: LeRobot.",
     "import": "Data of others as recorded episodes: LeRobot.",
     "replay": "Show an episode again, or play its actions again and compare.",
+    "view": "A page of recorded episodes: filter them, compare policies, see training curves.",
     "serve": "Serve a policy: OpenAI-compatible, and to games on other machines.",
     "push": "Push a checkpoint to the Hugging Face hub.",
     "ask": "Ask a recorded run, or any video, what was seen, and when.",
     "list": "What is there: worlds, policies, suites, tasks, models.",
     "model": "Chat and vision-language models: try one.",
     "env": "Worlds: list them, check one against the contract.",
+    "bench": "What this machine does, in two minutes, as a table for an issue.",
     "doctor": "What is missing on this machine, and the command that mends it.",
 }
 

@@ -39,6 +39,13 @@ def evaluate(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="doom-judge: first fix its threshold, on training levels.")
     ] = False,
+    bench: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A frozen reference suite instead: ludens-bench-1, or a YAML file."),
+    ] = None,
+    allow_differences: Annotated[
+        bool, typer.Option("--allow-differences", help="--bench: play it although versions or hashes differ, labelled.")
+    ] = False,
 ) -> None:
     """Measure success with 95 % Wilson intervals, per verb and in all, on levels that training never sees.
 
@@ -54,8 +61,18 @@ def evaluate(
       agent eval --suite doom-answers --policy small --episodes 1000
       agent eval --suite doom-conversation --policy small --episodes 200 --seed 11
       agent eval --suite doom-judge --policy small --episodes 1000 --seed 11 --plot judge.png
+      agent eval --bench ludens-bench-1 --policy small --json small.json
     """
     _check_workers(workers)
+    if bench is not None:
+        if (suite, episodes, seed, tasks, env) != ("doom-basic", 500, 0, None, "doom"):
+            raise UserError("--bench has frozen its tasks: leave --suite, --episodes, --seed, --tasks and --env out")
+        from agent.cli import benching
+
+        benching.evaluate(bench, policy, think, view, workers, json, allow_differences)
+        return
+    if allow_differences:
+        raise UserError("--allow-differences belongs to --bench")
     if suite in ("doom-answers", "doom-proposals", "doom-conversation") and not tasks:
         from agent.cli import roles
 

@@ -80,10 +80,17 @@ class _Decided(Subscriber):
         return self._hash.hexdigest()[:16]
 
 
+def verb_of(task: Task) -> str:
+    """The verb of a task, by which results are grouped."""
+    return task.verb
+
+
 @dataclass
 class Tally:
-    """Successes, by verb and in all, why the others failed, and how often it was said that what is there is not."""
+    """Successes, by verb and in all, why the others failed, and how often it was said that what is there is not.
+    `group`: what stands in place of the verb."""
 
+    group: Callable[[Task], str] = verb_of
     by_verb: dict[str, list[int]] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
     claims: list[int] = field(default_factory=lambda: [0, 0])  # false ones, of how many episodes
@@ -93,7 +100,7 @@ class Tally:
     ticks: list[int] = field(default_factory=lambda: [0, 0])  # that came late, of how many
 
     def add(self, task: Task, result: Result) -> None:
-        verb = task.verb
+        verb = self.group(task)
         self.played.append((task.id, result.played))
         _count(self.by_verb.setdefault(verb, [0, 0]), result.success)
         if not result.success:
@@ -192,17 +199,18 @@ def evaluate(
     *,
     workers: str | int = 2,
     rows: Sequence[str] = ("policy",),
+    group: Callable[[Task], str] = verb_of,
     on_progress: OnProgress = ignore_progress,
 ) -> dict[str, Tally]:
     """Play every task once for every row; how it went, by row.
 
-    `load` makes the policy in each process, `make_world` the world; both must be picklable. `rows`: see Job. A control
-    leaves out tasks that have nothing to exchange. The stages of progress are the rows. Raises RuntimeError
-    where an episode could not be played.
+    `load` makes the policy in each process, `make_world` the world; both must be picklable. `rows`: see Job.
+    `group`: as in Tally. A control leaves out tasks that have nothing to exchange. The stages of progress are the rows.
+    Raises RuntimeError where an episode could not be played.
     """
     jobs = {row: list(_jobs(row, tasks)) for row in rows}
     total = sum(len(of_row) for of_row in jobs.values())
-    tallies = {row: Tally() for row in rows}
+    tallies = {row: Tally(group) for row in rows}
     done = 0
     with hire(partial(Evaluator, load, make_world), workers, most=max(1, total)) as crew:
         orders = [portion for of_row in jobs.values() for portion in portions(of_row, crew.count)]
