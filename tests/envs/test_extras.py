@@ -24,8 +24,14 @@ UNNAMED = {"minedojo", "gym", "packaging", "torchvision", "minigrid"}
 
 
 def named(requirements: list[str]) -> set[str]:
-    """The distributions of some requirements, in the normal form of names."""
-    return {re.split(r"[\[<>=]", line)[0].lower().replace("_", "-") for line in requirements}
+    """The distributions of some requirements, in the normal form of names; those of our own extras among them."""
+    found = set()
+    for line in requirements:
+        if (ours := re.fullmatch(r"ludens\[(.+)\]", line)) is not None:
+            found |= named([one for extra in ours[1].split(",") for one in PROJECT["optional-dependencies"][extra]])
+        else:
+            found.add(re.split(r"[\[<>=]", line)[0].lower().replace("_", "-"))
+    return found
 
 
 ALL = packages_distributions()  # takes a second

@@ -138,7 +138,7 @@ def test_the_name_of_an_environment_is_a_world_s_name() -> None:
     [
         ("Nope-v1", r"gymnasium:Nope-v1 can't be made: NameNotFound: .*Nope"),
         ("no_package:Nope-v1", r"gymnasium:no_package:Nope-v1 can't be made: ModuleNotFoundError: .*no_package"),
-        ("none.yaml", r"none\.yaml: No such file"),
+        ("none.yaml", r"none\.yaml: can't be read: No such file"),
         ("FrozenLake-v1?", r"can't be made"),
     ],
 )
