@@ -27,6 +27,7 @@ from rewards.calibrated import Measured, calibrated
 from rewards.clip_encoder import ClipEncoder, Frames, folder_of_spec, load_encoder
 from rewards.reward import Footage, Reward
 from rewards.score import Failure, Score
+from rewards.wrapper import goal_and_frames
 from tasks import world_tasks
 from tasks.task import Task
 
@@ -154,13 +155,10 @@ class Clip:
         return [self._score(task, episode) for task, episode in pairs]
 
     def _score(self, task: Task, episode: Footage) -> Score | Failure:
-        goal = self.goal(task.world, task.instruction, task.picture)
-        if goal is None:
-            return Failure(f"one frame can't show whether {task.instruction!r} is done")
-        try:
-            frames = episode.decision_frames()
-        except Exception as error:  # a broken file must not end the scoring of the others
-            return Failure(f"its frames can't be read: {error}")
+        found = goal_and_frames(self, task, episode)
+        if isinstance(found, Failure):
+            return found
+        goal, frames = found
         saw = (0, *range(max(1, len(frames) - self.settings.hold), len(frames)))
         chances = self.chances([goal] * len(saw), frames[list(saw)])
         value = came_true(chances)

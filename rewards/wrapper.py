@@ -12,7 +12,7 @@ import numpy.typing as npt
 from envs.action import Action
 from envs.errors import UserError
 from envs.world import Observation, World
-from rewards.reward import Frames, Reward, VerifiedFootage, load_reward, score_pairs
+from rewards.reward import Footage, Frames, Reward, VerifiedFootage, load_reward, score_pairs
 from rewards.score import Failure, Score
 from tasks.task import Task
 
@@ -32,6 +32,17 @@ class FrameReward(Reward, Protocol):
     @property
     def threshold(self) -> float:
         """The chance from which on the goal counts as reached."""
+
+
+def goal_and_frames(reward: FrameReward, task: Task, episode: Footage) -> tuple[Any, Frames] | Failure:
+    """The goal of a task, and the frames of an episode of it; a Failure where one of them can't be had."""
+    goal = reward.goal(task.world, task.instruction, task.picture)
+    if goal is None:
+        return Failure(f"one frame can't show whether {task.instruction!r} is done")
+    try:
+        return goal, episode.decision_frames()
+    except Exception as error:  # a broken file must not end the scoring of the others
+        return Failure(f"its frames can't be read: {error}")
 
 
 class WholeEpisodes:
@@ -72,13 +83,10 @@ class EveryFrame:
         return [self._score(task, episode) for episode in episodes]
 
     def _score(self, task: Task, episode: VerifiedFootage) -> Score | Failure:
-        goal = self.goal(task.world, task.instruction, task.picture)
-        if goal is None:
-            return Failure(f"one frame can't show whether {task.instruction!r} is done")
-        try:
-            frames = episode.decision_frames()
-        except Exception as error:  # a broken file must not end the scoring of the others
-            return Failure(f"its frames can't be read: {error}")
+        found = goal_and_frames(self, task, episode)
+        if isinstance(found, Failure):
+            return found
+        goal, frames = found
         first = min(1, len(frames) - 1)
         chances = self.chances([goal] * (len(frames) - first), frames[first:])
         best = int(np.argmax(chances))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent.loop.human_hands import HumanHands
@@ -20,6 +20,7 @@ from agent.page.hub import RATE, Hub, Shot
 from agent.talk.conversation import Conversation
 from agent.web.background import Background, listen
 from agent.web.doorkeeper import Doorkeeper, more_descriptors
+from agent.web.files import app_of
 from agent.web.pictures import read_picture
 
 _STATIC = Path(__file__).parent / "static"
@@ -78,10 +79,7 @@ class Page:
         self._server.close()
 
     def _app(self) -> FastAPI:
-        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-        for path, name in _FILES.items():
-            app.add_api_route(path, _file(name), methods=["GET", "HEAD"])
-        app.add_api_route("/favicon.ico", lambda: Response(status_code=204), methods=["GET"])
+        app = app_of(_STATIC, _FILES)
         app.add_api_route("/say", self._say, methods=["POST"], response_model=None)
         app.add_api_route("/do", self._do, methods=["POST"], response_model=None)
         app.add_api_websocket_route("/live", self._live)
@@ -226,13 +224,6 @@ class _Viewer:
         hands, self._hands = self._hands, None
         if hands is not None:
             self._talk.give_back(hands)
-
-
-def _file(name: str) -> Any:
-    def get() -> FileResponse:
-        return FileResponse(_STATIC / name)
-
-    return get
 
 
 async def _body(request: Request) -> bytes:

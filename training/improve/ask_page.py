@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent.page.gate import Gate
 from agent.web.background import Background, listen
 from agent.web.doorkeeper import Doorkeeper
+from agent.web.files import app_of
 from training.improve.ask import Question
 from training.improve.clips import encode
 
@@ -70,10 +70,7 @@ class AskPage:
         self._server.close()
 
     def _app(self) -> FastAPI:
-        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-        for path, name in _FILES.items():
-            app.add_api_route(path, _file(name), methods=["GET", "HEAD"])
-        app.add_api_route("/favicon.ico", lambda: Response(status_code=204), methods=["GET"])
+        app = app_of(_STATIC, _FILES)
         app.add_api_route("/question", self._question, methods=["GET"], response_model=None)
         app.add_api_route("/clip", self._clip, methods=["GET"], response_model=None)
         app.add_api_route("/answer", self._answer, methods=["POST"], response_model=None)
@@ -109,7 +106,3 @@ class AskPage:
             self._asked = None
         self._answers.put(answer)
         return JSONResponse({})
-
-
-def _file(name: str) -> Callable[[], FileResponse]:
-    return lambda: FileResponse(_STATIC / name)
