@@ -61,8 +61,8 @@ class Agree(_Combined):
 
 
 class Twice:
-    """A reward that has to say so twice: of the episode, and of every second frame of it. The value is the lower one; a
-    second view that fails leaves the first."""
+    """A reward that has to say so twice: of the episode, and of every second frame of it. The value is the mean of
+    both; a second view that fails leaves the first."""
 
     def __init__(self, part: Reward) -> None:
         self.name, self.sees_truth, self.part = f"twice:{part.name}", part.sees_truth, part
@@ -72,15 +72,16 @@ class Twice:
 
     def score_pairs(self, pairs: Sequence[tuple[Task, VerifiedFootage]]) -> list[Result]:
         results = score_pairs(self.part, pairs)
-        asked = [i for i, result in enumerate(results) if isinstance(result, Score) and result.success]
-        again = score_pairs(self.part, [(pairs[i][0], Thinned(pairs[i][1])) for i in asked]) if asked else []
-        for i, second in zip(asked, again, strict=True):
-            first = results[i]
-            assert isinstance(first, Score)
-            if isinstance(second, Score):
-                worse = min(first, second, key=lambda score: (score.success, score.value))
-                results[i] = replace(first, value=worse.value, success=worse.success, why=worse.why, by=self.name)
-        return results
+        again = score_pairs(self.part, [(task, Thinned(episode)) for task, episode in pairs])
+        return [self._joined(first, second) for first, second in zip(results, again, strict=True)]
+
+    def _joined(self, first: Result, second: Result) -> Result:
+        if isinstance(first, Failure):
+            return first
+        if isinstance(second, Failure):
+            return replace(first, by=self.name)
+        both, worse = first.success and second.success, min(first, second, key=lambda one: (one.success, one.value))
+        return replace(first, value=(first.value + second.value) / 2.0, success=both, why=worse.why, by=self.name)
 
 
 class Mixture(_Combined):

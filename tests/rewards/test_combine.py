@@ -138,11 +138,11 @@ def test_a_success_has_to_be_said_twice() -> None:
 
     both, first, never = Twice(Early()).score(TASK, [Film(1, 90, 60, 1), Film(1, 20, 60, 1), Film(1, 90, 20, 1)])
     assert isinstance(both, Score)
-    assert (both.value, both.success, both.by) == (60.0, True, "twice:grey")
+    assert (both.value, both.success, both.by) == (75.0, True, "twice:grey")
     assert isinstance(first, Score)
-    assert (first.value, first.success) == (20.0, False)
+    assert (first.value, first.success) == (40.0, False)
     assert isinstance(never, Score)
-    assert (never.value, never.success) == (20.0, False)
+    assert (never.value, never.success) == (55.0, False)
     assert load_reward("twice:truth").sees_truth
 
 

@@ -3,14 +3,20 @@ reinforcement from what the reward says of it.
 
 A task is practised if its goal stands to be learned and the reward tells successes of its verb from failures. It need
 not be right: a reward that is wrong at random has the same best policy, as long as it calls successes a success more
-often than failures (arXiv 1810.01032). What is practised follows
-from what was collected; ground truth has no part in it.
+often than failures (arXiv 1810.01032). What is practised follows from what was collected; ground truth has no part in
+it.
+
+The player learns from the chance of success that the reward gives an episode, and not from its yes or no: a judge in a
+world that it does not know puts the episodes of a start in the right order far more often than on the right side of a
+threshold. The chances are not divided by their spread, so that episodes between which the reward hardly tells a
+difference hardly count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 from tasks.curriculum import Curriculum
@@ -22,35 +28,42 @@ from training.improve.collect import Try
 from training.improve.recipe import ImproveRecipe
 from training.rl.recipe import RlRecipe
 
+LEAST_SPREAD = 0.05  # of the chances in a group, without which it teaches nothing
+
 
 def tasks_of(
     episodes: Path, tries: Sequence[Try], archive: Curriculum, untold: Collection[str], time_limit: int
 ) -> list[Task]:
-    """What is practised: what was tried or proposed at the beginning of a level, where the curriculum gives it a weight
-    and the reward tells something. `episodes`: the folder of the tries. `untold`: verbs whose successes the reward does
-    not tell from failures. Raises DamagedEpisodeError."""
+    """What is practised, from the beginning of each level: what was proposed there and wherever the player was later in
+    the level, so that it has to search for what it did not see at first. The curriculum gives it a weight, and the
+    reward tells something. `episodes`: the folder of the tries. `untold`: verbs whose successes the reward does not
+    tell from failures. Raises DamagedEpisodeError."""
     found: list[Task] = []
-    for one in tries:
-        if one.id not in (one.level, f"{one.level}-0"):
+    for level, played in groupby(tries, key=lambda one: one.level):
+        first, *later = played
+        if first.id not in (level, f"{level}-0"):
             continue  # a level can't be begun in its middle
-        start = task_of(read_episode(episodes / one.episode))
-        for number, text in enumerate((one.instruction, *one.others)):
+        start = task_of(read_episode(episodes / first.episode))
+        texts = dict.fromkeys(text for one in (first, *later) for text in (one.instruction, *one.others))
+        for number, text in enumerate(texts):
             verb = goal_of(archive.world, text).verb
             if verb not in untold and archive.standing(text).state in ("new", "learning"):
                 found.append(replace(
-                    start, id=f"{one.id}/{number}", instruction=text, time_limit=time_limit, verifier=None, verb=verb
+                    start, id=f"{first.id}/{number}", instruction=text, time_limit=time_limit, verifier=None, verb=verb
                 ))  # fmt: skip
     return found
 
 
 def recipe_of(recipe: ImproveRecipe, policy: str, number: int, workers: str | int) -> RlRecipe:
-    """How generation `number` practises. A reward that is doubted has to say so in two views, as of tries."""
+    """How generation `number` practises. A reward that is doubted is asked in two views, as of tries. The player thinks
+    as it does when it is evaluated."""
     reward = recipe.reward
     if recipe.doubt:
-        reward = f"agree:{reward}+{recipe.second}" if recipe.second else f"twice:{reward}"
+        reward = f"mixture:{reward}+{recipe.second}" if recipe.second else f"twice:{reward}"
     return RlRecipe.of({
-        "policy": policy, "suite": recipe.suite, "reward": reward, "method": "grpo", "think": "off",
+        "policy": policy, "suite": recipe.suite, "reward": reward, "method": "grpo", "think": "auto",
         "upper_bound": recipe.reward == "truth", "iterations": recipe.rounds, "tasks": recipe.practised,
         "group": recipe.group, "worlds": 32, "rate": recipe.practice_rate, "kl": recipe.kl, "frozen_vision": True,
-        "frames": False, "workers": workers, "seed": recipe.seed * 1000 + number,
+        "temperature": recipe.temperature, "frames": False, "graded": True, "scaled": False,
+        "least_spread": LEAST_SPREAD, "workers": workers, "seed": recipe.seed * 1000 + number,
     })  # fmt: skip

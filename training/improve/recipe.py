@@ -74,7 +74,7 @@ class ImproveRecipe(Section):
     group: int = pydantic.Field(default=6, ge=2)
     least_told: float = pydantic.Field(default=0.3, ge=0.0, le=1.0)
     practice_rate: pydantic.PositiveFloat = 5e-5
-    kl: float = pydantic.Field(default=0.05, ge=0.0)
+    kl: float = pydantic.Field(default=0.02, ge=0.0)
     held_out: tuple[str, ...] = ("doom-vault-steps", "doom-vault")
     old: tuple[str, ...] = ("doom-basic", "doom-rooms")
     episodes: pydantic.PositiveInt = 200

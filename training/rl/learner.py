@@ -152,7 +152,8 @@ def lessons_of(rollouts: Sequence[Rollout], recipe: RlRecipe) -> Lessons:
         return _lessons(rollouts, weights, returns)
     totals = [one.total for one in rollouts]
     if recipe.method == "grpo":
-        of_episodes = group_relative(totals, [one.start.group for one in rollouts], scaled=recipe.scaled)
+        groups = [one.start.group for one in rollouts]
+        of_episodes = group_relative(totals, groups, scaled=recipe.scaled, least_spread=recipe.least_spread)
         kept = ~np.isnan(of_episodes)
     else:
         kept = imitation.top_share(totals, recipe.top)

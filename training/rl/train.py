@@ -8,10 +8,11 @@ weights as a run that never stopped.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -136,7 +137,8 @@ class _Run:
         began = time.perf_counter()
         if self._practice is not None:
             self._practice.note(rollouts)
-        learned = self._learner.learn(rollouts, seed + _ROUND_SEEDS // 2) if rollouts else {}
+        with _all_cores():
+            learned = self._learner.learn(rollouts, seed + _ROUND_SEEDS // 2) if rollouts else {}
         costs = costs_of(gathered, time.perf_counter() - began)
         figures = {**outcomes_of(rollouts), "dropped": float(len(gathered.collected.failures)), **learned}
         self.log.append(figures)
@@ -195,6 +197,18 @@ class _Run:
         except (OSError, RuntimeError, LookupError, ValueError, TypeError, EOFError, UnpicklingError) as error:
             said = " ".join(str(error).split())[:200]
             raise ValueError(f"{file}: the run can't go on from it ({said}); remove it to begin again") from error
+
+
+@contextmanager
+def _all_cores() -> Iterator[None]:
+    """Torch computes with all cores, or as many as OMP_NUM_THREADS allows: those that play wait."""
+    before = torch.get_num_threads()
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    torch.set_num_threads(int(told) if told.isdecimal() else os.cpu_count() or 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def outcomes_of(rollouts: Sequence[Rollout]) -> Figures:

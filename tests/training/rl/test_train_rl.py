@@ -205,9 +205,11 @@ def test_the_start_of_episodes(tiny: Path) -> None:
 
 def test_what_goes_both_ways_is_practised_most() -> None:
     tasks = [Task(f"{number}", "go", "lamp", number) for number in range(4)]
-    practice = Practice(tasks, {"0": [6, 6], "1": [3, 6], "2": [0, 6]})
+    practice = Practice(tasks, {"0": [6, 6, 6], "1": [3, 3, 6], "2": [0, 0, 6]})
     shares = [practice.learnability(task.id) for task in tasks]
     assert shares[1] == shares[3] == 1.0, "what was never played may go both ways"
+    alike = Practice(tasks, {"0": [3, 1.5, 6]})  # half a chance each time
+    assert alike.learnability("0") < 0.3
     assert shares[0] == pytest.approx(shares[2])
     assert shares[0] < 0.3
     counts = Counter(task.id for seed in range(400) for task in practice.draw(2, (1, seed)))
