@@ -39,7 +39,7 @@ class SmallConfig:
     text_layers: int = 2
     channels: tuple[int, int] = (48, 96)
     blocks: int = 1
-    kinds: int = 60
+    kinds: int = 62
     colours: int = 7
 
     def to_json(self) -> dict[str, Any]:

@@ -15,6 +15,9 @@ LOCKS = {"red": 1, "blue": 2, "yellow": 3}
 DOOR_TEXTURES = {"red": "DOORRED", "blue": "DOORBLU", "yellow": "DOORYEL"}
 PLAIN_DOOR = "BIGDOOR6"  # of wood
 REMOTE_DOOR = "SPCDOOR3"  # of steel
+FOV = 90.0  # degrees across
+FOVS = (60.0, 120.0)  # the narrowest and the widest view of a level
+SCALES = (0.1, 10.0)  # the smallest and the largest picture of a thing
 _SKILLS = "skill1=true;skill2=true;skill3=true;skill4=true;skill5=true;single=true;"
 _OPEN_SPEED = 64
 
@@ -94,8 +97,40 @@ class Thing:
 
 
 @dataclass(frozen=True)
+class Look:
+    """How a level looks beyond the textures and the light of its rooms.
+
+    `doors`: a texture for each door. `tints`: the colour of the light in each room, as hexadecimal RGB. `scales`: the
+    size of each thing's picture, 1 as usual. `fov`: the field of view, degrees across. `weapon`: whether it is shown.
+    """
+
+    doors: tuple[str, ...] = ()
+    tints: tuple[str, ...] = ()
+    scales: tuple[float, ...] = ()
+    fov: float = FOV
+    weapon: bool = True
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Look:
+        """The look that a JSON object describes. Raises KeyError, TypeError and ValueError where it is none."""
+        fov, scales = float(data["fov"]), tuple(map(float, data["scales"]))
+        if not FOVS[0] <= fov <= FOVS[1]:
+            raise ValueError(f"not a level: a field of view of {fov} degrees; expected {FOVS[0]} to {FOVS[1]}")
+        if not all(SCALES[0] <= scale <= SCALES[1] for scale in scales):
+            raise ValueError(f"not a level: scales of {scales}; expected {SCALES[0]} to {SCALES[1]}")
+        return cls(
+            doors=tuple(map(str, data["doors"])),
+            tints=tuple(f"{int(tint, 16) & 0xFFFFFF:06x}" for tint in data["tints"]),
+            scales=scales,
+            fov=fov,
+            weapon=bool(data["weapon"]),
+        )
+
+
+@dataclass(frozen=True)
 class Level:
-    """Rooms, doors, pillars, panels and things, and where the player starts (angle in degrees, 0 is east)."""
+    """Rooms, doors, pillars, panels and things, and where the player starts (angle in degrees, 0 is east). `look`: None
+    where doors, light, things and view look as usual."""
 
     rooms: tuple[Room, ...]
     start: tuple[int, int, int]
@@ -104,15 +139,24 @@ class Level:
     pillars: tuple[Rect, ...] = ()
     panels: tuple[Panel, ...] = ()
     seed: int = field(default=0, compare=False)
+    look: Look | None = None
+
+    @property
+    def fov(self) -> float:
+        """Degrees across."""
+        return self.look.fov if self.look else FOV
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        data = asdict(self)
+        if self.look is None:  # not written, so that tasks keep the hash that they had before there were looks
+            del data["look"]
+        return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Level:
         """The level that a JSON object describes. Raises ValueError where the object is not a level."""
         try:
-            return cls(
+            level = cls(
                 rooms=tuple(
                     Room(Rect(**r["rect"]), Theme(**r["theme"]), int(r["ceiling"]), int(r["light"]), str(r["name"]))
                     for r in data["rooms"]
@@ -123,9 +167,21 @@ class Level:
                 pillars=tuple(Rect(**p) for p in data["pillars"]),
                 panels=tuple(Panel(**p) for p in data["panels"]),
                 seed=int(data.get("seed", 0)),
+                look=Look.from_json(data["look"]) if data.get("look") else None,
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a level: {error}") from error
+        if level.look:
+            _check_counts(level, level.look)
+        return level
+
+
+def _check_counts(level: Level, look: Look) -> None:
+    for name, given, there in (
+        ("doors", look.doors, level.doors), ("tints", look.tints, level.rooms), ("scales", look.scales, level.things),
+    ):  # fmt: skip
+        if given and len(given) != len(there):
+            raise ValueError(f"not a level: its look has {len(given)} {name}; expected {len(there)}")
 
 
 def joined(level: Level, door: int) -> tuple[int, int]:
@@ -191,13 +247,14 @@ class _Writer:
         vertices = [f"vertex{{x={x}.0;y={y}.0;}}" for x, y in self.vertices]
         sectors = [
             f'sector{{heightfloor=0;heightceiling={r.ceiling};texturefloor="{r.theme.floor}";'
-            f'textureceiling="{r.theme.ceiling}";lightlevel={r.light};}}'
-            for r in level.rooms
+            f'textureceiling="{r.theme.ceiling}";lightlevel={r.light};{self._tint(i)}}}'
+            for i, r in enumerate(level.rooms)
         ] + [self._door_sector(i, door) for i, door in enumerate(level.doors)]
         x, y, angle = level.start
         things = [f"thing{{x={x}.0;y={y}.0;angle={angle};type=1;{_SKILLS}}}"]
         things += [
-            f"thing{{x={t.x}.0;y={t.y}.0;angle=270;type={NUMBERS[t.kind, t.colour]};{_SKILLS}}}" for t in level.things
+            f"thing{{x={t.x}.0;y={t.y}.0;angle=270;type={NUMBERS[t.kind, t.colour]};{self._scale(i)}{_SKILLS}}}"
+            for i, t in enumerate(level.things)
         ]
         things += [
             f"thing{{id={_marker_tid(i)};x={x}.0;y={y}.0;angle={i};type={MARKER_NUMBER};{_SKILLS}}}"
@@ -205,12 +262,21 @@ class _Writer:
         ]
         return "\n".join(['namespace = "zdoom";', *vertices, *self.lines, *self.sides, *sectors, *things])
 
+    def _tint(self, room: int) -> str:
+        look = self.level.look
+        return f"lightcolor=0x{look.tints[room]};" if look and look.tints else ""
+
+    def _scale(self, thing: int) -> str:
+        look = self.level.look
+        return f"scalex={look.scales[thing]:.3f};scaley={look.scales[thing]:.3f};" if look and look.scales else ""
+
     def _door_sector(self, index: int, door: Door) -> str:
-        room = self.level.rooms[joined(self.level, index)[0]]
+        first = joined(self.level, index)[0]
+        room = self.level.rooms[first]
         ceiling = 0 if door.kind != "open" else 96
         return (
             f'sector{{id={door_tag(index)};heightfloor=0;heightceiling={ceiling};texturefloor="{room.theme.floor}";'
-            f'textureceiling="{room.theme.ceiling}";lightlevel={room.light};}}'
+            f'textureceiling="{room.theme.ceiling}";lightlevel={room.light};{self._tint(first)}}}'
         )
 
     def _vertex(self, i: int, j: int) -> int:
@@ -275,6 +341,9 @@ class _Writer:
         kind, colour = self.level.doors[door].kind, self.level.doors[door].colour
         if kind == "open":
             return wall
+        look = self.level.look
+        if look and look.doors:
+            return look.doors[door]
         if kind == "locked":
             return DOOR_TEXTURES[colour or "red"]
         return PLAIN_DOOR if kind == "door" else REMOTE_DOOR

@@ -17,15 +17,15 @@ import vizdoom
 
 from envs import scratch
 from envs.action import Action, KeyboardMouse
-from envs.doom.level import Level, textmap
+from envs.doom.level import FOV, Level, textmap
 from envs.doom.levels import generate
+from envs.doom.textures import composed
 from envs.doom.things import BY_ACTOR, CLASSES, MARKER, decorate
 from envs.reaper import sweep_shared_memory
 from envs.vizdoom_engine import engine_path
 from envs.world import Observation, World
 
 RESOLUTIONS = {"160x120": (120, 160), "320x240": (240, 320), "640x480": (480, 640)}
-FOV = 90.0  # degrees, horizontal
 MAX_LOOK = 45.0  # degrees in one tick
 _TEXT_SIZE = 96_000  # bytes kept for the level text in the PWAD, which is overwritten in place for every level
 _SETTLE_TICKS = 5  # the engine ignores turning in the first ticks of an episode
@@ -144,6 +144,7 @@ class DoomWorld(World):
         self.action_space = KeyboardMouse(_KEY_BUTTONS, _MOUSE_BUTTONS, max_look=MAX_LOOK)
         self.render_mode = render_mode
         self._labels, self._state, self._weapon = labels, state, weapon
+        self._weapon_shown = weapon
         self._resolution = f"RES_{width}X{height}"
         self._game: vizdoom.DoomGame | None = None
         self._folder: Path | None = None
@@ -177,7 +178,13 @@ class DoomWorld(World):
             self._sectors = True
         game = self._load(text.ljust(_TEXT_SIZE))
         game.set_seed(level_seed % 2**31)
+        weapon = self._weapon and (level.look is None or level.look.weapon)
+        if weapon != self._weapon_shown:
+            game.set_render_weapon(weapon)
+            self._weapon_shown = weapon
         game.new_episode()
+        if level.fov != FOV:  # every episode begins with the usual view, and takes this one within the ticks to come
+            game.send_game_command(f"fov {level.fov}")
         game.make_action([0.0] * len(_BUTTONS), _SETTLE_TICKS)
         self._level, self._tick, self._over, self._last = level, 0, False, None
         return self._observe()
@@ -257,7 +264,10 @@ class DoomWorld(World):
                 file.write(text)
             return self._game
         self._folder = scratch.scratch_folder("doom")
-        wad = _pwad([("DECORATE", decorate().encode()), ("MAP01", b""), ("TEXTMAP", text), ("ENDMAP", b"")])
+        wad = _pwad([
+            ("DECORATE", decorate().encode()), ("TEXTURES", composed().encode()),
+            ("MAP01", b""), ("TEXTMAP", text), ("ENDMAP", b""),
+        ])  # fmt: skip
         self._text_offset = wad.index(text)
         (self._folder / "level.wad").write_bytes(wad)
         sweep_shared_memory("ViZDoom")
@@ -273,6 +283,7 @@ class DoomWorld(World):
         game.set_screen_format(vizdoom.ScreenFormat.RGB24)
         game.set_render_hud(False)
         game.set_render_weapon(self._weapon)
+        self._weapon_shown = self._weapon
         game.set_render_crosshair(True)
         game.set_render_screen_flashes(False)
         game.set_render_messages(False)

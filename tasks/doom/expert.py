@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 
 from agent import doom_codec as codec
 from agent.policy import Decision
-from agent.sight import VIEW
 from envs.doom.things import KINDS
 from envs.doom.world import DoomObject, DoomState
 from tasks import world_tasks
-from tasks.doom.geometry import PLAYER_RADIUS, REACH, aim_tolerance, bearing, distance, face_tolerance
+from tasks.doom.geometry import PLAYER_RADIUS, REACH, aim_tolerance, bearing, distance, face_tolerance, view_of
 from tasks.doom.navigation import Route, clear
 from tasks.doom.planning import Errand, Point, barred_doors, closed, errand, errand_for, room_of
 from tasks.task import VerifierSpec
@@ -93,9 +92,9 @@ def _level_view(state: DoomState) -> float:
     return 0.0 if abs(state.pitch) < 3.0 else -state.pitch
 
 
-def _turn_to(off: float) -> float:
+def _turn_to(state: DoomState, off: float) -> float:
     """Degrees to turn in this decision for a point `off` degrees from the centre."""
-    return SEARCH_TURN if abs(off) > VIEW else off
+    return SEARCH_TURN if abs(off) > view_of(state) else off
 
 
 def walk_to(state: DoomState, x: float, y: float, stop: float, avoid: Sequence[DoomObject]) -> Tokens:
@@ -104,7 +103,7 @@ def walk_to(state: DoomState, x: float, y: float, stop: float, avoid: Sequence[D
     dist = distance(state, x, y)
     same_room = len(state.level.rooms) == 1 or room_of(state.level, state.x, state.y) == room_of(state.level, x, y)
     if dist <= stop and same_room:
-        return codec.tokens_of(turn=_turn_to(off), look=_level_view(state))
+        return codec.tokens_of(turn=_turn_to(state, off), look=_level_view(state))
     if not clear(state, (state.x, state.y), (x, y), avoid):
         route = Route.to(state, (x, y), avoid, barred_doors(state) if state.level.doors else frozenset())
         door = _door_ahead(state, route)
@@ -114,9 +113,9 @@ def walk_to(state: DoomState, x: float, y: float, stop: float, avoid: Sequence[D
         if way is not None:
             around = bearing(state, *way)
             # in a single room it looks for the target first: the way can only be known once the target was seen
-            if not same_room or abs(off) <= VIEW or abs(around) <= VIEW:
+            if not same_room or min(abs(off), abs(around)) <= view_of(state):
                 off = around
-    turn = _turn_to(off)
+    turn = _turn_to(state, off)
     walk = abs(off) <= WALK_ANGLE
     forth = -1 if slides(state, avoid, walk) else int(walk)
     return codec.tokens_of(turn=turn, look=_level_view(state), forth=forth)
@@ -150,11 +149,11 @@ def _use_door(state: DoomState, door: int) -> Tokens:
     off = bearing(state, x, y)
     near = distance(state, x, y) <= DOOR_REACH
     if state.doors[door] > 0.0 and near:
-        return codec.tokens_of(turn=_turn_to(off), look=_level_view(state))
+        return codec.tokens_of(turn=_turn_to(state, off), look=_level_view(state))
     if near and abs(off) <= USE_ANGLE:
         return codec.tokens_of(turn=off, hand="use", look=_level_view(state))
     forth = 1 if abs(off) <= WALK_ANGLE and not near else 0
-    return codec.tokens_of(turn=_turn_to(off), look=_level_view(state), forth=forth)
+    return codec.tokens_of(turn=_turn_to(state, off), look=_level_view(state), forth=forth)
 
 
 def _first(state: DoomState, goal: Point) -> Tokens | None:
@@ -207,7 +206,7 @@ def _take(state: DoomState, thing: DoomObject) -> Tokens:
 def _face(state: DoomState, thing: DoomObject) -> Tokens:
     off = bearing(state, thing.x, thing.y)
     exact = 0.4 * face_tolerance(distance(state, thing.x, thing.y))
-    return codec.tokens_of(turn=0.0 if abs(off) < exact else _turn_to(off), look=_level_view(state))
+    return codec.tokens_of(turn=0.0 if abs(off) < exact else _turn_to(state, off), look=_level_view(state))
 
 
 def _shoot(state: DoomState, thing: DoomObject) -> Tokens:
@@ -224,7 +223,7 @@ def _shoot(state: DoomState, thing: DoomObject) -> Tokens:
     if dist > (140.0 if in_line else SHOOT_RANGE) or not sight:
         return walk_to(state, thing.x, thing.y, 60.0, others)
     if abs(off) > 0.5 * aim_tolerance(KINDS[thing.kind].radius, dist):
-        return codec.tokens_of(turn=_turn_to(off), look=_level_view(state))
+        return codec.tokens_of(turn=_turn_to(state, off), look=_level_view(state))
     return codec.tokens_of(hand="attack", look=_level_view(state))
 
 

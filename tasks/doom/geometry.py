@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from agent.sight import half_view
 from envs.angles import wrapped
 from envs.doom.things import KINDS
 from envs.doom.world import DoomObject, DoomState
@@ -18,6 +19,11 @@ def bearing(state: DoomState, x: float, y: float) -> float:
     """Degrees from the view's centre to a point, right positive, in [-180, 180)."""
     angle = math.degrees(math.atan2(y - state.y, x - state.x))
     return wrapped(state.angle - angle)
+
+
+def view_of(state: DoomState) -> float:
+    """Half of what counts as seen, degrees."""
+    return half_view(state.level.fov)
 
 
 def distance(state: DoomState, x: float, y: float) -> float:

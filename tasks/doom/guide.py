@@ -127,7 +127,7 @@ class Guide:
             self._search.restart()
             move = self._search.advise(state)
         thought = f"{prefix} {move.thought}".strip()
-        if move.off is not None and (column := column_of(move.off)) < COLUMNS:
+        if move.off is not None and (column := column_of(move.off, state.level.fov)) < COLUMNS:
             thought += f" {column * EXITS // COLUMNS}"  # the point to walk to while the wanted thing is out of view
         return Advice(move.tokens, place, thought)
 
@@ -188,9 +188,9 @@ class Wanted:
         """Where it is in the picture, and how many pixels of it are seen; panels and doors count as large."""
         if self.doors:
             offs = [e.off for e in exits(state) if e.door in self.doors]
-            return ((column_of(offs[0]), ROWS), SEEN_PIXELS) if offs else (NOWHERE, 0)
+            return ((column_of(offs[0], state.level.fov), ROWS), SEEN_PIXELS) if offs else (NOWHERE, 0)
         if self.point is not None:
-            column = column_of(bearing(state, *self.point))
+            column = column_of(bearing(state, *self.point), state.level.fov)
             if column == COLUMNS or not clear(state, (state.x, state.y), self.point, (), width=0.0):
                 return NOWHERE, 0
             return (column, ROWS), SEEN_PIXELS

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from agent.sight import COLUMNS, ROWS, VIEW
-from envs.doom.level import LOCKS, Door, Level, Rect
+from agent.sight import COLUMNS, ROWS
+from envs.doom.level import FOV, LOCKS, Door, Level, Rect
 from envs.doom.things import CLASSES
 from envs.doom.world import DoomObject, DoomState
-from tasks.doom.geometry import DOOR_OPEN, bearing, distance
+from tasks.doom.geometry import DOOR_OPEN, bearing, distance, view_of
 from tasks.task import thing_name
 
 # Fixtures: classes beyond those of things.
@@ -158,9 +158,13 @@ def _inside(rect: Rect, points: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_
     return np.asarray((x >= rect.x0 - 0.5) & (x <= rect.x1 + 0.5) & (y >= rect.y0 - 0.5) & (y <= rect.y1 + 0.5))
 
 
-def _column(off: float) -> float:
-    """The column of a bearing: the picture is a plane, 90 degrees wide."""
-    return 0.5 + 0.5 * math.tan(math.radians(max(-89.0, min(89.0, off))))
+def _column(off: float, across: float) -> float:
+    """The column of a bearing: the picture is a plane, as far to its edge as `across` where it is 1 away."""
+    return 0.5 + 0.5 * math.tan(math.radians(max(-89.0, min(89.0, off)))) / across
+
+
+def _across(state: DoomState) -> float:
+    return math.tan(math.radians(state.level.fov / 2)) if state.level.fov != FOV else 1.0
 
 
 def _things(state: DoomState, labels: npt.NDArray[np.uint8]) -> list[Seen]:
@@ -197,7 +201,7 @@ def _shares(
         alike = near or [min(alike, key=lambda o: abs(bearing(state, o.x, o.y)))]
     if not alike:
         return []  # the thing was taken in this tick
-    middles = np.array([_column(bearing(state, o.x, o.y)) for o in alike])
+    middles = np.array([_column(bearing(state, o.x, o.y), _across(state)) for o in alike])
     whose = np.abs(columns[:, None] - middles[None, :]).argmin(axis=1)
     return [(o, whose == i) for i, o in enumerate(alike) if (whose == i).any()]
 
@@ -272,14 +276,14 @@ def _fixture(
     delta = points - (state.x, state.y)
     depth = delta @ (math.cos(turn), math.sin(turn))
     aside = delta @ (math.sin(turn), -math.cos(turn))
-    free = (depth > 4.0) & (np.abs(aside) < math.tan(math.radians(VIEW)) * np.maximum(depth, 1e-6))
+    free = (depth > 4.0) & (np.abs(aside) < math.tan(math.radians(view_of(state))) * np.maximum(depth, 1e-6))
     if not free.any():
         return None
     free &= sighted(state, points)
     depth, aside = depth[free], aside[free]
-    focal = width / 2
+    focal = width / 2 / _across(state)
     horizon = height / 2 + focal * _STRETCH * math.tan(math.radians(state.pitch))
-    columns = 0.5 + 0.5 * aside / depth
+    columns = 0.5 + 0.5 * aside / depth / _across(state)
     foot = np.clip(horizon + focal * _STRETCH * _EYE / depth, 0, height)
     low, high = (np.clip(horizon + focal * _STRETCH * (_EYE - up) / depth, 0, height) for up in heights)
     # each point stands for its part of the face: how wide that is in the picture is the column's derivative

@@ -20,14 +20,13 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from agent import doom_codec as codec
-from agent.sight import VIEW
 from envs.angles import wrapped
 from envs.doom.level import Rect, joined
 from envs.doom.levels import segment_hits
 from envs.doom.things import KINDS
 from envs.doom.world import DoomState
 from tasks.doom.expert import SEARCH_TURN, WALK_ANGLE, slides, walk_to
-from tasks.doom.geometry import PLAYER_RADIUS, bearing, distance
+from tasks.doom.geometry import PLAYER_RADIUS, bearing, distance, view_of
 from tasks.doom.planning import barred_doors, room_of
 
 WHOLE_TURN = 330.0  # degrees after which the whole room was seen
@@ -76,7 +75,7 @@ def exits(state: DoomState) -> list[Exit]:
             continue
         a, b = (bearing(state, *jamb) for jamb in _jambs(level.doors[door].rect, level.rooms[here].rect))
         off = bearing(state, *level.doors[door].rect.centre)
-        if abs(off) < VIEW and abs(wrapped(a - b)) >= _EXIT_WIDTH:
+        if abs(off) < view_of(state) and abs(wrapped(a - b)) >= _EXIT_WIDTH:
             found.append(Exit(door, off))
     return sorted(found, key=lambda e: e.off)
 
@@ -271,7 +270,7 @@ class Search:
     def _missed(self, state: DoomState, door: int) -> bool:
         """Whether the door that the player goes to is out of view although the player is not right in front of it."""
         x, y = state.level.doors[door].rect.centre
-        return abs(bearing(state, x, y)) >= VIEW and distance(state, x, y) > _BEFORE
+        return abs(bearing(state, x, y)) >= view_of(state) and distance(state, x, y) > _BEFORE
 
     def _ahead(self, state: DoomState) -> Move:
         """Down a long room."""

@@ -15,6 +15,7 @@ import numpy as np
 from envs.doom.layouts import HELD_OUT_LAYOUTS, TRAINING_LAYOUTS, VAULT_LAYOUTS
 from envs.doom.level import LOCKS, Level
 from envs.doom.levels import HELD_OUT_THEMES, TRAINING_THEMES, VAULT_THEMES, generate
+from envs.doom.looks import randomised
 from tasks.doom import dialogues
 from tasks.doom.build import in_house, in_room
 from tasks.doom.goals import HELD_OUT_PAIRS, distractors, goal_text, name_of, room_goal, targets_of
@@ -42,6 +43,7 @@ __all__ = [
 BASIC = ("go_to", "face", "pick_up", "shoot", "look")
 ROOM = (*BASIC, "touch", "press", "stand_still")
 HOUSE = ("go_to", "pick_up", "enter", "open")
+LOOKS = "-looks"  # how the names of suites in random looks end
 
 
 Kind = Literal["room", "house", "vault", "steps", "relations", "compounds", "dialogue"]
@@ -52,7 +54,7 @@ class DoomSuite(Suite):
     """A family of tasks in doom.
 
     `verbs`: for "relations" they are relations, for "compounds" verbs joined by "+". `synonyms`: held-out words for
-    things and colours. `layouts`: of houses and vaults.
+    things and colours. `layouts`: of houses and vaults. `looks`: levels look as envs.doom.looks makes them.
     """
 
     world = "doom"
@@ -63,11 +65,13 @@ class DoomSuite(Suite):
     generator: dict[str, Any] = field(default_factory=dict)
     kind: Kind = "room"
     layouts: tuple[str, ...] = TRAINING_LAYOUTS
+    looks: bool = False
 
     def make(self, rng: np.random.Generator, task_id: str, verb: str, evaluation: bool) -> Task:
         seed = level_seed(rng, evaluation)
         level, text, spec, *rest = _MAKERS[self.kind](self, rng, verb, seed)
         answer, picture = rest or ("", "")
+        level = randomised(level, seed) if self.looks else level
         options = {"level": level.to_json()}
         return Task(task_id, text, "doom", seed, options, self.time_limit, spec, verb, picture=picture, answer=answer)
 
@@ -161,7 +165,7 @@ def _compounds(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int)
 
 
 def _dialogue(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> dialogues.Dialogue:
-    return _DIALOGUES[suite.name](rng, verb, seed, suite.themes)
+    return _DIALOGUES[suite.name.removesuffix(LOOKS)](rng, verb, seed, suite.themes)
 
 
 _DIALOGUES = {
@@ -241,6 +245,14 @@ SUITES: dict[str, DoomSuite] = {
         ),
     )
 }  # fmt: skip
+# what training may use, in any looks
+SUITES |= {
+    f"{name}{LOOKS}": replace(
+        suite, name=f"{name}{LOOKS}", about=f"{name} in any textures, light, tint and field of view", looks=True
+    )
+    for name, suite in SUITES.items()
+    if not suite.held_out
+}
 
 
 def evaluation(name: str) -> DoomSuite:

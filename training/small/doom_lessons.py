@@ -27,7 +27,7 @@ from tasks.doom.goals import HELD_OUT_PAIRS, spec_in
 from tasks.doom.language import Meaning, compound, core, noun_phrase, phrase, plain, plain_goal
 from tasks.doom.navigation import clear
 from tasks.doom.phrases import COLOUR_WORDS
-from tasks.doom.scene import FIXTURES, Scene, pack, scene_of, unpack
+from tasks.doom.scene import FIXTURES, Scene, Seen, pack, scene_of, unpack
 from tasks.task import Query
 from tasks.teacher import Advice
 from tasks.world_tasks import OK
@@ -50,6 +50,10 @@ _BEGINS = 0.5  # of the first steps of two are the first decision
 _BACKGROUND = [0, *FIXTURES]
 _BEFORE_WAY = 24.0  # map units from a door under which one stands in it
 _WAY_HEIGHT = 10000.0  # pixels that a door is tall from one map unit away, about
+_UNIT_HEIGHT = 96.0  # pixels that a map unit is tall from one map unit away
+_EYE = 41.0  # map units above the floor
+_BUTTON_HEIGHT = (22.0, 60.0)  # of a switch: from where to where its button reaches, map units above the floor
+_PAINTED = (*FIXTURE_NAMES, "switch")
 
 
 class DoomLessons(LessonWorld):
@@ -192,19 +196,31 @@ def meaning_of(query: Query) -> Meaning:
 
 
 def with_ways(cells: npt.NDArray[np.uint8], scene: Scene) -> npt.NDArray[np.uint8]:
-    """Cells (30, 40) in which doorways, doors and gates are painted as well, about where they are, behind things."""
-    ways = [seen for seen in scene if seen.kind in FIXTURE_NAMES and seen.distance >= _BEFORE_WAY]
-    if not ways:
+    """Cells (30, 40) in which doorways, doors, gates and switches are painted as well, about where they are, behind
+    things."""
+    fixtures = [seen for seen in scene if seen.kind in _PAINTED and seen.distance >= _BEFORE_WAY]
+    if not fixtures:
         return cells
     painted, (height, width) = cells.copy(), cells.shape
-    for seen in sorted(ways, key=lambda seen: -seen.distance):
-        foot = seen.row * height
-        top = max(0.0, foot - _WAY_HEIGHT / CELL / seen.distance)
+    for seen in sorted(fixtures, key=lambda seen: -seen.distance):
+        top, foot = _rows(seen, height)
         wide = max(1.0, seen.pixels / CELL**2 / max(foot - top, 1.0))
         left = round(seen.column * width - wide / 2)
         area = painted[int(top) : max(math.ceil(foot), int(top) + 1), max(left, 0) : max(left + round(wide), 0)]
         area[np.isin(area, _BACKGROUND)] = seen.name_class
     return painted
+
+
+def _rows(seen: Seen, height: int) -> tuple[float, float]:
+    """From where to where a fixture reaches, in rows of cells. The foot of a near switch is below the picture: then it
+    is taken to be seen straight ahead."""
+    foot = seen.row * height
+    if seen.kind != "switch":
+        return max(0.0, foot - _WAY_HEIGHT / CELL / seen.distance), foot
+    unit = _UNIT_HEIGHT / CELL / seen.distance
+    floor = foot if seen.row < 1.0 else height / 2 + _EYE * unit
+    top, bottom = (min(max(floor - up * unit, 0.0), float(height)) for up in reversed(_BUTTON_HEIGHT))
+    return top, bottom
 
 
 def _alone(level: Level, kind: str) -> int:
@@ -268,4 +284,4 @@ def _panel_place(state: DoomState) -> int:
     off = bearing(state, x, y)
     # the panel's wall is seen unless a pillar hides it
     hidden = not clear(state, (state.x, state.y), (x, y), (), width=0.0)
-    return COLUMNS if hidden else column_of(off)
+    return COLUMNS if hidden else column_of(off, state.level.fov)

@@ -8,6 +8,12 @@ it. Sources, which come in turn:
     near miss     the expert, stopped 1 to 6 decisions before its success
     relabelled    a success, with another instruction that it does not fulfil
     idle          standing about, turning around, or a random walk
+
+A recipe of training may add failures of other kinds:
+
+    rewound       a success, backwards
+    already       what comes after a success: what is asked for was so before
+    staring       the player faces what is wanted and does no more
 """
 
 from __future__ import annotations
@@ -34,6 +40,7 @@ from envs.doom.level import Level
 from envs.doom.world import DoomState, DoomWorld
 from envs.world import World
 from tasks import world_tasks
+from tasks.doom.geometry import bearing
 from tasks.doom.language import Meaning
 from tasks.expert_policy import ExpertPolicy
 from tasks.task import Task, VerifierSpec
@@ -47,12 +54,14 @@ from training.workers.workers import Failed
 SOURCES = ("success", "wrong object", "near miss", "relabelled", "idle")
 # What is made of every level in turn: a third of it successes.
 RECIPES = ("success", "wrong object", "near miss", "disturbed", "relabelled", "idle")
+ADDED = ("rewound", "already", "staring")
 REST = codec.decode(codec.NOOP)
 _NEXT_LEVEL = 1_000_003  # added to a task's number where a level is no good; changes its verb too
 _ATTEMPTS = 40
 _LEAST = 2  # decisions before something was done
 _LINGER = 8  # the most decisions that an episode goes on after its verdict
-_PORTION = 5 * len(RECIPES)
+_PORTION = 5  # levels
+_STARED = 4.0  # degrees from the view's centre at which one stares at a point
 
 Decide = Callable[[DoomState], Decision]
 Frame = npt.NDArray[np.uint8]
@@ -61,12 +70,14 @@ Watched = tuple[VerifierSpec, tuple[Verdict, int] | None]
 
 @dataclass(frozen=True)
 class Order:
-    """One episode to be made: its row in the arrays, the suite and number of its task, and the recipe."""
+    """One episode to be made: its row in the arrays, the suite and number of its task, the recipe, and which of its
+    level's episodes it is."""
 
     row: int
     suite: str
     index: int
     recipe: str
+    turn: int
 
 
 @dataclass(frozen=True)
@@ -94,19 +105,23 @@ def collect(
     evaluation: bool = False,
     workers: str | int = 2,
     on_progress: OnProgress = ignore_progress,
+    added: Sequence[str] = (),
 ) -> Path:
     """Play episodes for the judge and write them to the folder `out`, which it returns.
 
     `suites_and_counts`: episodes of each suite, "judge-houses" or a training suite with a single step a task.
     `evaluation`: levels that training never sees, a new one for every episode; training makes one of each recipe out
-    of every level.
+    of every level. `added`: kinds of ADDED that are made too; for two of them comes another success.
 
     Writes `frames.npy`, uint8 (N, 8, 120, 160, 3), and when that is whole `episodes.jsonl`, N lines with
     `instruction`, `success`, `reason`, `source`, `suite`, `verb`, `seed` (of the level) and `decisions`. The same
     arguments give the same episodes, pixel for pixel but for the sway of the weapon. Raises ValueError for a suite
     that is held out or not fit for the judge.
     """
-    orders = list(_orders(suites_and_counts, evaluation))
+    if unknown := sorted(set(added) - set(ADDED)):
+        raise ValueError(f"unknown kind of failure {unknown[0]!r}; known: {', '.join(ADDED)}")
+    recipes = (*RECIPES, *added, *["disturbed"] * (len(added) // 2))
+    orders = list(_orders(suites_and_counts, recipes, evaluation))
     for name in suites_and_counts:
         judged_suite(name)
     if not orders:
@@ -115,7 +130,8 @@ def collect(
     (out / "episodes.jsonl").unlink(missing_ok=True)
     shape = (len(orders), JUDGE_FRAMES, *FRAME_SIZE, 3)
     np.lib.format.open_memmap(out / "frames.npy", mode="w+", dtype=np.uint8, shape=shape)
-    jobs = [orders[i : i + _PORTION] for i in range(0, len(orders), _PORTION)]
+    size = _PORTION * len(recipes)
+    jobs = [orders[i : i + size] for i in range(0, len(orders), size)]
     meta: dict[int, dict[str, Any]] = {}
     with hire(partial(Collector, out / "frames.npy", seed, evaluation), workers, most=len(jobs)) as crew:
         for job, result in crew.run(jobs):
@@ -141,13 +157,13 @@ def load(folder: Path) -> tuple[npt.NDArray[np.uint8], list[dict[str, Any]]]:
     return frames, lines
 
 
-def _orders(suites_and_counts: Mapping[str, int], evaluation: bool) -> Iterator[Order]:
-    row, n = 0, len(RECIPES)
+def _orders(suites_and_counts: Mapping[str, int], recipes: Sequence[str], evaluation: bool) -> Iterator[Order]:
+    row, n = 0, len(recipes)
     for suite, count in suites_and_counts.items():
         for i in range(count):
             # in evaluation every recipe has levels of its own, and goes through all verbs
             index = i // n + (i % n) * (_NEXT_LEVEL // n if evaluation else 0)
-            yield Order(row, suite, index, RECIPES[i % n])
+            yield Order(row, suite, index, recipes[i % n], i % n)
             row += 1
 
 
@@ -169,10 +185,9 @@ class Collector:
             world.close()
 
     def _make(self, order: Order) -> dict[str, Any]:
-        recipe = RECIPES.index(order.recipe)
         for attempt in range(_ATTEMPTS):
             index = order.index + attempt * _NEXT_LEVEL
-            key = (self._seed, index, zlib.crc32(order.suite.encode()), recipe, int(self._evaluation))
+            key = (self._seed, index, zlib.crc32(order.suite.encode()), order.turn, int(self._evaluation))
             try:
                 return self._try(order, index, np.random.default_rng(key))
             except (_UnfitError, ValueError):
@@ -202,6 +217,10 @@ class Collector:
             task = replace(task, instruction=say(rng, level, goal))
             take = replace(take, watched=[_watch(spec, take.states), *take.watched])
             end = min(verdict[1] for _, verdict in take.watched if verdict) + _linger(rng)
+        elif order.recipe in ADDED:
+            make = {"rewound": self._rewound, "already": self._already, "staring": self._staring}[order.recipe]
+            take = make(task, spec, rng)
+            end = len(take.decisions)
         else:
             take = self._idle(task, spec, rng)
             end = len(take.decisions)
@@ -294,6 +313,41 @@ class Collector:
             decide = _wanderer(rng)
         return self._play(task, ScriptedPlayer(decide), [spec], rng, most=length)
 
+    def _rewound(self, task: Task, spec: VerifierSpec, rng: np.random.Generator) -> Take:
+        """A success, backwards: what was done is undone in the end."""
+        if spec.name == "stand_still":  # backwards it looks the same
+            raise _UnfitError
+        take = self._success(task, spec)
+        end = _end(take)
+        if end < _LEAST:
+            raise _UnfitError
+        return Take(take.frames[end::-1], take.states[end::-1], take.decisions[:end], [(spec, None)])
+
+    def _already(self, task: Task, spec: VerifierSpec, rng: np.random.Generator) -> Take:
+        """What comes after a success: the player stands there, or looks around, and what is asked for was so before."""
+        if spec.name == "stand_still":  # who goes on standing stands still again
+            raise _UnfitError
+        take = self._success(task, spec)
+        end, length = _end(take), int(rng.integers(8, 25))
+        turning = codec.decode(codec.tokens_of(turn=float(rng.choice([-23, 23, 32]))))
+        then = turning if rng.random() < 0.3 and spec.name not in ("look", "face") else REST
+        script = iter(take.decisions[:end])
+        player = ScriptedPlayer(lambda state: next(script, None) or then)
+        after = self._play(task, player, [], rng, most=end + length)
+        return Take(after.frames[end:], after.states[end:], after.decisions[end:], [(spec, None)])
+
+    def _staring(self, task: Task, spec: VerifierSpec, rng: np.random.Generator) -> Take:
+        """The player turns to what is wanted and does no more."""
+        if spec.name == "face":  # that would be a success
+            raise _UnfitError
+        point = _wanted_point(Level.from_json(task.options["level"]), spec)
+
+        def decide(state: DoomState) -> Decision:
+            off = bearing(state, *point)
+            return codec.decode(codec.tokens_of(turn=off)) if abs(off) > _STARED else REST
+
+        return self._play(task, ScriptedPlayer(decide), [spec], rng, most=int(rng.integers(8, 31)))
+
     # Play
 
     def _play(
@@ -354,6 +408,18 @@ def _ask(player: Player, frame: Frame, state: DoomState, task: Task, n: int) -> 
     actions, answer = player.queue.take(tick, codec.CHUNK)
     assert answer is not None
     return replace(answer.decision, actions=tuple(actions))
+
+
+def _wanted_point(level: Level, spec: VerifierSpec) -> tuple[float, float]:
+    """Where the thing, the switch or the door is that a verifier asks for. Raises _UnfitError where there is none."""
+    if spec.args.get("targets"):
+        thing = level.things[spec.args["targets"][0]]
+        return float(thing.x), float(thing.y)
+    if spec.name == "press":
+        return level.panels[spec.args["panel"]].centre
+    if spec.name == "open":
+        return level.doors[spec.args["doors"][0]].rect.centre
+    raise _UnfitError
 
 
 def _wanderer(rng: np.random.Generator) -> Decide:

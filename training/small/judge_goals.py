@@ -31,6 +31,7 @@ HOUSES = DoomSuite(
     verbs=("unlock", "open", "switch", "enter", "pick_up", "go_to"), kind="vault", layouts=TRAINING_LAYOUTS,
     time_limit=1400,
 )  # fmt: skip
+LOOKING = replace(HOUSES, name=f"{HOUSES.name}{suites.LOOKS}", about=f"{HOUSES.about}, in any looks", looks=True)
 
 _ROOM_VERBS = ("go_to", "face", "pick_up", "shoot", "touch")
 _HOUSE_VERBS = ("go_to", "pick_up", "enter")
@@ -39,7 +40,7 @@ _DOOR_VERBS = {"door": "open", "locked": "unlock", "remote": "switch"}
 
 def judged_suite(name: str) -> DoomSuite:
     """A suite that the judge learns from, by name. Raises ValueError for one that is held out or has several steps."""
-    suite = HOUSES if name == HOUSES.name else suites.training(name)
+    suite = {HOUSES.name: HOUSES, LOOKING.name: LOOKING}.get(name) or suites.training(name)
     if suite.kind not in ("room", "house", "vault"):
         raise ValueError(f"suite {name!r}: the judge learns from single steps, such as doom-room or {HOUSES.name}")
     return suite

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -152,11 +153,13 @@ def gather(
     )
 
 
-def collect_judged(out: Path, counts: Counts, seed: int, workers: int, on_progress: OnProgress) -> None:
-    """Play what the judge learns from into `out`/judged, unless that is done."""
+def collect_judged(
+    out: Path, counts: Counts, seed: int, workers: int, on_progress: OnProgress, failures: Sequence[str] = ()
+) -> None:
+    """Play what the judge learns from into `out`/judged, unless that is done. `failures`: kinds that are added."""
     if not (out / "judged" / "episodes.jsonl").exists():
         collect(
-            out / "judged", counts, seed, workers=workers,
+            out / "judged", counts, seed, workers=workers, added=failures,
             on_progress=lambda news: on_progress(replace(news, stage="judged")),
         )  # fmt: skip
 

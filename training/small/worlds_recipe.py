@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pydantic
 
@@ -60,6 +61,7 @@ class JointRecipe(Section):
     mix: Mix = Mix()
     views: Counts = pydantic.Field(default_factory=dict)
     judged: Counts = pydantic.Field(default_factory=dict)
+    failures: tuple[Literal["rewound", "already", "staring"], ...] = ()
     worlds: dict[str, WorldSection]
     rounds: tuple[RoundSection, ...] = pydantic.Field(min_length=1)
 
@@ -116,7 +118,7 @@ class _Run:
         if recipe.views:
             self._views.append((self._gathered("views", recipe.views, recipe.seed), _VIEWS))
         if recipe.judged:
-            collect_judged(self._out, recipe.judged, recipe.seed, recipe.workers, self._on_progress)
+            collect_judged(self._out, recipe.judged, recipe.seed, recipe.workers, self._on_progress, recipe.failures)
 
     def round(self, number: int, previous: Path) -> Path:
         """Record what round `number` brings, and learn from all there is; the checkpoint after the round."""

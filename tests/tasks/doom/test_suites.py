@@ -8,6 +8,7 @@ import pytest
 
 from envs.doom.layouts import HELD_OUT_LAYOUTS, VAULT_LAYOUTS
 from envs.doom.levels import TRAINING_THEMES
+from envs.doom.looks import MIXED
 from tasks import world_tasks
 from tasks.doom import dialogues, phrases, suites
 from tasks.doom.language import Meaning, read
@@ -62,7 +63,7 @@ def test_training_names_nothing_that_is_held_out(name: str) -> None:
         assert task.seed < EVALUATION_SEEDS
         assert not meant(task) & HELD_OUT_PAIRS
         level = task.options["level"]
-        assert {room["theme"]["name"] for room in level["rooms"]} <= set(TRAINING_THEMES)
+        assert {room["theme"]["name"] for room in level["rooms"]} <= {*TRAINING_THEMES, *[MIXED] * suite.looks}
         assert {door["kind"] for door in level["doors"]} <= {"open", "door"}
         assert all(panel["door"] is None for panel in level["panels"])
         assert task.verb not in ("unlock", "switch")

@@ -22,7 +22,7 @@ from tasks.doom.goals import HELD_OUT_PAIRS
 from tasks.doom.language import read
 from tasks.task import Task, thing_name
 from training.evaluation import judge, statistics
-from training.small.judge_episodes import SOURCES, collect, load
+from training.small.judge_episodes import ADDED, SOURCES, collect, load
 from training.small.judge_goals import REASON
 
 Frames = npt.NDArray[np.uint8]
@@ -109,6 +109,21 @@ def test_evaluation_has_levels_of_its_own_and_a_new_one_for_every_episode(
     assert all(line["seed"] >= suites.EVALUATION_SEEDS for line in evaluation[1])
     assert len({line["seed"] for line in evaluation[1]}) == 36
     assert len({line["seed"] for line in training[1]}) < 18
+
+
+def test_failures_that_look_done_are_added(tmp_path: Path) -> None:
+    frames, lines = load(collect(tmp_path, {"doom-room-looks": 10}, 3, workers=1, added=ADDED))
+    assert Counter(line["source"] for line in lines) == {s: 3 if s == "success" else 1 for s in (*SOURCES, *ADDED)}
+    assert all(line["success"] == (line["source"] == "success") for line in lines)
+    by_source = {line["source"]: row for row, line in enumerate(lines)}
+    rewound, already, success = (by_source[name] for name in ("rewound", "already", "success"))
+    # backwards, a success ends where it began; what comes after one begins where it ended
+    assert lines[rewound]["instruction"] == lines[success]["instruction"]
+    apart = np.abs(frames[rewound, -1].astype(int) - frames[success, 0])
+    assert apart.mean() < 2.0 < np.abs(frames[rewound, 0].astype(int) - frames[success, 0]).mean()
+    assert lines[already]["decisions"] >= 8
+    with pytest.raises(ValueError, match="unknown kind of failure 'slow'; known: rewound"):
+        collect(tmp_path, {"doom-room": 1}, 3, added=["slow"])
 
 
 @pytest.mark.slow
