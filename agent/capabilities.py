@@ -107,11 +107,17 @@ class Samples(Protocol):
     """Acts as a distribution, for reinforcement learning."""
 
     def sample(
-        self, contexts: Sequence[Context], *, temperature: float, generator: torch.Generator | None = None
+        self,
+        contexts: Sequence[Context],
+        *,
+        temperature: float,
+        generator: torch.Generator | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> list[Decision]:
         """A decision drawn for each of B contexts, with its `tokens` and `log_probabilities` under exactly the
         distribution that was sampled. `temperature` > 0 divides the logits. `generator`: the source of randomness; None
-        takes torch's global one."""
+        takes torch's global one. `seeds`: one for each context, in place of the generator; a decision then doesn't
+        depend on what is drawn beside it."""
         ...
 
 
@@ -197,7 +203,7 @@ _METHODS: dict[type, str] = {
     KnowsNouns: "known(noun) -> str | None",
     Proposes: "propose(frames, seed) -> list[str]",
     Judges: "judge(instructions, frames) -> list[tuple[float, str]]",
-    Samples: "sample(contexts, *, temperature, generator) -> list[Decision]",
+    Samples: "sample(contexts, *, temperature, generator, seeds) -> list[Decision]",
     Scripted: "start(task) -> Callable[[state], Decision]",
 }
 

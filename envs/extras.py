@@ -20,6 +20,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "gemini": ("google.genai",),
     "smol": ("xllamacpp",),
     "schema": ("xgrammar",),
+    "ray": ("ray",),
 }
 
 

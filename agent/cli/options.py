@@ -57,7 +57,7 @@ Workers = Annotated[
     str,
     typer.Option(
         metavar="N|NAME:ARGUMENT",
-        help="Processes, a core each where there are enough, or an entry point of ludens.workers and its argument.",
+        help="Processes, a core each where there are enough; ray:HEAD:PORT, a Ray cluster; or any of ludens.workers.",
     ),
 ]
 RealDesktop = Annotated[

@@ -116,10 +116,17 @@ class SmallPolicy:
         return [decision_of(again.get(row, output)) for row, output in enumerate(outputs)]
 
     def sample(
-        self, contexts: Sequence[Context], *, temperature: float = 1.0, generator: torch.Generator | None = None
+        self,
+        contexts: Sequence[Context],
+        *,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> list[Decision]:
         """A decision for each context, drawn from the model's distribution: see `agent.small.sampling.sample`."""
-        return sampling.sample(self.model, contexts, temperature=temperature, think=self.think, generator=generator)
+        return sampling.sample(
+            self.model, contexts, temperature=temperature, think=self.think, generator=generator, seeds=seeds
+        )
 
     def answer(
         self, frames: Sequence[Frames], questions: Sequence[str], memories: Sequence[str] | None = None

@@ -37,12 +37,14 @@ def sample(
     temperature: float = 1.0,
     think: int = THINK,
     generator: torch.Generator | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> list[Decision]:
     """A decision for each context, with its `tokens` and their `log_probabilities`, all drawn in one batch.
 
     `temperature`: above 0. `think`: the most words of a thought; 0 for none. `generator`: where the random numbers come
-    from, torch's own by default; what it gives a row depends on the other rows. Raises ValueError for another
-    temperature.
+    from, torch's own by default; what it gives a row depends on the other rows. `seeds`: one for each context, in place
+    of the generator; then a decision follows from its context and its seed, whatever is beside it. Raises ValueError
+    for another temperature.
     """
     _check(temperature)
     device = model.head.weight.device
@@ -50,6 +52,7 @@ def sample(
     decoding = Decoding(Decoder(model), model.encode(frames.to(device), prompt.to(device)))
     outputs = [Output(ACT, think) for _ in contexts]
     scores: list[list[float]] = [[] for _ in contexts]
+    numbers = None if seeds is None else [np.random.default_rng(seed) for seed in seeds]
     rows = list(range(len(contexts)))  # of the contexts that are still being written, and of some that are complete
     tokens = torch.full((len(rows), 1), ACT, device=device)
     mask = MASK.to(device)
@@ -57,7 +60,7 @@ def sample(
         hidden = decoding.step(tokens)[:, -1]
         choices = [LAST_WORD if outputs[row].done else outputs[row].choice for row in rows]
         logp = _log_softmax(model, hidden, mask[choices], temperature)
-        tokens = _draw(logp, generator)
+        tokens = _draw(logp, generator) if numbers is None else _draw_each(logp, [numbers[row] for row in rows])
         drawn = logp.gather(1, tokens)
         for row, token, value in zip(rows, tokens[:, 0].tolist(), drawn[:, 0].tolist(), strict=True):
             if not outputs[row].done:
@@ -188,6 +191,14 @@ def _draw(logp: Tensor, generator: torch.Generator | None) -> Tensor:
     """One token a row, (M, 1). The generator may live on another device than the model."""
     device = logp.device if generator is None else generator.device
     return torch.multinomial(logp.exp().to(device), 1, generator=generator).to(logp.device)
+
+
+def _draw_each(logp: Tensor, numbers: Sequence[np.random.Generator]) -> Tensor:
+    """One token a row, (M, 1), each by the next number of its own generator: where the cumulated probability reaches
+    it. Numbers are in (0, 1], so that no token without probability is drawn."""
+    drawn = torch.tensor([[1.0 - one.random()] for one in numbers], dtype=torch.float64, device=logp.device)
+    reached = logp.double().exp().cumsum(1)
+    return (reached < drawn * reached[:, -1:]).sum(1, keepdim=True)
 
 
 def _inputs(contexts: Sequence[Context]) -> tuple[Tensor, PromptBatch]:

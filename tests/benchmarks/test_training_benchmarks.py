@@ -29,7 +29,7 @@ def run(name: str, *options: str, cwd: Path) -> str:
     """Run a benchmark as its description says; what it prints."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *options],
-        cwd=cwd, capture_output=True, text=True, timeout=280, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=cwd, capture_output=True, text=True, timeout=580, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
@@ -126,3 +126,12 @@ def test_worlds(recordings: Path, tmp_path: Path) -> None:
     options = ["--run", str(made), "--start", str(recordings / "tiny"), "--frames", "16", "--episodes", "1"]
     table = run("worlds", *options, "--rows", "doom alone", cwd=tmp_path).splitlines()
     assert [line.split("\r")[-1].split("|")[1].strip() for line in table[-2:]] == ["before", "doom alone"]
+
+
+@pytest.mark.timeout(600)
+def test_workers_of_a_ray_cluster_play_what_one_process_plays(tmp_path: Path) -> None:
+    said = run("ray_scale", "--workers", "1", "2", "--levels", "3", "--time-limit", "12", cwd=tmp_path)
+    rows = json.loads((tmp_path / "runs" / "ray-scale" / "scale.json").read_text())
+    assert [row["count"] for row in rows] == [1, 1, 2]
+    assert all(row["same"] and row["steps_per_second"] > 0 and 0 <= row["idle"] < 1 for row in rows)
+    assert "| ray 2 |" in said

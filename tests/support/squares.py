@@ -11,9 +11,12 @@ from envs.errors import UserError
 
 
 class Squares:
-    """Squares numbers. A negative one raises; a path ends the process once, the first time that it is tried."""
+    """Squares numbers. A negative one raises; a path ends the process once, the first time that it is tried, and
+    "deadly" ends it every time."""
 
     def work(self, job: Any) -> Any:
+        if job == "deadly":
+            os.kill(os.getpid(), signal.SIGKILL)
         if isinstance(job, Path):
             if not job.exists():
                 job.write_text("tried")

@@ -18,6 +18,7 @@ from envs.errors import UserError
 from training import ranks
 from training.recipe import OnProgress
 from training.workers import hire
+from training.workers.usage import Usage
 from training.workers.workers import Failed, MakeWorker, WorkersError
 
 THREADS = "tests.support.thread_workers:ThreadWorkers"  # as `--workers` has it
@@ -33,6 +34,7 @@ class ThreadWorkers:
 
     def __init__(self, argument: str, make: MakeWorker, most: int | None) -> None:
         self.count = min(3, most or 3)
+        self.usage = Usage()
         self._make = pickle.dumps(make)
         ThreadWorkers.opened.append(argument)
 

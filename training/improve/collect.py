@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from agent.capabilities import Samples, require
 from agent.episode import Frame
@@ -25,6 +26,7 @@ from agent.models.base import ModelError
 from agent.policy import Context, Decision, Policy
 from agent.talk.planner import Planner, Situation, load_planner
 from envs import plugins
+from envs.errors import UserError
 from envs.files import write_whole
 from envs.world import World
 from tasks.curriculum import Choice, Curriculum
@@ -138,7 +140,8 @@ class _Next:
 
 
 class SampledPlay:
-    """A policy whose decisions are drawn from its distribution instead of being its best ones.
+    """A policy whose decisions are drawn from its distribution instead of being its best ones. A decision follows from
+    `seed`, its context and the context's seed, and doesn't depend on what is played beside it.
 
     `sticky`: the chance that the last actions are done again instead (sticky actions, arXiv 1709.06009), by which a
     player gets farther than by dithering. Such a decision has no tokens: it was not sampled.
@@ -146,20 +149,35 @@ class SampledPlay:
 
     def __init__(self, policy: Samples, temperature: float, seed: int, sticky: float = 0.0) -> None:
         self.spec = policy.spec  # type: ignore[attr-defined]
-        self._policy, self._temperature, self._sticky = policy, temperature, sticky
-        self._generator = torch.Generator().manual_seed(seed)
+        self._policy, self._temperature, self._seed, self._sticky = policy, temperature, seed, sticky
 
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
-        decisions = self._policy.sample(contexts, temperature=self._temperature, generator=self._generator)
+        seeds = [_mixed(self._seed, context.seed) for context in contexts]
+        decisions = self._policy.sample(contexts, temperature=self._temperature, seeds=seeds)
         if not self._sticky:
             return decisions
-        again = (torch.rand(len(contexts), generator=self._generator) < self._sticky).tolist()
+        again = [np.random.default_rng(_mixed(seed, "sticky")).random() < self._sticky for seed in seeds]
         return [
             Decision(context.actions[-1], decision.thought, decision.speech)
             if repeats and context.actions and context.actions[-1] and not decision.done
             else decision
             for context, decision, repeats in zip(contexts, decisions, again, strict=True)
         ]
+
+
+class _Reseeded:
+    """A policy whose contexts get seeds of another series: the tries of a level have ticks and seeds in common."""
+
+    def __init__(self, policy: Policy, series: str) -> None:
+        self.spec, self._policy, self._series = policy.spec, policy, series
+
+    def act(self, contexts: Sequence[Context]) -> list[Decision]:
+        return self._policy.act([replace(one, seed=_mixed(self._series, one.seed)) for one in contexts])
+
+
+def _mixed(*parts: object) -> int:
+    """A seed that follows from all parts."""
+    return zlib.crc32("/".join(map(str, parts)).encode())
 
 
 class _Steps:
@@ -181,6 +199,8 @@ class Collector:
 
     def __init__(self, settings: CollectSettings) -> None:
         self._settings = settings
+        if not settings.out.is_dir():
+            raise UserError(f"{settings.out}: not there; every machine that plays has to see the run's folder")
         self._policy: Policy = load_player(settings.policy)
         self._setter = load_setter(settings.setter)
         self._curriculum = Curriculum.load(settings.curriculum)
@@ -194,7 +214,7 @@ class Collector:
         if todo:
             samples = require(self._policy, Samples, self._settings.policy, "agent self-improve")
             settings = self._settings
-            sampled = SampledPlay(samples, settings.temperature, settings.seed + todo[0].seed, settings.sticky)
+            sampled = SampledPlay(samples, settings.temperature, settings.seed, settings.sticky)
             for played in self._worlds.play(sampled, todo, self._level):
                 found[played.level] = played
         return [played for played in found.values() if played is not None]
@@ -207,8 +227,9 @@ class Collector:
 
     def _level(self, world: World, player: InStep, level: Task) -> LevelPlayed:
         out = self._settings.out
-        for left in (out / "episodes").glob(f"{self._name(level.id)}-*"):  # of a level that was cut short
-            shutil.rmtree(left)
+        for start in ("", ".tmp-"):  # of a level that was cut short, and of its last try
+            for left in (out / "episodes").glob(f"{start}{self._name(level.id)}-*"):
+                shutil.rmtree(left)
         chain = Chain(world)
         chain.enter(level.seed, level.options)
         tries: list[Try] = []
@@ -286,8 +307,9 @@ class Collector:
         task = Task(name, one.instruction, settings.env, seed, options, one.time_limit)
         folder = settings.out / "episodes" / task.id
         recorder = Recorder(folder, task=task, policy=settings.policy, durable=False)
+        seeded = InStep(_Reseeded(player.policy, name))
         outcome = play(
-            chain, player, task.instruction, seed=task.seed, options=task.options, time_limit=task.time_limit,
+            chain, seeded, task.instruction, seed=task.seed, options=task.options, time_limit=task.time_limit,
             subscribers=(recorder,), observe="decision", end_on_done=True,
         )  # fmt: skip
         if recorder.episode is None:

@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,7 @@ from training.improve.generation import STAGES, Generation, Stage
 from training.improve.hindsight import Other, others
 from training.improve.recipe import PRACTICE, ImproveRecipe
 from training.improve.rehearse import rehearse
-from training.improve.scoring import Judgement, Judges, by_truth, controls, judge_all
+from training.improve.scoring import Judgement, Scorer, by_truth, controls, judge_with, scorings
 from training.learner import load_learner
 from training.recipe import OnProgress, Progress, same_recipe
 from training.rl.alarms import CollapseError
@@ -206,7 +207,8 @@ class SelfImprovement:
                     self._tell(generation, f"collect: {results.error}", len(played), len(levels))
                     continue
                 played |= {one.level: one for one in results}
-                self._tell(generation, "collect", len(played), len(levels))
+                self._tell(generation, "collect", len(played), len(levels), idle=crew.usage.idle)
+            usage = crew.usage
         if not played:
             raise UserError("no level could be played; see agent doctor")
         ordered = [played[level.id] for level in levels if level.id in played]
@@ -214,6 +216,8 @@ class SelfImprovement:
         return {
             "tries": [asdict(one) for level in ordered for one in level.tries],
             "broken": [level.id for level in levels if level.id not in played],
+            "idle": round(usage.idle, 3),
+            "again": usage.again,
         }
 
     def _levels(self, number: int) -> list[Task]:
@@ -231,11 +235,11 @@ class SelfImprovement:
     def _score(self, generation: Generation) -> dict[str, Any]:
         """Ask the reward about every try, about controls and in hindsight, and compare it with ground truth."""
         recipe, env, seed = self.recipe, self.recipe.env, self.recipe.seed * 1000 + generation.number
-        reward = load_reward(recipe.reward)
-        judges = Judges(env, reward, load_reward(recipe.second) if recipe.second else None, twice=recipe.doubt)
         tries = _tries(generation)
         episode = {one.id: one.episode for one in tries}
         truth = {row["id"]: row["success"] for row in _audited(generation)}
+        by_reward = not load_reward(recipe.reward).sees_truth
+        scorer = partial(Scorer, env, recipe.reward, recipe.second, recipe.doubt)
 
         def ask(what: str, asked: Sequence[tuple[str, str, bool]]) -> list[Judgement]:
             """Judgements of an instruction and an episode, played backwards or not."""
@@ -243,18 +247,20 @@ class SelfImprovement:
                 (Task(f"{what} {i}", text, env), generation.file("episodes") / name, backwards)
                 for i, (text, name, backwards) in enumerate(asked)
             ]
-            return judge_all(judges, pairs, partial(self._tell, generation, f"score {what}"))
+            return judge_with(crew, pairs, partial(self._tell, generation, f"score {what}")) if crew else []
 
-        if reward.sees_truth:
-            said = by_truth(env, tries, truth)
-        else:
-            said = ask("tries", [(one.instruction, one.episode, False) for one in tries])
-        judgements = {one.id: judgement for one, judgement in zip(tries, said, strict=True)}
-        verbs = {one.verb for one in said if one.claimed} if recipe.doubt else set()
-        held = controls(env, tries, verbs, recipe.controls, seed)
-        false = ask("controls", [(one.instruction, one.episode, one.backwards) for one in held])
-        other = others(env, tries, judgements, recipe.hindsight if self._imitates else 0, seed)
-        claims = ask("in hindsight", [(one.instruction, episode[one.id], False) for one in other])
+        with hire(scorer, self._workers, most=scorings(len(tries))) if by_reward else nullcontext() as crew:
+            said = (
+                ask("tries", [(one.instruction, one.episode, False) for one in tries])
+                if by_reward
+                else by_truth(env, tries, truth)
+            )
+            judgements = {one.id: judgement for one, judgement in zip(tries, said, strict=True)}
+            verbs = {one.verb for one in said if one.claimed} if recipe.doubt else set()
+            held = controls(env, tries, verbs, recipe.controls, seed)
+            false = ask("controls", [(one.instruction, one.episode, one.backwards) for one in held])
+            other = others(env, tries, judgements, recipe.hindsight if self._imitates else 0, seed)
+            claims = ask("in hindsight", [(one.instruction, episode[one.id], False) for one in other])
         return {
             "scores": {id_: one.to_json() for id_, one in judgements.items()},
             "controls": [{**asdict(one), "claimed": claim.claimed} for one, claim in zip(held, false, strict=True)],

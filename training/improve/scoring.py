@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rewards.reward import Reward, VerifiedFootage, score_pairs
+from rewards.reward import Reward, VerifiedFootage, load_reward, score_pairs
 from rewards.score import Failure, Score
 from rewards.views import Backwards, Thinned
 from tasks.goal_text import goal_of, same
@@ -22,6 +22,7 @@ from tasks.task import Task
 from training.data.episodes import read_episode
 from training.data.footage import RecordedFootage
 from training.improve.collect import Try
+from training.workers.workers import Failed, Workers
 
 _BATCH = 16  # episodes that are scored together
 
@@ -93,18 +94,48 @@ def by_truth(env: str, tries: Sequence[Try], truth: Mapping[str, bool | None]) -
     ]
 
 
-def judge_all(
-    judges: Judges, asked: Sequence[tuple[Task, Path, bool]], on_scored: OnScored = lambda done, of: None
+Asked = tuple[Task, Path, bool]  # a task, an episode's folder, and whether it is played backwards
+
+
+def judge_all(judges: Judges, asked: Sequence[Asked]) -> list[Judgement]:
+    """Judgements of episodes on disk."""
+    footage = [RecordedFootage(read_episode(folder)) for _, folder, _ in asked]
+    seen = [Backwards(one) if backwards else one for one, (_, _, backwards) in zip(footage, asked, strict=True)]
+    return judges.judge([(task, one) for (task, _, _), one in zip(asked, seen, strict=True)])
+
+
+class Scorer:
+    """A worker that judges episodes, by rewards of its own. `second`: "" for the same reward on other frames."""
+
+    def __init__(self, env: str, reward: str, second: str, twice: bool) -> None:
+        self._judges = Judges(env, load_reward(reward), load_reward(second) if second else None, twice)
+
+    def work(self, job: tuple[int, Sequence[Asked]]) -> list[Judgement]:
+        """Judgements of some episodes. The number of a job is for whoever gave it."""
+        return judge_all(self._judges, job[1])
+
+    def close(self) -> None:
+        pass
+
+
+def judge_with(
+    workers: Workers, asked: Sequence[Asked], on_scored: OnScored = lambda done, of: None
 ) -> list[Judgement]:
-    """Judgements of episodes on disk. `asked`: the task, the episode's folder, and whether it is played backwards."""
-    results: list[Judgement] = []
-    for start in range(0, len(asked), _BATCH):
-        batch = asked[start : start + _BATCH]
-        footage = [RecordedFootage(read_episode(folder)) for _, folder, _ in batch]
-        seen = [Backwards(one) if backwards else one for one, (_, _, backwards) in zip(footage, batch, strict=True)]
-        results += judges.judge([(task, one) for (task, _, _), one in zip(batch, seen, strict=True)])
-        on_scored(len(results), len(asked))
-    return results
+    """Judgements by workers that are Scorers, in the order of what is asked. Raises RuntimeError where a reward raises
+    an error of its own."""
+    jobs = [(start, asked[start : start + _BATCH]) for start in range(0, len(asked), _BATCH)]
+    said: dict[int, list[Judgement]] = {}
+    for (start, _), result in workers.run(jobs):
+        if isinstance(result, Failed):
+            raise RuntimeError(f"scoring: {result.error}")
+        said[start] = result
+        on_scored(sum(map(len, said.values())), len(asked))
+    return [judgement for start, _ in jobs for judgement in said[start]]
+
+
+def scorings(tries: int) -> int:
+    """How many jobs the scoring of so many tries is."""
+    return -(-tries // _BATCH)
 
 
 @dataclass(frozen=True)

@@ -416,9 +416,9 @@ def _wanted_point(level: Level, spec: VerifierSpec) -> tuple[float, float]:
         thing = level.things[spec.args["targets"][0]]
         return float(thing.x), float(thing.y)
     if spec.name == "press":
-        return level.panels[spec.args["panel"]].centre
+        return level.panels[int(spec.args["panel"])].centre
     if spec.name == "open":
-        return level.doors[spec.args["doors"][0]].rect.centre
+        return level.doors[int(spec.args["doors"][0])].rect.centre
     raise _UnfitError
 
 

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from envs.errors import UserError
 from envs.reaper import die_with_parent
+from training.workers.usage import Usage
 from training.workers.workers import Failed, MakeWorker, Worker, WorkersError
 
 # Read when a process starts: on its one core, a second thread of torch would only spin for the first.
@@ -57,6 +58,7 @@ class Crew:
 
     def __init__(self, make: MakeWorker, count: int) -> None:
         self.count = count
+        self.usage = Usage()
         self._make = make
         self._context = multiprocessing.get_context("spawn")
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -79,14 +81,15 @@ class Crew:
         """Do these jobs; gives (job, result or Failed) in the order in which they are done. Raises WorkersError where
         no worker can go on."""
         todo, again = iter(jobs), deque[Any]()
-        at_hand: dict[int, Any] = {}  # worker -> job
+        at_hand: dict[int, tuple[Any, float]] = {}  # worker -> job, and when it was given
+        last = time.monotonic()
 
         def give(number: int) -> None:
             try:
                 job = again.popleft() if again else next(todo)
             except StopIteration:
                 return
-            at_hand[number] = job
+            at_hand[number] = job, time.monotonic()
             with contextlib.suppress(OSError):  # it is dead: the loop below sees that next
                 self._connections[number].send((job,))
 
@@ -94,16 +97,21 @@ class Crew:
             give(number)
         while at_hand:
             ready = wait([self._connections[number] for number in at_hand])
+            now = time.monotonic()
+            self.usage.present += (now - last) * self.count
+            last = now
             for number in [n for n in at_hand if self._connections[n] in ready]:
-                job = at_hand.pop(number)
+                job, given = at_hand.pop(number)
                 try:
                     result = self._connections[number].recv()
                 except (EOFError, ConnectionError):
                     again.append(job)
+                    self.usage.again += 1
                     self._revive(number)
                 else:
                     if isinstance(result, WorkersError):
                         raise result
+                    self.usage.busy += now - given
                     yield job, result
                 give(number)
 

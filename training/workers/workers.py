@@ -1,7 +1,8 @@
 """`Workers`: what does many jobs of one kind at once, on this machine or on others.
 
 Jobs, results and what makes a worker are pickled, and don't depend on where they run. `training.workers.hire` chooses
-the Workers by name; `training.workers.crew` has those of this machine.
+the Workers by name; `training.workers.crew` has those of this machine, `training.workers.ray_workers` those of a Ray
+cluster.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
 from envs.errors import UserError
+from training.workers.usage import Usage
 
 
 class Worker(Protocol):
@@ -38,8 +40,10 @@ class WorkersError(UserError):
 class Workers(Protocol):
     """Does many jobs at once. A context manager; leaving it waits for the jobs at hand and frees the machines.
 
-    `count`: how many jobs are done at once.
+    `count`: how many jobs are done at once. `usage`: what they did with their time.
     """
+
+    usage: Usage
 
     @property
     def count(self) -> int: ...

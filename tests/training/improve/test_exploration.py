@@ -38,7 +38,7 @@ class Draws:
 def test_sticky_decisions_repeat_what_was_done_and_claim_no_tokens() -> None:
     frame = np.zeros((4, 4, 3), np.uint8)
     context = Context((frame,), "go", actions=(BEFORE,), thoughts=("",))
-    decided = SampledPlay(Draws(), 1.0, 0, sticky=0.5).act([context] * 200)
+    decided = SampledPlay(Draws(), 1.0, 0, sticky=0.5).act([replace(context, seed=number) for number in range(200)])
     again = [one for one in decided if one.actions == BEFORE]
     assert 60 < len(again) < 140
     assert all(one.tokens == one.log_probabilities == () and one.thought == NEW.thought for one in again)
