@@ -95,8 +95,8 @@ def on_ray(counts: Sequence[int], levels: int, out: Path, time_limit: int) -> li
             rows.append(measure(f"ray:{cluster.address}", count, levels, out / f"ray-{count}", time_limit))
             show(rows[-1])
     finally:
-        ray.shutdown()  # type: ignore[no-untyped-call]
-        cluster.shutdown()
+        ray.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
     return rows
 
 

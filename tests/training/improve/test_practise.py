@@ -57,7 +57,7 @@ def _recipe(**fields: Any) -> ImproveRecipe:
 def test_a_generation_practises_what_it_proposed(finished: tuple[Path, dict[str, Any]]) -> None:
     out, summary = finished
     learned = Generation(out, 1).result("learn")
-    assert learned["tasks"] >= 3
+    assert learned["tasks"] >= 2
     assert len(learned["rounds"]) == 2
     assert all(one["episodes"] == 6 for one in learned["rounds"])
     manifest = read_manifest(out / learned["model"])
