@@ -300,15 +300,21 @@ def lent_voice(name: str | None) -> ChatModel | None:
     return model
 
 
-def planner(name: str | None, policy: Any, view: str | None = None) -> Planner | None:
-    """The planner called `name`, or None without a name. `view`: what it is shown, see agent.view.read_view. Raises
-    UserError, also for a scripted policy."""
+def planner(name: str | None, policy: Any, view: str | None = None, *, long: bool = False) -> Planner | None:
+    """The planner called `name`, or None without a name. `view`: what it is shown, see agent.view.read_view. `long`: it
+    is made for long errands, see agent/long/. Raises UserError, also for a scripted policy."""
     if name is None:
+        if long:
+            raise UserError("--long is for a planner; name one with --planner, such as --planner small")
         if view:
             raise UserError("--planner-view is for a planner; name one with --planner")
         return None
     if isinstance(policy, Scripted):
         raise UserError("--planner instructs the player, and this one follows a script; take --policy small")
+    if long:
+        from agent.long.load import load_long
+
+        return load_long(name, policy, view=view or "")
     from agent.talk.planner import load_planner
 
     return load_planner(name, view=view or "")

@@ -74,6 +74,12 @@ PlannerName = Annotated[
     str | None,
     typer.Option("--planner", help="A slow model that instructs the player step by step: smol, openai:MODEL@URL, ..."),
 ]
+PlannerLong = Annotated[
+    bool,
+    typer.Option(
+        "--long", help="The planner keeps at it: map, summary, critic, and goals that expire (docs/errands.md)."
+    ),
+]
 PlannerEvery = Annotated[float, typer.Option(min=0.5, help="Seconds of play after which the planner looks again.")]
 VoiceName = Annotated[
     str | None,

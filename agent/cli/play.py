@@ -14,6 +14,7 @@ from agent.cli.options import (
     Env,
     PageOn,
     PlannerEvery,
+    PlannerLong,
     PlannerName,
     PlannerView,
     PolicyName,
@@ -62,6 +63,7 @@ def play(
     planner_every: PlannerEvery = 10.0,
     view: ViewText = None,
     planner_view: PlannerView = None,
+    long: PlannerLong = False,
     voice: VoiceName = None,
     token_file: TokenFile = None,
     resolution: Resolution = None,
@@ -84,6 +86,7 @@ def play(
       agent play "go to this" --image torch.png
       agent play "go to the torch" --wait
       agent play "take the keys, the red one first" --planner openai:MODEL@URL
+      agent play "take the key, then open the red door" --planner small --long --planner-every 3
       agent play "pick up the red key" --policy remote:HOST:PORT
       agent play "open the door" --policy openai:MODEL@URL --view size=640x480,frames=2,apart=1000
     """
@@ -103,6 +106,7 @@ def play(
         from agent.cli import compose
         from agent.cli.live import LiveLine
         from agent.cli.session import Session
+        from agent.long.harness import LongPlanner
         from agent.talk.understanding import Understanding
 
         brain = compose.load_policy(policy, think, view, token_file)
@@ -113,7 +117,7 @@ def play(
             labels=reads_labels(brain) or None,
             allow_real_desktop=allow_real_desktop or None,
         )
-        thinker = compose.planner(planner, brain, planner_view)
+        thinker = compose.planner(planner, brain, planner_view, long=long)
         lent = compose.lent_voice(voice)
         first = secrets.randbelow(2**31) if seed is None else seed
         reader = compose.reader(brain, policy, env) if thinker is None and image is None else None
@@ -135,6 +139,7 @@ def play(
             "env": env,
             "policy": policy,
             "planner": planner,
+            "long": long,
             "view": view,
             "planner_view": planner_view,
             "voice": voice,
@@ -151,10 +156,12 @@ def play(
         talk = compose.conversation(brain, thinker, planner_every, voice=lent, reader=reader)
         if thinker is not None:
             talk.listeners.append(lambda line: _overheard(screen, line))
+        if isinstance(thinker, LongPlanner):  # it draws its map of what is played
+            watchers.append(thinker)
         if page:
             served = compose.serve(talk, folder, port)
             screen.print(f"Page:   {served.address}", markup=False)
-            watchers = [served.hub]
+            watchers.append(served.hub)
             if wait:
                 served.wait_for_viewer()
         interrupted = False

@@ -7,7 +7,7 @@ that it can do is write a `Plan`: steps, a line to the user, notes, and whether 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,7 +63,7 @@ class Situation:
     planner is asked now. `notes`: its latest notes. `steps`: the steps that are left; the first one is under way.
     `history`: (step, what came of it), oldest first. `dialogue`: (who, what) lines. `view`: what the player says is in
     view. `frames`: what the planner's view shows, oldest first, uint8 RGB (H, W, 3). `controls`: what the keys of the
-    world do.
+    world do. `more`: (name, what) lines of whoever keeps more than this, such as a map.
     """
 
     goal: str
@@ -76,17 +76,33 @@ class Situation:
     frames: tuple[Picture, ...] = ()
     picture: Picture | None = None
     controls: str = ""
+    more: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a planner wants: `steps` for the player, none if it is to follow the goal as it stands; a line to `say` to
-    the user; `notes`, which the planner is shown the next time; whether the goal is `done`."""
+    the user; `notes`, which the planner is shown the next time; whether the goal is `done`. `parts`: of the goal, that
+    are left, and `asks`: what it asks its tools first, both for planners of long errands alone (agent/long/)."""
 
     steps: tuple[str, ...] = ()
     done: bool = False
     say: str = ""
     notes: str = ""
+    parts: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a chat model is asked for a plan: by `rules`, examples of questions and answers, and the `schema` of its
+    answer, which has at most `max_tokens` tokens and which `read` makes a plan of."""
+
+    rules: str
+    schema: dict[str, Any]
+    read: Callable[[dict[str, Any]], Plan]
+    examples: tuple[Message, ...] = ()
+    max_tokens: int = _MAX_TOKENS
 
 
 class Planner(Protocol):
@@ -103,12 +119,16 @@ class Planner(Protocol):
 class ChatPlanner:
     """A chat model as a planner. A model that takes no pictures is told in words what the player sees.
 
-    `temperature`: the sampling temperature; None leaves it to the model. `view`: what it is shown.
+    `temperature`: the sampling temperature; None leaves it to the model. `view`: what it is shown. `form`: how it is
+    asked, by default for goals of a minute or so.
     """
 
-    def __init__(self, model: ChatModel, *, temperature: float | None = None, view: View = SEEN) -> None:
+    def __init__(
+        self, model: ChatModel, *, temperature: float | None = None, view: View = SEEN, form: Form | None = None
+    ) -> None:
         self.name, self.view = model.name, view
         self._model = model
+        self._form = form or Form(_RULES, SCHEMA, read, _EXAMPLES)
         self._temperature = temperature
         self._sees = True
 
@@ -129,9 +149,10 @@ class ChatPlanner:
 
     def _ask(self, now: Situation, pictures: tuple[Picture, ...]) -> Plan:
         asked = Message("user", situation_text(now, len(pictures)), pictures, self.view.encoding)
-        talk = [Message("system", _RULES), *_EXAMPLES, asked]
-        reply = self._model.chat(talk, schema=SCHEMA, max_tokens=_MAX_TOKENS, temperature=self._temperature)
-        return read(reply.data)
+        form = self._form
+        talk = [Message("system", form.rules), *form.examples, asked]
+        reply = self._model.chat(talk, schema=form.schema, max_tokens=form.max_tokens, temperature=self._temperature)
+        return form.read(reply.data)
 
 
 class SmallPlanner:
@@ -181,11 +202,11 @@ def load_planner(name: str, *, view: str = "") -> Planner:
 def situation_text(now: Situation, pictures: int = 0) -> str:
     """The situation in words, a line for each fact or speaker, so that no speaker can pass for another."""
     ends = [_line(step if end == DONE else f"{step} ({end})") for step, end in now.history]
-    lines = [f"Controls: {_clean(now.controls, CONTROLS)}"] * bool(now.controls)
-    lines.append(f"Goal: {_clean(now.goal, MOST_WORDS)}")
+    lines = [f"Controls: {clean(now.controls, CONTROLS)}"] * bool(now.controls)
+    lines.append(f"Goal: {clean(now.goal, MOST_WORDS)}")
     lines += [f"{name}: {what}" for name, what in (
         ("Memory", now.notes), ("Done so far", "; ".join(ends)), ("Planned", "; ".join(now.steps)),
-        ("The player sees", _line(now.view)),
+        ("The player sees", _line(now.view)), *now.more,
     ) if what]  # fmt: skip
     lines += [f"{speaker(who)}: {_line(what)}" for who, what in now.dialogue]
     if pictures:
@@ -197,21 +218,22 @@ def situation_text(now: Situation, pictures: int = 0) -> str:
 def read(data: dict[str, Any]) -> Plan:
     """The plan in a reply that fits SCHEMA, its texts bounded in length and free of control characters. While steps
     are left the goal is not done, whatever the model says."""
-    steps = tuple(step for text in data["steps"][:MOST_STEPS] if (step := _clean(text, STEP)))
+    steps = tuple(step for text in data["steps"][:MOST_STEPS] if (step := clean(text, STEP)))
     return Plan(
         steps,
         data["done"] and not steps,
-        _clean(data["say"], SAY),
-        _clean(data["memory"], NOTES),
+        clean(data["say"], SAY),
+        clean(data["memory"], NOTES),
     )
 
 
-def _clean(text: str, most: int) -> str:
+def clean(text: str, most: int) -> str:
+    """A text in one line of at most `most` characters, free of control characters."""
     return "".join(c for c in " ".join(text.split()) if c.isprintable())[:most].strip()
 
 
 def _line(text: str) -> str:
-    return _clean(text, _LINE)
+    return clean(text, _LINE)
 
 
 def _example(now: Situation, plan: Plan) -> Sequence[Message]:

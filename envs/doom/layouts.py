@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.doom.level import Door, Level, Panel, Rect, Room, Thing
+from envs.doom.level import Door, Level, Panel, Rect, Room, Theme, Thing
 from envs.doom.placement import PANEL_TEXTURES, PANEL_WIDTH, START_GAP, place, themes_of
 
 WALL = 32  # map units between two rooms, which is how deep a doorway is
@@ -18,6 +18,7 @@ _NARROW = 200  # rooms narrower than this hold no things: one has to get through
 _R = (20, 31)  # sides of rooms and corridors, in steps of 16 map units
 _C = (8, 10)
 _S = (14, 20)
+_T = (18, 26)
 
 Cells = tuple[int, int, int, int]
 Range = tuple[int, int]
@@ -116,7 +117,33 @@ def floor_plan(rng: np.random.Generator, layouts: Sequence[str], themes: Sequenc
             raise ValueError(f"unknown layout {name!r}; known: {', '.join(LAYOUTS)}")
     looks = themes_of(themes)
     name = str(rng.choice(list(layouts)))
-    layout = LAYOUTS[name]
+    return _planned(rng, name, LAYOUTS[name], looks)
+
+
+def tree_plan(rng: np.random.Generator, rooms: int, themes: Sequence[str]) -> Plan:
+    """A plan of `rooms` rooms on a grid, in which one way leads from any room to any other: a random tree."""
+    side = math.ceil(math.sqrt(rooms))
+    cells = [(side // 2, side // 2)]
+    joins: list[tuple[int, int]] = []
+    while len(cells) < rooms:
+        free = [
+            (i, cell)
+            for i, (x, y) in enumerate(cells)
+            for cell in ((x + 1, y), (x - 1, y), (x, y + 1), (x, y - 1))
+            if cell not in cells and 0 <= cell[0] < side and 0 <= cell[1] < side
+        ]
+        # mostly on from the newest room that has free ground beside it: long ways with branches
+        newest = max(i for i, _ in free)
+        choice = [f for f in free if f[0] == newest] if rng.random() < 0.6 else free
+        at, cell = choice[rng.integers(len(choice))]
+        joins.append((at, len(cells)))
+        cells.append(cell)
+    blocks = tuple((x, y, x + 1, y + 1) for x, y in cells)
+    return _planned(rng, "tree", Layout((_T,) * side, (_T,) * side, blocks, tuple(joins)), themes_of(themes))
+
+
+def _planned(rng: np.random.Generator, name: str, layout: Layout, looks: list[Theme]) -> Plan:
+    """The plan of a layout, with random sizes and looks, turned and mirrored."""
     edges = [_edges(rng, layout.columns), _edges(rng, layout.rows)]
     turned, flips = rng.random() < 0.5, (rng.random() < 0.5, rng.random() < 0.5)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from agent import doom_codec as codec
 from agent.policy import Decision
@@ -18,7 +19,6 @@ from tasks.doom.geometry import PLAYER_RADIUS, REACH, aim_tolerance, bearing, di
 from tasks.doom.navigation import Route, clear
 from tasks.doom.planning import Errand, Point, barred_doors, closed, errand, errand_for, room_of
 from tasks.task import VerifierSpec
-from tasks.verifier import Sequential
 
 SEARCH_TURN = 32.0  # degrees a decision while the target is out of view; always the same way, so that it can be learned
 WALK_ANGLE = 24.0  # walk while the way ahead is within this
@@ -27,6 +27,7 @@ SLIDE = 66.0  # map units: how far one slides in a turn, and the two bodies
 NEAR = 48.0  # map units at which the player almost touches
 DOOR_REACH = 60.0  # map units from a door's middle at which the expert uses it
 USE_ANGLE = 20.0  # degrees
+_STAGED = ("sequence", "errand")  # verifiers of several steps, which say at which of them the player is
 
 
 Tokens = codec.Tokens
@@ -34,13 +35,13 @@ Tokens = codec.Tokens
 
 def start(spec: VerifierSpec) -> Callable[[DoomState], Decision]:
     """What decides from ground truth towards what `spec` verifies, for one episode."""
-    sequence = world_tasks.of("doom").verifier(spec) if spec.name == "sequence" else None
+    if spec.name not in _STAGED:
+        return lambda state: codec.decode(choose(state, spec))
+    verifier: Any = world_tasks.of("doom").verifier(spec)
 
     def decide(state: DoomState) -> Decision:
-        if not isinstance(sequence, Sequential):
-            return codec.decode(choose(state, spec))
-        sequence.update(state)
-        return codec.decode(choose(state, spec, sequence.stage))
+        verifier.update(state)
+        return codec.decode(choose(state, spec, verifier.stage))
 
     return decide
 
@@ -48,9 +49,9 @@ def start(spec: VerifierSpec) -> Callable[[DoomState], Decision]:
 def choose(state: DoomState, spec: VerifierSpec, stage: int = 0) -> Tokens:
     """The action tokens for one decision towards what `spec` verifies.
 
-    `stage`: where a sequence is at, as its verifier says. Raises ValueError for an unknown verifier.
+    `stage`: the step that is under way, as the verifier says. Raises ValueError for an unknown verifier.
     """
-    if spec.name == "sequence":
+    if spec.name in _STAGED:
         step = spec.args["steps"][stage]
         return choose(state, VerifierSpec(step["name"], step.get("args", {})))
     if spec.name == "look":

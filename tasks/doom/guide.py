@@ -64,6 +64,8 @@ class Guide:
         self._question = dialogues.read_question(task.instruction) if task.answer else None
         if self._spec is None and (not task.answer or (self._question is None and self._meaning is None)):
             raise ValueError(f"the guide does not know how to play {task.instruction!r}")
+        if self._spec is not None and self._spec.name == "errand":
+            raise ValueError(f"the guide teaches no errands: {task.id}")
         self._careful = task.verb in dialogues.CAREFUL
         self._search = Search()
         self._found = False

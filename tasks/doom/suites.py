@@ -18,8 +18,9 @@ from envs.doom.levels import HELD_OUT_THEMES, TRAINING_THEMES, VAULT_THEMES, gen
 from envs.doom.looks import randomised
 from tasks.doom import dialogues
 from tasks.doom.build import in_house, in_room
+from tasks.doom.errands import errand_house
 from tasks.doom.goals import HELD_OUT_PAIRS, distractors, goal_text, name_of, room_goal, targets_of
-from tasks.doom.language import Meaning, avoiding, compound, core, noun_phrase, phrase, related
+from tasks.doom.language import Meaning, avoiding, compound, core, noun_phrase, phrase, related, sentence
 from tasks.doom.planning import errand, start_state
 from tasks.doom.proposals import achievable
 from tasks.suite import EVALUATION_SEEDS, Suite, level_seed
@@ -46,7 +47,7 @@ HOUSE = ("go_to", "pick_up", "enter", "open")
 LOOKS = "-looks"  # how the names of suites in random looks end
 
 
-Kind = Literal["room", "house", "vault", "steps", "relations", "compounds", "dialogue"]
+Kind = Literal["room", "house", "vault", "steps", "errands", "relations", "compounds", "dialogue"]
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,11 @@ def _steps(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> 
     return level, text, spec
 
 
+def _errands(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> Made:
+    level, meaning, spec = errand_house(rng, seed, verb, suite.themes, suite.pairs)
+    return level, sentence(rng, meaning), spec
+
+
 def _relations(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> Made:
     meaning = _draw(suite, rng, str(rng.choice(["go_to", "face", "pick_up", "shoot"])))
     other = _draw(suite, rng, "go_to") if verb in ("left_of", "right_of", "next_to") else None
@@ -179,6 +185,7 @@ _MAKERS: dict[Kind, Callable[[DoomSuite, np.random.Generator, str, int], Made | 
     "house": _house,
     "vault": _house,
     "steps": _steps,
+    "errands": _errands,
     "relations": _relations,
     "compounds": _compounds,
     "dialogue": _dialogue,
@@ -242,6 +249,10 @@ SUITES: dict[str, DoomSuite] = {
             "doom-vault-steps", "doom-vault's levels, one step: what nothing bars at the start",
             verbs=("pick_up", "go_to", "face", "press"), kind="steps", themes=VAULT_THEMES,
             layouts=VAULT_LAYOUTS, time_limit=525, held_out=True,
+        ),
+        DoomSuite(
+            "doom-errands", "houses of 8 to 16 rooms, locks inside locks: errands of 20 to 60 steps",
+            verbs=("go_to", "pick_up", "shoot"), kind="errands", time_limit=14000, held_out=True,
         ),
     )
 }  # fmt: skip

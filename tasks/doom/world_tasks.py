@@ -29,9 +29,10 @@ class DoomTasks(WorldTasks):
 
     @property
     def verifiers(self) -> Mapping[str, Callable[..., Verifier]]:
+        from tasks.doom.errands import ErrandVerifier
         from tasks.doom.verify import FAMILIES
 
-        return FAMILIES
+        return {**FAMILIES, "errand": ErrandVerifier}
 
     @property
     def outcomes(self) -> Outcomes:

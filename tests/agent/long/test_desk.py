@@ -1,0 +1,126 @@
+"""What lies on the desk: goals that end, a map with visit counts, a bounded summary, and the tools."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.long.goals import LIVES, GoalStack
+from agent.long.odometer import Pose
+from agent.long.places import CELL, Places, things_in
+from agent.long.summary import WORDS, Summary, condense
+from agent.long.tools import Tools
+
+
+def test_only_the_user_sets_the_primary_goal() -> None:
+    stack = GoalStack()
+    stack.begin("take the key, then go home", 1)
+    with pytest.raises(ValueError, match="only the user"):
+        stack.set("primary", ("burn the house",), 2)
+    assert stack.primary is not None
+    assert stack.primary.expires is None
+
+
+def test_goals_end_expire_or_are_dropped() -> None:
+    stack = GoalStack()
+    stack.begin("all", 0)
+    stack.set("secondary", ("take the key", "go home"), 0)
+    stack.set("tertiary", ("press the switch", "take the key"), 3)
+    assert (
+        stack.text
+        == "primary: all; secondary: take the key, then go home; tertiary: press the switch, then take the key"
+    )
+    done = stack.end("press the switch", "done", 4, verified=True)
+    assert done is not None
+    assert done.verified
+    stack.set("tertiary", ("take the key", "look up"), 5)  # one stays and keeps its age
+    old = stack.expire(3 + LIVES["tertiary"])
+    assert [goal.text for goal in old] == ["take the key"]
+    stack.set("tertiary", (), 12)
+    assert [(one.goal.text, one.end) for one in stack.ended] == [
+        ("press the switch", "done"), ("take the key", "expired"), ("look up", "dropped"),
+    ]  # fmt: skip
+    assert [goal.text for goal in stack.secondary] == ["take the key", "go home"], "a part outlives a step of its name"
+    assert len(stack.expire(LIVES["secondary"])) == 2
+    assert stack.end("never set", "done", 9) is None
+
+
+def test_captions_are_read() -> None:
+    assert things_in("red key left and imp ahead") == [("red key", "left"), ("imp", "ahead")]
+    assert things_in("nothing") == []
+
+
+def test_the_map_counts_visits_and_measures() -> None:
+    places = Places()
+    for step in range(40):  # to and fro between two cells
+        places.at(Pose(ahead=0.1 + CELL * (step // 4 % 2)))
+    assert sum(places.visits.values()) == 10, "standing still is one visit"
+    assert len(places.visits) == 2
+    places.at(Pose(0.1, 0.0, 0.0))
+    assert places.count(0.0) > places.count(180.0)
+    places.saw("red key right and door ahead", 30)
+    assert places.measure("red key").startswith("red key: about 1 s of walking away, ahead")
+    assert places.measure("blue key") == ""
+    places.at(Pose(0.1, 0.0, 180.0))
+    assert places.measure("door").endswith("behind")
+    assert (
+        places.around()
+        == "ahead: not looked; right: not looked; behind: red key right and door ahead; left: not looked"
+    )
+    places.forget("red key")
+    assert places.measure("red key") == ""
+    assert "door" in places.text()
+
+
+def test_a_thing_that_is_seen_again_is_one_landmark() -> None:
+    places = Places()
+    places.at(Pose())
+    for tick in (1, 2, 3):
+        places.saw("imp ahead", tick)
+    assert [mark.tick for mark in places.landmarks] == [3]
+
+
+def test_repetitions_are_condensed_and_words_are_bounded() -> None:
+    assert condense(["a b", "c", "a b"], 10) == "c; a b (x2)"
+    assert len(condense([f"line {n} of many" for n in range(500)], 40).split()) <= 40
+
+
+def test_a_summary_of_any_length_stays_short_and_keeps_what_came_early() -> None:
+    summary = Summary(every=10, again=3)
+    summary.note("took the red key")
+    for turn in range(1000):
+        summary.note(f"looked {turn % 7}")
+        summary.turn()
+    assert len(summary.text.split()) <= 3 * WORDS + 4
+    assert len(summary.lines) < 10
+    assert len(summary.parts) < 3
+
+
+def test_a_wrong_line_is_corrected_wherever_it_stands() -> None:
+    summary = Summary(every=1, again=2)
+    for line in ("the red door is open", "saw an imp", "saw a torch"):
+        summary.note(line)
+        summary.turn()
+    assert "the red door is open" in summary.text
+    assert summary.correct("the red door is open", "the red door is shut")
+    assert "is open" not in summary.text
+    assert not summary.correct("never said", "x")
+
+
+def test_tools_answer_from_what_was_seen() -> None:
+    places = Places()
+    places.at(Pose())
+    tools = Tools(places, 35.0)
+    try:
+        tools.keep(350, "red key left and imp ahead")
+        tools.keep(700, "blue torch ahead")
+        assert tools.ask("recall the red key", 800) == "0:00:10 saw: red key left and imp ahead"
+        assert tools.ask("recall yellow skull", 800) == "nothing about yellow skull"
+        assert "[1]" in tools.ask("map", 800)
+        assert tools.ask("measure red key", 800) == "no red key was seen"
+        assert tools.ask("mark start", 800) == "this place is called start"
+        places.at(Pose(3.0, 0.0, 0.0))
+        assert tools.ask("measure start", 900) == "start: about 3 s of walking away, behind"
+        assert tools.ask("look around", 900).startswith("ahead: not looked")
+        assert tools.ask("delete everything", 900) == "there is no tool for 'delete everything'"
+    finally:
+        tools.close()
