@@ -10,6 +10,9 @@ done. In each part the oldest entries are dropped first:
     did: go to the torch (3.2 s: forward 2.9 s, then said done); pick up the key (1.0 s: turn right 40 degrees).
     seen: red torch left; blue torch right. said: ok go to the torch.
 
+In a second attempt the memory of the first one stands behind that: `with_attempt` writes it, and `earlier_attempt`
+reads it.
+
 `thought` entries count as seen: a thought is what the policy says it sees and plans.
 """
 
@@ -24,6 +27,8 @@ from envs.world import World
 
 DID_WORDS, SEEN_WORDS, SAID_WORDS = 70, 40, 30  # at most, without the heading of a part
 MEMORY_WORDS = DID_WORDS + SEEN_WORDS + SAID_WORDS + 3  # at most in the whole text: three headings
+ATTEMPT_WORDS = 80  # at most of an earlier attempt, behind that
+_ATTEMPT = "attempt before:"
 _ENTRY_WORDS = 20  # at most in one instruction, thought or line of speech; the rest is cut off
 _MOST_ACTIONS = 6  # kinds of action that are named of one instruction, those that took longest
 
@@ -65,10 +70,12 @@ class _Stretch:
 
 class EpisodeMemory:
     """The memory of one episode; a new episode gets a new one. `tick_hz`: ticks in a second. `controls`: what the
-    world says that its keys do."""
+    world says that its keys do. `attempt`: the memory of an earlier attempt at the same."""
 
-    def __init__(self, instruction: str, tick_hz: float, controls: Mapping[str, str] | None = None) -> None:
-        self._hz = tick_hz
+    def __init__(
+        self, instruction: str, tick_hz: float, controls: Mapping[str, str] | None = None, *, attempt: str = ""
+    ) -> None:
+        self._hz, self._attempt = tick_hz, attempt
         self._names = _HANDS | {name: said for name, text in (controls or {}).items() if (said := _entry(text))}
         # An entry has at least one word, so that no more entries than words are ever shown.
         self._stretches: deque[_Stretch] = deque([_Stretch(_entry(instruction))], maxlen=DID_WORDS)
@@ -114,30 +121,45 @@ class EpisodeMemory:
 
     @property
     def text(self) -> str:
-        """The memory as one line of at most MEMORY_WORDS words; "" while nothing has happened."""
+        """The memory as one line of at most MEMORY_WORDS words; "" while nothing has happened. An earlier attempt
+        comes on top."""
         did = (stretch.words(self._hz) for stretch in reversed(self._stretches) if stretch.ticks)
         parts = (
             ("did", _fitting(did, DID_WORDS)),
             ("seen", _fitting(reversed(self._seen), SEEN_WORDS)),
             ("said", _fitting(reversed(self._said), SAID_WORDS)),
         )
-        return " ".join(f"{name}: {'; '.join(entries)}." for name, entries in parts if entries)
+        return with_attempt(
+            " ".join(f"{name}: {'; '.join(entries)}." for name, entries in parts if entries), self._attempt
+        )
 
 
-def memory_of(world: World, instruction: str) -> EpisodeMemory:
-    """The memory of an episode in a world.
+def with_attempt(memory: str, attempt: str) -> str:
+    """A memory with that of an earlier attempt behind it, of which the last ATTEMPT_WORDS words are kept."""
+    words = attempt.replace(_ATTEMPT, "").split()[-ATTEMPT_WORDS:]
+    return f"{memory} {_ATTEMPT} {' '.join(words)}".strip() if words else memory
+
+
+def earlier_attempt(memory: str) -> str:
+    """What a memory says of an earlier attempt; "" where there was none."""
+    return memory.rpartition(_ATTEMPT)[2].strip() if _ATTEMPT in memory else ""
+
+
+def memory_of(world: World, instruction: str, attempt: str = "") -> EpisodeMemory:
+    """The memory of an episode in a world. `attempt`: that of an earlier attempt at the same.
 
     Its words are the same whoever plays, so that a model that learns from recordings reads when it plays what it read
     when it learned. The world's controls name the keys; in first-person games the words that `small` knows go first,
     whatever a key does there.
     """
     first_person = "KeyW" in world.action_space.keys
-    return EpisodeMemory(instruction, world.tick_hz, {**world.controls, **_HANDS} if first_person else world.controls)
+    controls = {**world.controls, **_HANDS} if first_person else world.controls
+    return EpisodeMemory(instruction, world.tick_hz, controls, attempt=attempt)
 
 
 def _entry(text: str) -> str:
     """One line without what separates entries, cut to _ENTRY_WORDS words."""
-    words = text.replace(";", ",").strip(" .").split()
+    words = text.replace(";", ",").replace(_ATTEMPT, "").strip(" .").split()
     return " ".join(words[:_ENTRY_WORDS]) + (" ..." if len(words) > _ENTRY_WORDS else "")
 
 

@@ -1,4 +1,4 @@
-"""Wrappers that are worlds themselves: real-time pacing, resized frames, a time limit."""
+"""Wrappers that are worlds themselves: real-time pacing, resized frames, a time limit, an episode that goes on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from PIL import Image
 
-from envs.action import Action
+from envs.action import NEUTRAL, Action
 from envs.world import Observation, World
 
 Step = tuple[Observation, float, bool, bool, dict[str, Any]]
@@ -202,3 +202,40 @@ class TimeLimit(WorldWrapper):
         observation, reward, terminated, truncated, info = result
         self._left -= ticks
         return observation, reward, terminated, truncated or (self._left <= 0 and not terminated), info
+
+
+class Standing(WorldWrapper):
+    """After `stand`, the next `reset` leaves the world as it is, for a player that tries again from where it stands.
+
+    A world that ended its episode is reset all the same. The hands let go of everything for one tick, which gives the
+    first observation.
+    """
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._stands, self._over = False, True
+
+    def stand(self) -> None:
+        """The next `reset` goes on with the episode."""
+        self._stands = not self._over
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        if self._stands:
+            self._stands = False
+            observation, _, terminated, truncated, info = self.step(NEUTRAL)
+            if not (terminated or truncated):
+                return observation, info
+        self._over = False
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Action) -> Step:
+        return self._noted(super().step(action))
+
+    def step_chunk(self, actions: Sequence[Action]) -> Step:
+        return self._noted(super().step_chunk(actions))
+
+    def _noted(self, step: Step) -> Step:
+        self._over = step[2] or step[3]
+        return step

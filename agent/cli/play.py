@@ -73,6 +73,8 @@ def play(
     page: PageOn = True,
     port: Port = 0,
     wait: Annotated[bool, typer.Option("--wait", help="Begin when somebody has opened the page.")] = False,
+    attempts: Annotated[int, typer.Option(min=1, max=9, help="Try again where it went wrong, so often in all.")] = 1,
+    critic: Annotated[str, typer.Option(help="Who says so, from pixels: agent list rewards.")] = "judge",
     json: console.Json = False,
 ) -> None:
     """Play a world by instruction. Writes a run folder: configuration, episode, video and report.
@@ -85,6 +87,7 @@ def play(
       agent play "shoot the imp" --time realtime --json
       agent play "go to this" --image torch.png
       agent play "go to the torch" --wait
+      agent play "pick up the red key" --attempts 2
       agent play "take the keys, the red one first" --planner openai:MODEL@URL
       agent play "take the key, then open the red door" --planner small --long --planner-every 3
       agent play "pick up the red key" --policy remote:HOST:PORT
@@ -104,10 +107,12 @@ def play(
     with screen.status("starting"):
         from agent.capabilities import reads_labels, spec_of
         from agent.cli import compose
+        from agent.cli.attempts import Attempts, critic_of
         from agent.cli.live import LiveLine
         from agent.cli.session import Session
         from agent.long.harness import LongPlanner
         from agent.talk.understanding import Understanding
+        from envs.wrappers import Standing
 
         brain = compose.load_policy(policy, think, view, token_file)
         make_world = compose.world_factory(
@@ -126,9 +131,12 @@ def play(
         tasks = [compose.instructed(text, env, first + index) for index, text in enumerate(wanted)]
         if image is not None:
             tasks = [compose.pictured(task, image) for task in tasks]
+        judged_by = critic_of(critic) if attempts > 1 else None
         made = make_world()
         clock = compose.clock_of(made, time.value if time else None)
         world = compose.keep_clock(made, clock)
+        standing = Standing(world) if attempts > 1 and not world.deterministic else None
+        world = standing or world
     served: Page | None = None
     watchers: list[Subscriber] = []
     try:
@@ -165,10 +173,10 @@ def play(
             if wait:
                 served.wait_for_viewer()
         interrupted = False
+        tries = Attempts(session, screen, _tell, most=attempts, critic=judged_by, standing=standing)
         for task, player in zip(tasks, players, strict=True):
             screen.print(f"\n{task.instruction}", style="bold", markup=False)
-            outcome = session.play(task, player, LiveLine(screen), *watchers, talk=talk)
-            _tell(screen, outcome)
+            outcome = tries.play(task, player, LiveLine(screen), *watchers, talk=talk)
             interrupted = interrupted or outcome.interrupted
             if interrupted or talk.over:
                 break

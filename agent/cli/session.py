@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.cli.compose import slug
 from agent.cli.film import film, for_people
-from agent.episode import Outcome, Subscriber
+from agent.episode import Outcome, Step, Subscriber
 from agent.loop.players import Player
 from agent.show.report import Storyboard, write_report
 from agent.talk.conversation import Conversation
@@ -23,6 +23,15 @@ from tasks import pictures
 from tasks.play import play_task
 from tasks.task import Task
 from training.data.episodes import EpisodeError, Recorder, read_episode
+
+
+class _Memory(Subscriber):
+    """Keeps the newest memory of the player in an episode."""
+
+    text = ""
+
+    def on_step(self, step: Step) -> None:
+        self.text = step.memory or self.text
 
 
 class Session:
@@ -41,14 +50,18 @@ class Session:
         self._boards: list[Storyboard] = []
         self.episodes: list[dict[str, Any]] = []
         self.lost: list[str] = []
+        self.memory = ""  # of the last episode
         self._write_config()
 
-    def play(self, task: Task, player: Player, *subscribers: Subscriber, talk: Conversation | None = None) -> Outcome:
-        """Play one task and record it; `talk`: the conversation that controls it. After Ctrl+C the outcome says that it
-        was interrupted."""
+    def play(
+        self, task: Task, player: Player, *subscribers: Subscriber, talk: Conversation | None = None, attempt: str = ""
+    ) -> Outcome:
+        """Play one task and record it; `talk`: the conversation that controls it. `attempt`: the memory of an earlier
+        attempt at it. After Ctrl+C the outcome says that it was interrupted."""
         path = self.folder / f"episode-{len(self.episodes) + 1}-{slug(task.instruction)}"
         board, recorder = Storyboard(), Recorder(path, task=task, policy=self._policy)
-        watchers: tuple[Subscriber, ...] = (recorder, board, *subscribers)
+        noted = _Memory()
+        watchers: tuple[Subscriber, ...] = (recorder, board, noted, *subscribers)
         how: dict[str, Any] = {}
         if talk is not None:
             talk.attach(self._world)
@@ -56,7 +69,10 @@ class Session:
             talk.looks.listeners = [recorder.on_look]
             watchers, how = (talk, *watchers), {"control": talk, "instruction": talk.instruction}
         second = round(self._world.tick_hz)  # after success, for the agent to say that it is done
-        outcome = play_task(self._world, player, task, subscribers=watchers, end_on_done=True, linger=second, **how)
+        outcome = play_task(
+            self._world, player, task, subscribers=watchers, end_on_done=True, linger=second, attempt=attempt, **how
+        )
+        self.memory = noted.text
         self._boards.append(board)
         if recorder.episode is None:
             self.lost.append(f"{path}: {'; '.join(outcome.problems) or 'it was not recorded'}")

@@ -348,6 +348,99 @@ def rl(
     _print_checkpoint(screen, checkpoint, f"hf:{checkpoint}" if policy.startswith("hf:") else str(checkpoint), json)
 
 
+class CorrectionMethod(StrEnum):
+    """How a model learns to correct itself, and what that is compared with."""
+
+    score = "score"
+    single = "single"
+    star = "star"
+    pair_sft = "pair_sft"
+
+
+@app.command()
+def correct(
+    suite: Annotated[
+        str, typer.Option(help="What it attempts: `agent list suites`, or sorting, rows of digits in text.")
+    ],
+    out: Annotated[Path, typer.Option(help="The run's folder; a run that is there goes on.")],
+    policy: Annotated[
+        str, typer.Option(help="`small`, a checkpoint of it, or hf:FOLDER, trained by LoRA; of sorting also tiny.")
+    ] = "small",
+    reward: Annotated[str, typer.Option(help="What pays: `agent rewards list`; of sorting truth or order.")] = "truth",
+    method: Annotated[
+        CorrectionMethod, typer.Option(help="SCoRe, or one turn of RL, STaR or Pair-SFT to compare it with.")
+    ] = CorrectionMethod.score,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of attempts, with a step of learning each.")] = 40,
+    stage_one: Annotated[
+        int | None, typer.Option(min=0, help="Rounds that only pay the second attempt [default: half of them].")
+    ] = None,
+    problems: Annotated[int | None, typer.Option(min=1, help="Problems in a round [default: 8].")] = None,
+    group: Annotated[int | None, typer.Option(min=2, help="Pairs of attempts at each [default: 4].")] = None,
+    alpha: Annotated[float | None, typer.Option(min=0.0, help="Bonus on r2 - r1 [default: 10].")] = None,
+    beta1: Annotated[float | None, typer.Option(min=0.0, help="Distance to the parent [default: 0.01].")] = None,
+    beta2: Annotated[
+        float | None, typer.Option(min=0.0, help="That of first attempts in stage I [default: 0.1].")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate [default: 1e-4].")] = None,
+    time_limit: Annotated[int | None, typer.Option(min=1, help="Ticks of an attempt, at most.")] = None,
+    reasons: Annotated[
+        bool, typer.Option("--reasons", help="The second attempt is told what the reward said of the first.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the problems and of what is drawn.")] = 0,
+    config: Annotated[Path | None, typer.Option(help="A YAML file with any other field of the recipe.")] = None,
+    reward_limit: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="The share of failures that it may call a success.")
+    ] = None,
+    trust_reward: Annotated[bool, typer.Option("--trust-reward", help="Learn from a reward that is not measured.")] = (
+        False
+    ),
+    json: console.Json = False,
+) -> None:
+    """Self-correction by RL: attempt twice from the same start, and learn to make the second attempt the better one.
+
+    The second attempt knows what was seen and done in the first one, and nobody says whether that was right. The
+    progress bar tells what the attempts were paid (r1, r2), how much more often the second one is right (delta, by
+    ground truth, which nothing learns from) and how many second attempts repeat the first. The same command goes on
+    with a run that was stopped. TensorBoard logs are in OUT/tensorboard, and OUT/summary.json has every round.
+
+    \b
+    Examples:
+      agent train correct --suite sorting --policy tiny --out runs/sorting
+      agent train correct --suite doom-basic --reward judge --trust-reward --out runs/correct
+      agent play "pick up the red key" --policy runs/correct/model --attempts 2
+    """
+    screen = console.console(machine=json)
+    with screen.status("starting"):
+        from envs.yaml_files import load_yaml
+        from training.rl.correct import SORTING, checked_recipe, train_correction
+
+        options = {
+            "problems": problems, "group": group, "alpha": alpha, "beta1": beta1, "beta2": beta2, "rate": lr,
+            "time_limit": time_limit, "reasons": reasons or None,
+        }  # fmt: skip
+        try:
+            more = load_yaml(config) if config else {}
+            if not isinstance(more, dict):
+                raise ValueError(f"{config}: expected fields of a recipe, got {type(more).__name__}")
+            fields = {
+                **more, "policy": policy, "suite": suite, "reward": reward, "method": method.value, "rounds": rounds,
+                "stage_one": rounds // 2 if stage_one is None else stage_one, "seed": seed,
+                **{name: value for name, value in options.items() if value is not None},
+            }  # fmt: skip
+            recipe = checked_recipe(fields, reward_limit, trust=trust_reward)
+        except (OSError, ValueError) as error:
+            raise UserError(str(error)) from error
+    with _bars(screen) as on_progress:
+        checkpoint = train_correction(recipe, out, on_progress)
+    if suite != SORTING:
+        if not json and recipe.upper_bound:
+            screen.print("The reward saw ground truth: this is an upper bound, not an agent that learned from pixels.")
+        name = f"hf:{checkpoint}" if policy.startswith("hf:") else str(checkpoint)
+        _print_checkpoint(screen, checkpoint, f"{name} --attempts 2", json)
+        return
+    _print_checkpoint(screen, checkpoint, None, json)
+
+
 @app.command()
 def update(
     parent: Annotated[Path, typer.Option(help="The checkpoint to start from.")],

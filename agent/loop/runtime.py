@@ -57,6 +57,7 @@ def play(
     linger: int = 0,
     fallback: Callable[[Action], Action] | None = None,
     control: Control | None = None,
+    attempt: str = "",
 ) -> Outcome:
     """Play one episode of at most `time_limit` ticks and say how it went.
 
@@ -67,7 +68,8 @@ def play(
     training data. `observe`: look at every tick, or only where a decision is due, which is faster in lockstep.
     `end_on_done`: the player may end the episode. `linger`: ticks to play on after success, to see whether the player
     says that it is done. `fallback`: the action of a starved tick, made from the last action; by default what the
-    policy's spec says. `control`: pauses and ends the episode, and may replace the player.
+    policy's spec says. `control`: pauses and ends the episode, and may replace the player. `attempt`: the memory of an
+    earlier attempt at the same, which the player is told.
 
     The first Ctrl+C ends the episode in order, the second one at once. The world stays open: its owner closes it.
     Raises what the world or the player raises.
@@ -76,7 +78,9 @@ def play(
         instruction = LiveInstruction(instruction, picture)
     fallback = fallback or {"hold": hold, "release": release}[player.spec.starved]
     rules = _Rules(time_limit, linger, end_on_done, observe == "tick", fallback)
-    rollout = _Rollout(world, player, instruction, control or Control(), rules, judge, annotate, subscribers, seed)
+    rollout = _Rollout(
+        world, player, instruction, control or Control(), rules, judge, annotate, subscribers, seed, attempt
+    )
     failure: Exception | None = None
 
     with _interrupt() as interrupted:
@@ -137,6 +141,7 @@ class _Rollout:
         annotate: Callable[[Any], Mapping[str, Any]] | None,
         subscribers: Sequence[Subscriber],
         seed: int | None,
+        attempt: str,
     ) -> None:
         self.world, self.player, self.control, self.rules = world, player, control, rules
         self.live, self.instruction = instruction, instruction.now
@@ -146,7 +151,7 @@ class _Rollout:
         self.contexts = ContextBuilder(player.spec, seed, world.tick_hz)
         # ticks in one pass of the loop
         self.most = 1 if rules.every_tick else min(max(1, player.spec.chunk), self.contexts.every or 1 << 30)
-        self.memory = memory_of(world, self.instruction.text)
+        self.memory = memory_of(world, self.instruction.text, attempt)
         self.tick = 0
         self.frame: Frame | None = None  # the newest
         self.info: Mapping[str, Any] = {}

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from agent import doom_codec as codec
+from agent.memory import earlier_attempt
 from agent.policy import Context
 from agent.small import word_hashing
 from agent.small.model import FRAME_SIZE, HISTORY, PromptBatch
@@ -39,7 +40,8 @@ class Prompt:
 
 
 def prompt_of(context: Context) -> Prompt:
-    """The prompt of a context. `Context.memory` is left out: the acting role was not trained with one."""
+    """The prompt of a context. Of `Context.memory` it has what an earlier attempt saw and did, and no more: the acting
+    role was not trained with a memory, and learns to read this one where it learns to correct itself."""
     count = min(HISTORY, len(context.actions))
     if context.since is not None:
         count = min(count, context.since)  # earlier decisions belong to another instruction
@@ -49,7 +51,8 @@ def prompt_of(context: Context) -> Prompt:
         past[i] = (*read_place(thought)[1], *(codec.encode(chunk) if chunk else codec.NOOP))
     last = read_place(context.thoughts[-1])[0] if context.thoughts else ""
     picture = None if context.picture is None else fit(context.picture, FRAME_SIZE)
-    return Prompt(split(context.instruction), split(last, "thought"), past=past, picture=picture)
+    before = split(earlier_attempt(context.memory), "memory")
+    return Prompt(split(context.instruction), split(last, "thought"), before, past=past, picture=picture)
 
 
 def pack(rows: Sequence[Sequence[Prompt]], words: int = 0, decisions: int = 0) -> PromptBatch:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks import self_correction
 from tests.support.sources import ROOT
 from tests.support.tiny_small import tiny_small
 
@@ -57,3 +58,26 @@ def test_clip_scaling(start: str, tmp_path: Path) -> None:
     assert "| 8 negatives | 0.39 M |" in said
     assert "| ground truth |" in said
     assert (tmp_path / "out" / "scaling.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("options", [["--suite", "sorting"], ["--suite", "doom-basic", "--verbs", "face"]])
+def test_self_correction(
+    options: list[str], start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "doom-basic" in options:
+        options = [*options, "--policy", start, "--time-limit", "8", "--arms", "prompt alone", "SCoRe"]
+    monkeypatch.setattr(sys, "argv", ["self_correction.py", *options, "--quick", "--out", str(tmp_path)])
+    self_correction.main()
+    said = capsys.readouterr().out.splitlines()
+    self_correction.main()  # the second time from what is there
+    again = capsys.readouterr().out.splitlines()
+    tables = [[line for line in lines if line.startswith("| ")] for lines in (said, again)]
+    assert tables[0] == tables[1]
+    assert [line.split(" | ")[0] for line in tables[0][1:]][-1] == "| SCoRe"
+    assert len(tables[0]) == (3 if "--arms" in options else 10)
+    assert [line for line in said if "round 2 of 2" in line]
+    assert not [line for line in again if "round" in line and not line.startswith(options[1])], (
+        "nothing is trained again"
+    )
+    (report,) = tmp_path.glob("*/report.json")
+    assert json.loads(report.read_text())["arms"]["SCoRe"]["own"]["delta"]["pairs"] == 8

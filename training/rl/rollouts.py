@@ -40,10 +40,12 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Start:
-    """Where an episode begins. Those of one `group` begin alike: the same task with the same seed and options."""
+    """Where an episode begins. Those of one `group` begin alike: the same task with the same seed and options.
+    `attempt`: the memory of an earlier attempt at it."""
 
     task: Task
     group: int
+    attempt: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Rollout:
     of each decision. `scored`: whether the reward called it a success. `timed_out`: the time limit cut it short, and
     what is seen then is in `after`, so that a value function can say what was still to come. `values` (T,): what was
     expected before each decision, and `value_after`, at the time-out; a learner with a value head fills them in.
-    `true_success`: the verifier's verdict, None where there is no verifier. Nothing learns from it.
+    `true_success`: the verifier's verdict, None where there is no verifier. Nothing learns from it. `why`: what the
+    reward said, of one that scores whole episodes. `memory`: what was done, seen and said in all.
     """
 
     start: Start
@@ -67,6 +70,8 @@ class Rollout:
     values: Floats | None = None
     value_after: float = 0.0
     true_success: bool | None = None
+    why: str = ""
+    memory: str = ""
 
     @property
     def total(self) -> float:
@@ -208,7 +213,7 @@ class Collector:
             else:
                 one.rewards[-1] = score.value / 100.0 if self._pay.graded else float(score.success)
             # The reward has seen the whole episode: nothing is still to come.
-            results.append(replace(one.rollout(score.success), timed_out=False, after=None))
+            results.append(replace(one.rollout(score.success), timed_out=False, after=None, why=score.why))
         return results
 
 
@@ -227,7 +232,7 @@ class _Episode:
         self._keeps_frames = self.goal is None
         self._instruction = LiveInstruction(task.instruction, pictures.load(task.picture, task.world)).now
         self._contexts = ContextBuilder(spec, task.seed, world.tick_hz)
-        self._memory = memory_of(world, self._instruction.text)
+        self._memory = memory_of(world, self._instruction.text, start.attempt)
         self._verifier = world_tasks.verifier_of(task)
         self._verdict: Any = None
         self._tick = 0
@@ -302,7 +307,7 @@ class _Episode:
         after = self.context() if timed_out else None
         return Rollout(
             self.start, tuple(self._seen), tuple(self._drawn), np.array(self.rewards), scored, timed_out, after,
-            true_success=self.success,
+            true_success=self.success, memory=self._memory.text,
         )  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def train_rl(
     if not ignore_alarms:
         alarms.check(run.log, recipe.limits)
     with ExitStack() as stack:
-        writer = stack.enter_context(closing(_summary_writer(out / LOGS, len(run.log))))
+        writer = stack.enter_context(closing(summary_writer(out / LOGS, len(run.log))))
         gather = stack.enter_context(gathering(recipe, run.learnable, reward, out))
         while len(run.log) < recipe.iterations:
             figures = run.round(gather)
@@ -265,7 +265,7 @@ def _shown(figures: Mapping[str, float]) -> Figures:
     return {name: figures[name] for name in (*names, *waits) if name in figures}
 
 
-def _summary_writer(folder: Path, done: int) -> Any:
+def summary_writer(folder: Path, done: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder), purge_step=done + 1)
