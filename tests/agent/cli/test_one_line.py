@@ -66,8 +66,8 @@ def test_no_git_is_no_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 DEFAULTS = {
     "instruction": None, "env": "doom", "policy": "small", "seed": None, "think": "auto", "image": None, "time": None,
     "planner": None, "planner_every": 10.0, "view": None, "planner_view": None, "long": False, "voice": None,
-    "token_file": None, "resolution": None, "allow_real_desktop": False, "time_limit": None,
-    "out": None, "page": True, "port": 0, "wait": False, "json": False,
+    "token_file": None, "resolution": None, "allow_real_desktop": False, "time_limit": None, "attempts": 1,
+    "critic": "judge", "out": None, "page": True, "port": 0, "wait": False, "json": False,
 }  # fmt: skip
 
 
@@ -77,14 +77,15 @@ def test_again_repeats_every_option_that_mattered_quoted_for_the_shell(tmp_path:
         **DEFAULTS, "instruction": "--go to the 'red' torch; $HOME", "env": "browser:my games/a.yaml", "seed": 7,
         "think": "off", "image": Path("a b.png"), "time": ClockName.realtime, "planner": "smol", "planner_every": 2.5,
         "view": "size=world", "planner_view": "frames=2", "long": True,
-        "resolution": "320x240", "allow_real_desktop": True, "time_limit": 3.5, "out": tmp_path, "page": False,
+        "resolution": "320x240", "allow_real_desktop": True, "time_limit": 3.5, "attempts": 2,
+        "out": tmp_path, "page": False,
     }  # fmt: skip
     again = console.command_line("play", play.play, given, without=play._OF_THIS_RUN)
     assert shlex.split(again) == [
         "agent", "play", "--env", "browser:my games/a.yaml", "--seed", "7", "--think", "off", "--image", "a b.png",
         "--time", "realtime", "--planner", "smol", "--planner-every", "2.5", "--view", "size=world",
         "--planner-view", "frames=2", "--long", "--resolution", "320x240",
-        "--allow-real-desktop", "--time-limit", "3.5", "--", "--go to the 'red' torch; $HOME",
+        "--allow-real-desktop", "--time-limit", "3.5", "--attempts", "2", "--", "--go to the 'red' torch; $HOME",
     ]  # fmt: skip
 
 
