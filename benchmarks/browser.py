@@ -109,7 +109,7 @@ def main() -> None:
     base = medians["bare: hook and page.screenshot"]
     print(f"{options.size}, {platform.platform()}")
     for name, values in taken.items():
-        quarters = statistics.quantiles(values, n=4)
+        quarters = statistics.quantiles(values * 2 if len(values) == 1 else values, n=4)
         spread = f"({1 / quarters[2]:.0f} to {1 / quarters[0]:.0f})"
         print(f"{name:40} {1 / medians[name]:6.1f} /s   {base / medians[name]:5.2f} of the first   {spread}")
     if options.json:
