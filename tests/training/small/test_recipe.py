@@ -161,7 +161,10 @@ def test_ways_are_painted_where_they_are() -> None:
     rows, columns = np.nonzero(painted == DOORWAY)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (8, 20, 16, 23)
     assert (painted == thing).sum() == (cells == thing).sum()  # it stands before it
-    assert (painted[:, :16] == 0).all()
+    rows, columns = np.nonzero(painted[:, :16])  # the switch: its button, above the floor
+    assert set(painted[rows, columns].tolist()) == {PANEL}
+    assert (columns.min() + columns.max()) / 2 == pytest.approx(4, abs=1)
+    assert 8 <= rows.min() <= rows.max() < 20
     assert not cells[:, 20:].any()
     assert with_ways(cells, ()) is cells
 
