@@ -73,9 +73,9 @@ def test_a_page_that_resets_itself_plays_its_begin_script_once(tmp_path: Path, o
 @pytest.mark.parametrize(
     ("step", "said"),
     [
-        ({"click": "#nothing"}, r"begin\[1\]: nothing to click after 1 s: no element '#nothing'"),
-        ({"click": "#start"}, r"begin\[1\]: nothing to click after 1 s: no element '#start' is to be seen"),  # hidden
-        ({"wait": "at === 'level'"}, r"begin\[1\]: at === 'level' does not hold after 1 s"),
+        ({"click": "#nothing"}, r"begin\[1\]: nothing to click after 4 s: no element '#nothing'"),
+        ({"click": "#start"}, r"begin\[1\]: nothing to click after 4 s: no element '#start' is to be seen"),  # hidden
+        ({"wait": "at === 'level'"}, r"begin\[1\]: at === 'level' does not hold after 4 s"),
         ({"run": "nobody.there()"}, r"begin\[1\]: ReferenceError: nobody is not defined"),
         ({"run": "1 +"}, r"begin\[1\]: SyntaxError"),
     ],
@@ -83,7 +83,7 @@ def test_a_page_that_resets_itself_plays_its_begin_script_once(tmp_path: Path, o
 def test_a_step_of_a_begin_script_that_fails_is_named(
     tmp_path: Path, opened: Opened, step: dict[str, Any], said: str
 ) -> None:
-    world = opened(page(tmp_path, MENUS, begin=[0.05, step], pointer_lock=False, timeout=1))
+    world = opened(page(tmp_path, MENUS, begin=[0.05, step], pointer_lock=False, timeout=4))
     with pytest.raises(BrowserError, match=said):
         world.reset(seed=0)
 
@@ -120,8 +120,8 @@ def test_a_page_that_throws_and_shows_nothing_is_refused_with_the_place_and_what
 
 def test_a_page_that_is_never_ready_leaves_its_picture_and_its_console(tmp_path: Path, cache: Path) -> None:
     html = "<!doctype html><body style='background:#c00'><script>console.log('level 1 of 9')</script>"
-    with pytest.raises(BrowserError, match=r"not ready after 1 s: window\.never .*its picture: ") as caught:
-        BrowserWorld(page(tmp_path, html, ready="window.never", timeout=1))
+    with pytest.raises(BrowserError, match=r"not ready after 4 s: window\.never .*its picture: ") as caught:
+        BrowserWorld(page(tmp_path, html, ready="window.never", timeout=4))
     (picture,) = cache.glob("*.png")
     assert str(picture) in str(caught.value)
     assert (np.array(Image.open(picture))[10, 10] == (204, 0, 0)).all()
