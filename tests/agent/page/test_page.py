@@ -23,6 +23,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from agent import cli
 from agent.episode import Look, Outcome, Start, Step, Subscriber
+from agent.loop.control import Order
 from agent.loop.players import InStep
 from agent.loop.runtime import play
 from agent.page.gate import CSRF_HEADER
@@ -49,11 +50,21 @@ class Walk:
         return [Decision((FORWARD,) * 4, thought=EVIL, speech=EVIL) for _ in contexts]
 
 
+class Ordered(Conversation):
+    """A conversation that keeps its last order to the loop."""
+
+    ordered: Order | None = None
+
+    def order(self, tick: int) -> Order:
+        self.ordered = super().order(tick)
+        return self.ordered
+
+
 class Run(Subscriber):
     """A run with a page: an endless episode in a thread."""
 
     def __init__(self, folder: Path) -> None:
-        self.talk = Conversation(keep=True)
+        self.talk = Ordered(keep=True)
         self.page = Page(self.talk, folder)
         self.steps: list[Step] = []
         self.outcome: Outcome | None = None
@@ -310,6 +321,7 @@ def test_what_is_typed_shown_and_pressed_reaches_the_game(run: Run) -> None:
 
         assert post("/do", what="pause").status_code == 200
         states(viewer, lambda state: state["mode"] == "paused")
+        wait_for(lambda: run.talk.ordered == "wait")  # the tick that was being played has ended
         tick = run.talk.tick
         post("/do", what="step")
         wait_for(lambda: run.talk.tick == tick + 1)

@@ -13,6 +13,7 @@ import torch
 from rewards.clip import Clip
 from rewards.clip_encoder import Preparation
 from tasks.outcomes import Shown
+from tests.support.thread_workers import THREADS
 from training.clip.batches import Batches
 from training.clip.frames import CAPTIONS, CaptionedFrames, collect
 from training.clip.models import CONFIG, SIZES, config_of
@@ -24,7 +25,7 @@ EPISODES = {"doom-room": 6}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return collect(tmp_path_factory.mktemp("frames") / "doom", EPISODES, 3, workers=1)
+    return collect(tmp_path_factory.mktemp("frames") / "doom", EPISODES, 3, workers=THREADS)
 
 
 def test_frames_have_captions_that_hold(folder: Path) -> None:
@@ -34,7 +35,7 @@ def test_frames_have_captions_that_hold(folder: Path) -> None:
     assert all(shown.true and not set(shown.true) & set(shown.false) for shown in data.shown)
     said = {caption for shown in data.shown for caption in shown.true}
     assert any(caption.startswith("standing right in front of") for caption in said)
-    assert collect(folder, EPISODES, 3, workers=1) == folder, "what is whole is left as it is"
+    assert collect(folder, EPISODES, 3, workers=THREADS) == folder, "what is whole is left as it is"
     with pytest.raises(ValueError, match="held out"):
         collect(folder.parent / "other", {"doom-themes": 1}, 3)
     with pytest.raises(ValueError, match="no captions"):

@@ -21,6 +21,7 @@ from tasks.doom import suites
 from tasks.doom.goals import HELD_OUT_PAIRS
 from tasks.doom.language import read
 from tasks.task import Task, thing_name
+from tests.support.thread_workers import THREADS
 from training.evaluation import judge, statistics
 from training.small.judge_episodes import ADDED, SOURCES, collect, load
 from training.small.judge_goals import REASON
@@ -38,7 +39,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> tuple[Frames, Lines]:
 
 @pytest.fixture(scope="module")
 def evaluation(tmp_path_factory: pytest.TempPathFactory) -> tuple[Frames, Lines]:
-    return load(collect(tmp_path_factory.mktemp("evaluation"), COUNTS, 3, evaluation=True, workers=1))
+    return load(collect(tmp_path_factory.mktemp("evaluation"), COUNTS, 3, evaluation=True, workers=THREADS))
 
 
 class Oracle:
@@ -112,7 +113,7 @@ def test_evaluation_has_levels_of_its_own_and_a_new_one_for_every_episode(
 
 
 def test_failures_that_look_done_are_added(tmp_path: Path) -> None:
-    frames, lines = load(collect(tmp_path, {"doom-room-looks": 10}, 3, workers=1, added=ADDED))
+    frames, lines = load(collect(tmp_path, {"doom-room-looks": 10}, 3, workers=THREADS, added=ADDED))
     assert Counter(line["source"] for line in lines) == {s: 3 if s == "success" else 1 for s in (*SOURCES, *ADDED)}
     assert all(line["success"] == (line["source"] == "success") for line in lines)
     by_source = {line["source"]: row for row, line in enumerate(lines)}
@@ -128,7 +129,7 @@ def test_failures_that_look_done_are_added(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_episodes(tmp_path: Path, training: tuple[Frames, Lines]) -> None:
-    frames, lines = load(collect(tmp_path, COUNTS, 3, workers=1))
+    frames, lines = load(collect(tmp_path, COUNTS, 3, workers=THREADS))
     assert lines == training[1]
     assert (frames != training[0]).mean() < 1e-3  # the weapon sways as the episode before left it
 

@@ -13,6 +13,7 @@ from rewards.score import Failure, Score
 from tasks.curriculum import Curriculum
 from tasks.setter import Tried
 from tasks.task import Task
+from tests.support.thread_workers import THREADS
 from training.improve import evaluate, practise
 from training.improve.audit import gap_growth
 from training.improve.collect import Try
@@ -45,7 +46,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     all_tasks = evaluate.tasks_of
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate, "tasks_of", lambda suites, episodes: all_tasks(suites, episodes)[:1])
-        (summary,) = SelfImprovement(_recipe(), out, workers=1).run()
+        (summary,) = SelfImprovement(_recipe(), out, workers=THREADS).run()
     return out, summary
 
 
