@@ -7,7 +7,7 @@ many pictures, how far apart in time, and how much a request may weigh.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -25,6 +25,10 @@ Aspect = Literal["letterbox", "crop", "stretch"]
 _PATCH = 14  # pixels: the finest patches that vision models cut a picture into
 _IMAGE_TOKENS = 256  # of marks and overviews around them
 _LEAST = 16  # pixels of a side
+# The mean difference, of 255, above which two pictures show different views. In Doom, H.264 alone makes 4 to 8, and a
+# view one decision later differs by 17.
+OTHER_VIEW = 12.0
+FOR_PEOPLE = "640x480"  # the resolution that people are shown, where a world draws at several
 KEYS = "size, exactly, aspect, frames, apart, earlier, tokens, bytes, encoding"
 
 
@@ -164,6 +168,18 @@ def within(size: Size, most: Size) -> Size:
 def smaller(size: Size) -> Size:
     """The next smaller size, three quarters of the sides."""
     return max(1, round(0.75 * size[0])), max(1, round(0.75 * size[1]))
+
+
+def is_small(size: Sequence[int]) -> bool:
+    """Whether a picture of (height, width) `size` has the shape of what people are shown, and is smaller."""
+    width, height = parse_size(FOR_PEOPLE)
+    return size[1] * height == size[0] * width and size[1] < width
+
+
+def same_view(one: Picture, other: Picture) -> bool:
+    """Whether two pictures of one world, the first at least as large, show the same view."""
+    anew = fit(one, (other.shape[0], other.shape[1])).astype(np.int16)
+    return float(np.abs(anew - other).mean()) < OTHER_VIEW
 
 
 def fit(frame: Picture, size: Size) -> Picture:

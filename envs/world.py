@@ -45,6 +45,7 @@ class World(gymnasium.Env[Observation, Action]):
     keys and buttons, by their names, such as {"Space": "jump", "left": "attack"}, and of "look", "pointer" and "wheel".
     `resolutions`: what a world that draws at several sizes offers a player for its argument `resolution`, as
     WIDTHxHEIGHT, the default among them; empty for a world with a size of its own, such as that of a game's window.
+    `sound_hz`: samples a second of what is `heard`, 0 for a world without sound.
     """
 
     tick_hz: float
@@ -53,6 +54,7 @@ class World(gymnasium.Env[Observation, Action]):
     chat: Chat | None = None
     controls: Mapping[str, str] = MappingProxyType({})
     resolutions: tuple[str, ...] = ()
+    sound_hz: int = 0
 
     observation_space: gymnasium.spaces.Dict  # type: ignore[assignment]
     action_space: KeyboardMouse
@@ -90,6 +92,11 @@ class World(gymnasium.Env[Observation, Action]):
             if terminated or truncated:
                 break
         return observation, total, terminated, truncated, {**info, "ticks": ticks}
+
+    def heard(self) -> npt.NDArray[np.int16] | None:
+        """What was heard in the ticks since the last observation, (samples, channels) at `sound_hz`; None for nothing.
+        It is for people: players see pixels alone."""
+        return None
 
     def pace(self) -> None:
         """Block until the next tick is due. Lockstep worlds return at once."""

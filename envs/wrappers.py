@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from envs.action import NEUTRAL, Action
@@ -33,6 +34,7 @@ class WorldWrapper(World):
         self.chat = world.chat
         self.controls = world.controls
         self.resolutions = world.resolutions
+        self.sound_hz = world.sound_hz
         self.metadata = world.metadata
         self.render_mode = world.render_mode
         self.spec = world.spec
@@ -47,6 +49,9 @@ class WorldWrapper(World):
 
     def step_chunk(self, actions: Sequence[Action]) -> Step:
         return self.world.step_chunk(actions)
+
+    def heard(self) -> npt.NDArray[np.int16] | None:
+        return self.world.heard()
 
     def pace(self) -> None:
         self.world.pace()

@@ -139,7 +139,7 @@ def chat(
             reader=reader,
         )
         talk.attended += 1
-        served = compose.serve(talk, folder, port) if page else None
+        served = compose.serve(talk, folder, port, env, world) if page else None
         if served is not None:
             screen.print(f"Page: {served.address}", markup=False)
         invitation = Invitation(screen, made)

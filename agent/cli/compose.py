@@ -38,7 +38,7 @@ from agent.loop.players import Beside, InStep, Player, ScriptedPlayer
 from agent.policy import Context
 from agent.talk.chat_voice import voice_of
 from agent.talk.conversation import Conversation
-from agent.view import Size, View, within
+from agent.view import FOR_PEOPLE, Size, View, is_small, within
 from envs import plugins
 from envs.errors import UserError
 from envs.files import DiskFullError, is_full
@@ -50,6 +50,7 @@ from tasks.task import Task
 
 if TYPE_CHECKING:
     from agent.models.base import ChatModel
+    from agent.page.double import Double
     from agent.page.server import Page
     from agent.talk.planner import Planner
     from agent.talk.understanding import Reader
@@ -320,11 +321,25 @@ def planner(name: str | None, policy: Any, view: str | None = None, *, long: boo
     return load_planner(name, view=view or "")
 
 
-def serve(talk: Conversation, folder: Path, port: int) -> Page:
-    """The live page of a run."""
+def serve(talk: Conversation, folder: Path, port: int, env: str = "", world: World | None = None) -> Page:
+    """The live page of a run in `world`, which `env` names. Viewers see it larger and hear it, where it can do that."""
     from agent.page.server import Page  # loads the web server's packages
 
-    return Page(talk, folder, port=port)
+    return Page(talk, folder, port=port, double=None if world is None else double_of(env, world))
+
+
+def double_of(env: str, world: World) -> Double | None:
+    """Draws a world larger for viewers; None for one that draws large enough, at one size or never twice the same."""
+    from agent.page.double import Double
+
+    height, width = world.observation_space["pixels"].shape[:2]  # type: ignore[index]
+    if not (world.deterministic and FOR_PEOPLE in world.resolutions and is_small((height, width))):
+        return None
+    for more in ({"sound": True, "state": False}, {}):  # as far as the world takes it
+        with suppress(UserError):
+            options: dict[str, Any] = {"resolution": FOR_PEOPLE, **more}
+            return Double(world_factory(env, **options))
+    return None
 
 
 def run_folder(out: Path | None, name: str) -> Path:

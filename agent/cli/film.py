@@ -6,22 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from agent.cli.compose import world_factory
 from agent.episode import Frame, Step
 from agent.policy import Decision
 from agent.show.overlay import draw, write_video
-from agent.view import fit
+from agent.view import FOR_PEOPLE, is_small, same_view
 from envs import plugins
 from envs.errors import UserError
 from envs.world import World
 from training.data.episodes import DamagedEpisodeError, Episode, EpisodeError
 
-FOR_PEOPLE = "640x480"  # the resolution of a video, if the world can play the episode again
-# The mean difference, of 255, above which two pictures show different views. In Doom, H.264 alone makes 4 to 8, and a
-# view one decision later differs by 17.
-OTHER_VIEW = 12.0
 _END_SECONDS = 1.2  # the outcome stays in view
 _ANIMATION_HZ = 12.0  # GIF and WebP are for pages: fewer pictures
 
@@ -105,10 +99,7 @@ def _playable(episode: Episode) -> Iterator[None]:
 def for_people(episodes: Sequence[Episode]) -> str | None:
     """The resolution to draw a video at: larger than what was recorded, in the same shape; None where that is large
     enough, or of another shape."""
-    width, height = (int(side) for side in FOR_PEOPLE.split("x"))
-    sizes = [episode.meta["frame_size"] for episode in episodes]
-    small = all(w * height == h * width and w < width for h, w in sizes)
-    return FOR_PEOPLE if small else None
+    return FOR_PEOPLE if all(is_small(episode.meta["frame_size"]) for episode in episodes) else None
 
 
 def film(
@@ -139,9 +130,7 @@ def _same_world(episode: Episode, resolution: str, env: str | None) -> bool:
     except UserError:
         return False
     try:
-        recorded = episode.frame(0)
-        anew = fit(next(again(episode, world)), recorded.shape[:2])
-        return float(np.abs(anew.astype(np.int16) - recorded).mean()) < OTHER_VIEW
+        return same_view(next(again(episode, world)), episode.frame(0))
     except IndexError:  # there is no frame, or the world gives none
         return False
     finally:

@@ -37,7 +37,7 @@ def record_by_hand(plan: Plan, todo: Sequence[int], port: int, screen: Console) 
     talk = Conversation(listens=False, by_hand=True)
     page = None
     try:
-        page = serve(talk, plan.out, port)
+        page = serve(talk, plan.out, port, plan.world, world)
         screen.print(f"Page: {page.address}", markup=False)
         screen.print("Take over with Tab, then do what the goal says; Stop gives up.", markup=False)
         for index in todo:

@@ -167,7 +167,7 @@ def play(
         if isinstance(thinker, LongPlanner):  # it draws its map of what is played
             watchers.append(thinker)
         if page:
-            served = compose.serve(talk, folder, port)
+            served = compose.serve(talk, folder, port, env, world)
             screen.print(f"Page:   {served.address}", markup=False)
             watchers.append(served.hub)
             if wait:

@@ -133,7 +133,8 @@ def _verify(episode: Episode, env: str | None) -> dict[str, Any]:
     """Compare every recorded frame with the one that the same actions lead to now."""
     import numpy as np
 
-    from agent.cli.film import OTHER_VIEW, again, open_world
+    from agent.cli.film import again, open_world
+    from agent.view import OTHER_VIEW
 
     world = open_world(episode, env=env)
     try:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from agent.episode import Frame, Outcome, Start, Step, Subscriber
 from agent.key_names import plain
+from agent.page.double import Double
 from agent.show.overlay import draw, write_video
 from agent.talk.conversation import Conversation
 from agent.view import fit, within, written
@@ -56,10 +57,13 @@ class _Kept:
 class Hub(Subscriber):
     """Follows a run as a subscriber. The loop only leaves the newest shot here: it never waits for a viewer and encodes
     nothing. The server takes the newest shot when it is ready for one; viewers don't see the ticks in between.
+
+    `double`: draws what viewers see larger, where the world can.
     """
 
-    def __init__(self, talk: Conversation) -> None:
+    def __init__(self, talk: Conversation, double: Double | None = None) -> None:
         self.talk = talk
+        self.double = double
         self.shot: Shot | None = None
         self.spans: list[tuple[int, str]] = []  # (first tick, actor): agent, human, idle
         self.outcome: Outcome | None = None
@@ -74,6 +78,8 @@ class Hub(Subscriber):
         self._clip_bytes = 0
 
     def on_start(self, start: Start) -> None:
+        if self.double is not None:
+            self.double.on_start(start)
         self._hz, self._index, self._ticks, self._starved, self._thought = start.tick_hz, -1, 0, 0, ""
         self.spans, self.outcome = [], None
         self._controls = {name: plain(said) for name, said in start.controls.items()}
@@ -81,6 +87,8 @@ class Hub(Subscriber):
         self._episode += 1
 
     def on_step(self, step: Step) -> None:
+        if self.double is not None:
+            self.double.on_step(step)
         self._ticks, self._starved = step.tick + 1, self._starved + step.starved
         if step.decision is not None and step.index != self._index:
             self._index, self._thought = step.index, step.decision.thought
@@ -129,6 +137,23 @@ class Hub(Subscriber):
             "lines": [asdict(line) for line in talk.news(since)],
             "outcome": None if self.outcome is None else {"success": self.outcome.success, "why": self.outcome.why},
         }
+
+    def newest(self) -> Shot | None:
+        """The newest shot, as large as the world can draw it."""
+        shot = self.shot
+        large = self.double.at(shot.tick) if self.double is not None and shot is not None else None
+        if shot is None or large is None:
+            return shot
+        return replace(shot, frame=large, eyes=shot.frame if shot.eyes is None else shot.eyes)
+
+    def sound(self) -> dict[str, Any]:
+        """What was heard since the last call, as JSON values: samples a second, and one channel of int16 in base64.
+        Empty for nothing."""
+        heard = self.double.heard() if self.double is not None else None
+        if self.double is None or heard is None:
+            return {}
+        one = heard.mean(1).astype("<i2")
+        return {"hz": self.double.sound_hz, "pcm": base64.b64encode(one.tobytes()).decode()}
 
     def eyes(self, shot: Shot) -> dict[str, Any]:
         """What the player saw, as JSON values: the size, and a picture, JPEG in base64; empty where it saw the world's

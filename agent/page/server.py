@@ -7,6 +7,7 @@ import contextlib
 import json
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent.loop.human_hands import HumanHands
+from agent.page.double import Double
 from agent.page.gate import Gate
 from agent.page.hub import RATE, Hub, Shot
 from agent.talk.conversation import Conversation
@@ -26,6 +28,7 @@ from agent.web.pictures import read_picture
 _STATIC = Path(__file__).parent / "static"
 _FILES = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css"}
 _MOST_BODY = 6 << 20  # bytes of a POST
+_SOUNDS = 10  # pieces of sound, of a picture each, that wait for a slow viewer
 _PICTURE = 640  # pixels of the longer side that are kept of one
 
 
@@ -47,13 +50,14 @@ class Do(BaseModel):
 class Page:
     """Serves the live page of a run on 127.0.0.1. `hub` is a subscriber for the loop.
 
-    `folder`: where clips go. `port`: 0 takes a free one. `address`: what a person opens, with the token; it leads to
-    `home`, where a browser has its cookie. Raises UserError if the port is taken.
+    `folder`: where clips go. `double`: draws the world larger for viewers. `port`: 0 takes a free one. `address`: what
+    a person opens, with the token; it leads to `home`, where a browser has its cookie. Raises UserError if the port is
+    taken.
     """
 
-    def __init__(self, talk: Conversation, folder: Path, *, port: int = 0) -> None:
+    def __init__(self, talk: Conversation, folder: Path, *, port: int = 0, double: Double | None = None) -> None:
         more_descriptors()
-        self.hub = Hub(talk)
+        self.hub = Hub(talk, double)
         self._talk = talk
         self._folder = folder
         self._clips = 0
@@ -77,6 +81,8 @@ class Page:
     def close(self) -> None:
         """Stop serving. Safe to call twice."""
         self._server.close()
+        if self.hub.double is not None:
+            self.hub.double.close()
 
     def _app(self) -> FastAPI:
         app = app_of(_STATIC, _FILES)
@@ -138,6 +144,7 @@ class _Pulse:
         self.shot: Shot | None = None
         self.jpeg = b""
         self.eyes: dict[str, Any] = {}
+        self.sounds: deque[tuple[int, dict[str, Any]]] = deque(maxlen=_SOUNDS)  # numbered
         self._beat: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
         self._viewers = 0
@@ -155,12 +162,16 @@ class _Pulse:
             self._viewers -= 1
 
     async def _run(self) -> None:
-        due = time.monotonic()
+        due, seen = time.monotonic(), self.shot
         while True:
-            shot = self.hub.shot
-            if shot is not None and shot is not self.shot:
+            newest = self.hub.shot
+            if newest is not None and newest is not seen:
+                seen, shot = newest, await asyncio.to_thread(self.hub.newest)
+                assert shot is not None
                 if self.shot is None or shot.glance != self.shot.glance:
                     self.eyes = await asyncio.to_thread(self.hub.eyes, shot)
+                if sound := self.hub.sound():
+                    self.sounds.append((shot.number, sound))
                 self.jpeg = await asyncio.to_thread(self.hub.picture, shot)
                 self.shot = shot
             beat, self._beat = self._beat, asyncio.Event()
@@ -183,7 +194,7 @@ class _Viewer:
 
     async def show(self, hello: dict[str, Any]) -> None:
         """Send state and frames until the page closes. There is no queue: a slow page gets fewer frames."""
-        seen, number, spans, eyes = 0, -1, None, None
+        seen, number, spans, eyes, heard = 0, -1, None, None, -1
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             while True:
                 await self._pulse.next()
@@ -196,6 +207,9 @@ class _Viewer:
                     spans = state["spans"]
                 if self._pulse.eyes is not eyes:
                     eyes = state["eyes"] = self._pulse.eyes
+                sounds = [sound for at, sound in self._pulse.sounds if at > heard]
+                if sounds:
+                    heard, state["sounds"] = self._pulse.sounds[-1][0], sounds
                 mine = self._hands is not None and self._hands is self._talk.human
                 fresh = shot is not None and shot.number != number
                 await self._socket.send_text(json.dumps({**hello, **state, "mine": mine, "fresh": fresh}))

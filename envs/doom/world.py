@@ -28,6 +28,7 @@ from envs.world import Observation, World
 RESOLUTIONS = {"160x120": (120, 160), "320x240": (240, 320), "640x480": (480, 640)}
 MAX_LOOK = 45.0  # degrees in one tick
 _TEXT_SIZE = 96_000  # bytes kept for the level text in the PWAD, which is overwritten in place for every level
+_SOUND_HZ, _HEARD_TICKS = 22050, 8  # samples a second; how many ticks the engine keeps them for
 _SETTLE_TICKS = 5  # the engine ignores turning in the first ticks of an episode
 _KEY_BUTTONS = {
     "KeyW": vizdoom.Button.MOVE_FORWARD,
@@ -109,7 +110,7 @@ class DoomWorld(World):
     """Generated Doom levels.
 
     `resolution`: "160x120", "320x240" or "640x480". `labels`: also give the segmentation in `info["state"].labels`.
-    `state`: give ground truth in `info["state"]`. `weapon`: draw the weapon.
+    `state`: give ground truth in `info["state"]`. `weapon`: draw the weapon. `sound`: let it be `heard`.
 
     `reset(options={"level": LEVEL_JSON})` plays that level; `options={"generator": {...}}` gives the arguments of
     `envs.doom.levels.generate`; without options the seed alone makes a level.
@@ -133,6 +134,7 @@ class DoomWorld(World):
         labels: bool = False,
         state: bool = True,
         weapon: bool = True,
+        sound: bool = False,
         render_mode: str | None = "rgb_array",
     ) -> None:
         if resolution not in RESOLUTIONS:
@@ -145,6 +147,9 @@ class DoomWorld(World):
         self.render_mode = render_mode
         self._labels, self._state, self._weapon = labels, state, weapon
         self._weapon_shown = weapon
+        self.sound_hz = _SOUND_HZ if sound else 0
+        self._heard: npt.NDArray[np.int16] | None = None
+        self._unheard = 0  # ticks since the last observation
         self._resolution = f"RES_{width}X{height}"
         self._game: vizdoom.DoomGame | None = None
         self._folder: Path | None = None
@@ -218,6 +223,7 @@ class DoomWorld(World):
         self._last = action
         reward = self._game.make_action([*held_buttons(action.keys, action.buttons), *action.look], ticks)
         self._tick += ticks
+        self._unheard += ticks
         if self._game.is_episode_finished():
             self._over = True
             observation, info = self._ended()
@@ -226,6 +232,9 @@ class DoomWorld(World):
             return {}, reward, False, False, {}  # type: ignore[typeddict-item]
         observation, info = self._observe()
         return observation, reward, False, False, info
+
+    def heard(self) -> npt.NDArray[np.int16] | None:
+        return self._heard
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         return None if self._frame is None else self._frame.copy()
@@ -277,7 +286,11 @@ class DoomWorld(World):
         game.set_doom_map("MAP01")
         game.set_doom_config_path(str(self._folder / "vizdoom.ini"))
         game.set_window_visible(False)
-        game.set_audio_buffer_enabled(False)
+        game.set_audio_buffer_enabled(self.sound_hz > 0)
+        if self.sound_hz:
+            game.set_audio_sampling_rate(vizdoom.SamplingRate.SR_22050)
+            game.set_audio_buffer_size(_HEARD_TICKS)
+            game.add_game_args("+snd_efx 0")  # effects such as echoes end the engine
         game.set_mode(vizdoom.Mode.PLAYER)
         game.set_screen_resolution(getattr(vizdoom.ScreenResolution, self._resolution))
         game.set_screen_format(vizdoom.ScreenFormat.RGB24)
@@ -301,6 +314,9 @@ class DoomWorld(World):
         assert self._game is not None
         raw = self._game.get_state()
         self._frame = raw.screen_buffer
+        if self.sound_hz:
+            ticks, self._unheard, kept = min(self._unheard, _HEARD_TICKS), 0, raw.audio_buffer
+            self._heard = None if kept is None or not ticks else kept[-ticks * self.sound_hz // 35 :]
         info = {"state": self._read(raw)} if self._state else {}
         return {"pixels": raw.screen_buffer}, info
 

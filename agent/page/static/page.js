@@ -89,6 +89,36 @@ async function eyes(saw) {
   image.close();
 }
 
+// What the game sounds like. A browser lets a page sound only after a person has asked for it.
+
+let speaker = null, sounds = false, soundUntil = 0;
+const LAG = 0.08; // seconds between the arrival of a piece and its sound, which even out what the network delays
+
+async function sound() {
+  if (at("sound").hidden) return;
+  sounds = !sounds;
+  at("sound").setAttribute("aria-pressed", `${sounds}`);
+  speaker ??= new AudioContext();
+  await (sounds ? speaker.resume() : speaker.suspend());
+}
+
+function hear(pieces) {
+  at("sound").hidden = false;
+  if (!sounds) return;
+  for (const piece of pieces) {
+    const bytes = Uint8Array.from(atob(piece.pcm), (letter) => letter.charCodeAt(0));
+    const samples = Float32Array.from(new Int16Array(bytes.buffer), (value) => value / 32768);
+    const buffer = speaker.createBuffer(1, samples.length, piece.hz);
+    buffer.copyToChannel(samples, 0);
+    const source = speaker.createBufferSource();
+    source.buffer = buffer;
+    source.connect(speaker.destination);
+    if (soundUntil < speaker.currentTime || soundUntil > speaker.currentTime + 1) soundUntil = speaker.currentTime + LAG;
+    source.start(soundUntil);
+    soundUntil += buffer.duration;
+  }
+}
+
 function put(id, value) {
   const node = at(id);
   if (node.textContent !== value) node.textContent = value;
@@ -110,6 +140,7 @@ function tell(news) {
   put("rate", drawn.length ? (drawn.length / 2).toFixed(0) : "0");
   put("thought", news.thought);
   if (news.eyes) eyes(news.eyes);
+  if (news.sounds) hear(news.sounds);
   at("stage").classList.toggle("mine", news.mine);
   label("pause", news.mode === "paused" ? "Resume" : "Pause", "Space");
   label("take", news.mine ? "Give back" : "Take over", "Tab");
@@ -421,11 +452,12 @@ addEventListener("keydown", (event) => {
     Period: () => act("step"),
     Escape: () => act("stop"),
     KeyS: () => act("clip"),
+    KeyM: sound,
     Enter: () => text.focus(),
     Tab: takeOrGive,
   };
   // Tab and the keys of a button keep their meaning where a button has the focus, so that the page works without a mouse.
-  const mine = other ? ["Period", "Escape", "KeyS"] : event.shiftKey ? [] : Object.keys(keys);
+  const mine = other ? ["Period", "Escape", "KeyS", "KeyM"] : event.shiftKey ? [] : Object.keys(keys);
   if (mine.includes(event.code)) {
     event.preventDefault();
     keys[event.code]();
@@ -439,6 +471,7 @@ at("pause").onclick = () => act(state.mode === "paused" ? "resume" : "pause");
 at("step").onclick = () => act("step");
 at("stop").onclick = () => act("stop");
 at("clip").onclick = () => act("clip");
+at("sound").onclick = sound;
 at("quit").onclick = () => confirm("End the run?") && act("quit");
 at("take").onclick = (event) => {
   takeOrGive();

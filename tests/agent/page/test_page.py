@@ -34,6 +34,7 @@ from agent.talk.conversation import Conversation
 from agent.view import View
 from envs.action import NEUTRAL, Action
 from envs.errors import UserError
+from envs.world import World
 from tests.support.worlds import SquareWorld
 from training.data.episodes import read_episode
 
@@ -432,7 +433,7 @@ def test_a_person_plays_the_tasks_of_a_suite(
 ) -> None:
     pages: list[Page] = []
 
-    def serve(talk: Conversation, folder: Path, port: int) -> Page:
+    def serve(talk: Conversation, folder: Path, port: int, env: str, world: World) -> Page:
         pages.append(Page(talk, folder, port=port))
         return pages[0]
 
