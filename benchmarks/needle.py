@@ -7,16 +7,18 @@ stretches of that play in which the needles are not in view at all, and of needl
 So a million steps cost as many pictures as there are different ones; the store, the index and the questions are as
 long as the run. Lines of text are said all along, some of them needles.
 
-Asked: when a thing was last seen, what was there at a time, what stood beside a thing, how often it was seen, which of
-two came first, whether a thing was there that never was, which code was said, and when something was seen that looks
-like a picture of the thing from another place. An answer about a moment is right if its tick is at most one look
-outside of the right half second.
+Asked: when a thing was last seen, on which side of the picture it was then (place), what was there at a time, what
+stood beside a thing, how often it was seen, which of two came first, whether a thing was there that never was, which
+code was said, and when something was seen that looks like a picture of the thing from another place. An answer about a
+moment is right if its tick is at most one look outside of the right half second. `several` is right where all needles
+of a run are found, each by its look.
 
   truth       the index, with pictures described by the world's labels: what the memory itself loses
   small       the index, with pictures described and looked at again by the shipped model
   keywords    the best hit of full-text search for the words of the question, over small's descriptions
   summary     the running memory of an episode, agent/memory.py, over small's descriptions: right if it names the answer
   last N      the newest 64 descriptions and lines: right if they hold the answer
+  no memory   the shipped model is asked the question itself, with the run's last picture and nothing else
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ from agent.recall.prompt import prompt
 from agent.recall.sightings import any_of
 from agent.recall.similar import Pictures
 from agent.recall.store import SAID, SAW, Block, Event, Store
-from agent.small import load_small
+from agent.small import SmallPolicy, load_small
 from envs.doom.world import DoomWorld
 from tasks import world_tasks
 from tasks.doom.questions import caption, clear
@@ -59,7 +61,7 @@ LAST = 64
 LINE_EVERY = 700  # ticks from line to line
 LINES = ("ok go to the torch", "i am on my way", "i see nothing here", "let me look around", "the door is shut")
 CODES = ("amber", "silver", "copper")
-WAYS = ("truth", "small", "keywords", "summary", "last N")
+WAYS = ("truth", "small", "keywords", "summary", "last N", "no memory")
 
 Frame = npt.NDArray[np.uint8]
 
@@ -173,14 +175,14 @@ class Run:
 
     @classmethod
     def draw(cls, footage: Footage, steps: int, needles: int, rng: np.random.Generator) -> Run:
-        """A run with so many needles at random; the first shows twice where there is room. Ends the program where the
-        footage has too few things."""
+        """A run with so many needles at random, fewer where a short run has no room; the first shows twice where there
+        is room. Ends the program where the footage has too few things."""
         shown: dict[str, list[int]] = defaultdict(list)
         for at in footage.stretches(NEEDLE, 4):
             for name in set.intersection(*(footage.names(t, only_clear=True) for t in range(at, at + NEEDLE))):
                 if not any(seen.fixture for seen in footage.scenes[at] if seen.name == name):
                     shown[name].append(at)
-        wanted, absent = _chosen(footage, shown, needles, rng)
+        wanted, absent = _chosen(footage, shown, min(needles, steps // 100 - 2), rng)
         banned = {*wanted, *absent}
         fillers = [
             at for at in footage.stretches(APART, APART) if not banned & (footage.names(at) | footage.names(at + APART))
@@ -236,6 +238,8 @@ def questions(run: Run, whole: Footage) -> list[Asked]:
     made: list[Asked] = []
     for name, needle in last.items():
         made.append(Asked("look", f"when did I last see the {name}?", _near(needle), (name,)))
+        sides = _sides(whole, needle)
+        made.append(Asked("place", f"where did I last see the {name}?", _says(*sides), tuple(sides)))
         at = clock((needle.at + NEEDLE / 2) / HZ)
         made.append(Asked("time", f"what was there at {at}?", _says(name), (name,)))
         beside = set.intersection(
@@ -260,6 +264,13 @@ def _near(needle: Needle) -> Callable[[str, int | None], bool]:
     return lambda _, tick: tick is not None and needle.at - APART <= tick < needle.at + NEEDLE + APART
 
 
+def _sides(whole: Footage, needle: Needle) -> list[str]:
+    """The thing with the side of the picture that it was on, such as "red key left", as it was during a needle."""
+    shown = (caption(whole.scenes[t], held_out_pairs=True) for t in range(needle.source, needle.source + NEEDLE))
+    parts = {part for text in shown for part in text.split(" and ")}
+    return sorted(part for part in parts if part.startswith(f"{needle.name} "))
+
+
 def _says(*names: str) -> Callable[[str, int | None], bool]:
     return lambda text, _: any(re.search(rf"\b{re.escape(name)}\b", text) for name in names)
 
@@ -268,7 +279,7 @@ def _is(value: str) -> Callable[[str, int | None], bool]:
     return lambda text, _: text == value
 
 
-def measure(run: Run, whole: Footage, eyes: KnownEyes, folder: Path) -> dict[str, Any]:
+def measure(run: Run, whole: Footage, eyes: KnownEyes, small: SmallPolicy, folder: Path) -> dict[str, Any]:
     """Index a run and ask: (way, kind, right) of every question, and what it costs."""
     file = folder / f"{eyes.name}.sqlite"
     began = time.perf_counter()
@@ -285,10 +296,13 @@ def measure(run: Run, whole: Footage, eyes: KnownEyes, folder: Path) -> dict[str
             seconds.append(time.perf_counter() - began)
             words.append(len(prompt(store, asked.text, answer).split()))
             tick = answer.moments[0].tick if answer.moments else None
-            told = " ".join(m.text for m in answer.moments) if asked.kind == "time" else answer.value
+            told = " . ".join(m.text for m in answer.moments) if asked.kind == "time" else answer.value
             rows.append((eyes.name, asked.kind, asked.right(told, tick)))
             if eyes.name == "small":
                 rows += [(way, asked.kind, right) for way, right in beside(store, run, asked).items()]
+                (said,) = small.answer([whole.frames[run.looks[-1]]], [asked.text])
+                rows.append(("no memory", asked.kind, asked.right(said, None)))
+        rows += several(rows)
         if eyes.name == "small":
             rows += [("small", "picture", right) for right in by_picture(recall, run, whole)]
         looks = store.count()[1]
@@ -312,6 +326,12 @@ def beside(store: Store, run: Run, asked: Asked) -> dict[str, bool]:
     }
 
 
+def several(rows: Sequence[tuple[str, str, bool]]) -> list[tuple[str, str, bool]]:
+    """For each way whether it found all needles of a run."""
+    ways = dict.fromkeys(way for way, _, _ in rows)
+    return [(way, "several", all(right for of, kind, right in rows if of == way and kind == "look")) for way in ways]
+
+
 def by_picture(recall: Recall, run: Run, whole: Footage) -> list[bool]:
     """Whether a picture of each needle's thing, seen in another level or a second and more away, finds the needle."""
     found = []
@@ -333,10 +353,10 @@ def by_picture(recall: Recall, run: Run, whole: Footage) -> list[bool]:
 
 def tables(found: Mapping[int, list[dict[str, Any]]]) -> str:
     """Markdown: right answers by length and by kind of question, and what they cost."""
-    kinds = ("look", "time", "beside", "count", "order", "never", "text", "picture")
+    kinds = ("look", "place", "time", "beside", "several", "count", "order", "never", "text", "picture")
     lines = ["| steps | hours | " + " | ".join(WAYS) + " |", "|---" * (2 + len(WAYS)) + "|"]
     for steps, results in found.items():
-        rows = [row for result in results for row in result["rows"] if row[1] != "picture"]
+        rows = [row for result in results for row in result["rows"] if row[1] not in ("picture", "several")]
         lines.append(f"| {steps} | {steps / HZ / 3600:.2g} | " + " | ".join(_share(rows, way) for way in WAYS) + " |")
     steps, results = list(found.items())[-1]
     rows = [row for result in results for row in result["rows"]]
@@ -383,21 +403,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, nargs="+", default=[1000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--small-seeds", type=int, help="seeds at which small looks as well; by default all")
     parser.add_argument("--needles", type=int, default=6)
     parser.add_argument("--levels", type=int, default=16)
     parser.add_argument("--pictures", type=int, default=1_000_000, help="of the search by picture that is timed")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     whole = footage(args.levels, seed=77)
-    small = PolicyEyes(load_small(), "small")
-    every_eye = [KnownEyes(whole, small, truth=truth) for truth in (True, False)]
+    policy = load_small()
+    small = PolicyEyes(policy, "small")
+    truth, seen = (KnownEyes(whole, small, truth=truth) for truth in (True, False))
+    by_small = args.seeds if args.small_seeds is None else args.small_seeds
     found: dict[int, list[dict[str, Any]]] = {steps: [] for steps in args.steps}
     for steps in args.steps:
         for seed in range(args.seeds):
             run = Run.draw(whole, steps, args.needles, np.random.default_rng([steps, seed]))
-            for eyes in every_eye:
+            for eyes in (truth, seen) if seed < by_small else (truth,):
                 with tempfile.TemporaryDirectory() as folder:
-                    found[steps].append(measure(run, whole, eyes, Path(folder)))
+                    found[steps].append(measure(run, whole, eyes, policy, Path(folder)))
             print(f"{steps} steps, seed {seed}: {found[steps][-1]['indexed']:.0f} s to index", flush=True)
         print(tables({steps: results for steps, results in found.items() if results}), flush=True)
     print(f"\nSearch by picture among {args.pictures}: {search_ms(args.pictures):.0f} ms, median of 5")

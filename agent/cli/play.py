@@ -112,6 +112,7 @@ def play(
         from agent.cli.session import Session
         from agent.long.harness import LongPlanner
         from agent.talk.understanding import Understanding
+        from envs.snapshots import Rewindable, Snapshots
         from envs.wrappers import Standing
 
         brain = compose.load_policy(policy, think, view, token_file)
@@ -137,6 +138,9 @@ def play(
         world = compose.keep_clock(made, clock)
         standing = Standing(world) if attempts > 1 and not world.deterministic else None
         world = standing or world
+        if isinstance(thinker, LongPlanner) and standing is None and isinstance(world, Snapshots):
+            world = rewindable = Rewindable(world)
+            thinker.offer(rewindable)
     served: Page | None = None
     watchers: list[Subscriber] = []
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -36,12 +37,14 @@ class Ended:
 @dataclass
 class GoalStack:
     """The primary goal is the user's own sentence; only `begin` sets it. The planner sets the secondary goals, which
-    are parts of it, in order, and the tertiary ones, which are the player's steps."""
+    are parts of it, in order, and the tertiary ones, which are the player's steps. `lives`: turns after which a goal of
+    each rank expires."""
 
     primary: Pursuit | None = None
     secondary: list[Pursuit] = field(default_factory=list)
     tertiary: list[Pursuit] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
+    lives: Mapping[str, int] = field(default_factory=lambda: LIVES)
 
     def begin(self, text: str, turn: int) -> None:
         """The user sets a goal; the planner's goals for another one are dropped."""
@@ -53,7 +56,7 @@ class GoalStack:
         if rank == "primary":
             raise ValueError("only the user sets the primary goal")
         old = {goal.text: goal for goal in self._of(rank)}
-        made = [old.get(text) or Pursuit(text, rank, turn, turn + LIVES[rank]) for text in texts]
+        made = [old.get(text) or Pursuit(text, rank, turn, turn + self.lives[rank]) for text in texts]
         for goal in old.values():
             if goal not in made:
                 self.ended.append(Ended(goal, "dropped", turn))

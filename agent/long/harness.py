@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from agent.episode import Frame, Start, Step, Subscriber
 from agent.long.critic import Critic, GoalJudge
-from agent.long.goals import End
+from agent.long.goals import LIVES, End, GoalStack
 from agent.long.odometer import Odometer
+from agent.long.places import Places
 from agent.long.thinker import Desk, Thinker
-from agent.long.tools import Tools
+from agent.long.tools import TOLD_SNAPSHOTS, Tools
 from agent.talk.planner import DONE, GIVEN_UP, Plan, Situation, clean
+from envs.snapshots import Rewindable
 
 CRITIC_EVERY = 8  # turns
 LOOK = 0.4  # seconds between two frames that are described: a search turns by a quarter meanwhile
@@ -37,8 +39,9 @@ class LongPlanner(Subscriber):
 
     A turn is one question to the thinker. At a turn: steps that the player says it has done are shown to the `judge`;
     goals that are too old expire; every `critic_every` turns the `critic` looks; the thinker plans, and may ask the
-    tools first. `describe`: what is in a frame, in words, for the map; None where nobody can tell. Only the user's
-    sentence is the primary goal: nothing that a thinker, a critic or a tool says changes it.
+    tools first. `describe`: what is in a frame, in words, for the map; None where nobody can tell. `lives`: turns after
+    which goals expire. `looks_again`: what was believed is given up where the player sees that it is not so. Only the
+    user's sentence is the primary goal: nothing that a thinker, a critic or a tool says changes it.
     """
 
     def __init__(
@@ -49,16 +52,21 @@ class LongPlanner(Subscriber):
         judge: GoalJudge | None = None,
         critic: Critic | None = None,
         critic_every: int = CRITIC_EVERY,
+        lives: Mapping[str, int] = LIVES,
+        looks_again: bool = True,
     ) -> None:
         self.name, self.view = thinker.name, thinker.view
         self.claims: list[Claim] = []
         self.desk = Desk()
         self._thinker, self._describe, self._judge, self._critic = thinker, describe, judge, critic
-        self._critic_every = critic_every
+        self._critic_every, self._lives, self._looks_again = critic_every, lives, looks_again
         self._lock = threading.Lock()
         self._odometer = Odometer({}, 1.0)
         self._tools: Tools | None = None
+        self._snapshots: Rewindable | None = None
         self._fresh: list[tuple[int, str]] = []  # captions that the tools do not have yet
+        self._gone_back: list[str] = []  # moments that the game went back to, likewise
+        self._gone: list[str] = []  # things that are not where they were seen; the summary does not say so yet
         self._history: tuple[tuple[str, str], ...] = ()
         self._frames: deque[tuple[int, Frame]] = deque(maxlen=_FRAMES)
         self._set_at: dict[str, int] = {}  # the tick at which a step was set
@@ -66,14 +74,22 @@ class LongPlanner(Subscriber):
         self._refused = 0  # times that the judge did not see the user's goal reached
         self._critic_at = 0  # tick
 
+    def offer(self, world: Rewindable) -> None:
+        """From the next episode on, which is played in `world`, the thinker may save moments and go back to them."""
+        self._snapshots = world
+
     # The loop calls these.
 
     def on_start(self, start: Start) -> None:
         with self._lock:
-            self.desk = Desk(tick_hz=start.tick_hz or 1.0)
+            self.desk = Desk(
+                GoalStack(lives=self._lives), Places(looks_again=self._looks_again), tick_hz=start.tick_hz or 1.0,
+                looks_again=self._looks_again,
+            )  # fmt: skip
             self._odometer = Odometer(start.controls, start.tick_hz)
             self._frames.clear()
-            self._fresh, self._history, self._set_at, self.claims = [], (), {}, []
+            self._fresh, self._gone, self._history, self._set_at, self.claims = [], [], (), {}, []
+            self._gone_back = []
             self._described, self._critic_at = -(10**9), 0
             tools, self._tools = self._tools, None
         if tools is not None:
@@ -83,6 +99,10 @@ class LongPlanner(Subscriber):
         self._odometer.on_step(step)
         desk = self.desk
         desk.tick = step.tick
+        if (name := step.info.get("restored")) is not None and self._tools is not None:
+            self._odometer.jump(self._tools.poses.get(name, self._odometer.pose))
+            with self._lock:
+                self._gone_back.append(name)
         if step.frame is None:
             return
         if step.decision is None or not self._frames or step.tick - self._frames[-1][0] >= len(step.decision.actions):
@@ -92,9 +112,10 @@ class LongPlanner(Subscriber):
         if self._describe is not None and step.tick - self._described >= LOOK * desk.tick_hz:
             self._described = step.tick
             if caption := self._describe(step.frame):
-                desk.places.saw(caption, step.tick)
+                gone = desk.places.saw(caption, step.tick)
                 with self._lock:
                     self._fresh.append((step.tick, caption))
+                    self._gone += gone
 
     # The planner's side.
 
@@ -105,10 +126,18 @@ class LongPlanner(Subscriber):
         if desk.goals.primary is None or desk.goals.primary.text != now.goal:
             desk.goals.begin(now.goal, desk.turn)
             self._history, self._refused = (), 0
+            desk.meant = self._toolbox().meant(now.goal)
         before = len(desk.goals.ended)
         self._hear(now.history)
         for goal in desk.goals.expire(desk.turn):
             desk.summary.note(f"gave up after {desk.turn - goal.since} turns: {goal.text}")
+        with self._lock:
+            gone, self._gone = self._gone, []
+            back, self._gone_back = self._gone_back, []
+        for name in back:
+            desk.summary.note(f"went back to {name}: what came after it is not done")
+        for name in gone:
+            desk.summary.note(f"{name}: not where it was seen")
         desk.ended = tuple(desk.goals.ended[before:])
         desk.opinion = None
         if self._critic is not None and desk.turn % self._critic_every == 0:
@@ -149,7 +178,15 @@ class LongPlanner(Subscriber):
     def _lines(self) -> list[tuple[str, str]]:
         """The desk, as a model reads it."""
         desk = self.desk
-        lines = [("Goals", desk.goals.text), ("Summary", desk.summary.text), ("Map", desk.places.text())]
+        meant = "; ".join(f"{said}: the {name}" for said, name in desk.meant.items())
+        lines = [
+            ("Goals", desk.goals.text),
+            ("Meant", meant),
+            ("Summary", desk.summary.text),
+            ("Map", desk.places.text()),
+        ]
+        if self._snapshots is not None:
+            lines.append(("You may also ask", TOLD_SNAPSHOTS))
         if desk.opinion is not None and not desk.opinion.yes:
             lines.append(("Critic", desk.opinion.why))
         lines += [("Ended", f"{one.goal.text}: {one.end}{f' ({one.why})' * bool(one.why)}") for one in desk.ended]
@@ -162,7 +199,7 @@ class LongPlanner(Subscriber):
     def _toolbox(self) -> Tools:
         """The tools, which belong to the thread that plans, with all that was seen so far."""
         if self._tools is None:
-            self._tools = Tools(self.desk.places, self.desk.tick_hz)
+            self._tools = Tools(self.desk.places, self.desk.tick_hz, self._snapshots)
         with self._lock:
             fresh, self._fresh = self._fresh, []
         for tick, caption in fresh:

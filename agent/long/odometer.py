@@ -82,6 +82,11 @@ class Odometer:
         self._turned += abs(yaw)
         self._moved += math.hypot(d, r)
 
+    def jump(self, pose: Pose) -> None:
+        """The player is somewhere else at once, and stands."""
+        self.pose = self._then = pose
+        self._speed, self._frame, self._turned, self._moved = (0.0, 0.0), None, 0.0, 0.0
+
     def _look(self, frame: Frame) -> None:
         """Take back what was walked since the last frame if the picture stood still."""
         before = self._frame

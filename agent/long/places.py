@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.long.odometer import Pose
 
 CELL = 0.6  # seconds of walking: the side of a cell of the map
 _SIDES = {"left": -28.0, "ahead": 0.0, "right": 28.0}  # degrees right of the middle that a word of a caption means
 _AWAY = 1.2  # seconds of walking: how far off what is seen is taken to be
+_NEAR, _FACED = (0.5, 1.6), 20.0  # seconds of walking and degrees off: what is there must be in view
+_LASTING = frozenset({"doorway"})  # nothing takes it away, and from near it is too large to be named
+MISSES = 4  # looks at a place without what was seen there, after which it is taken to be gone
 _AROUND = {"ahead": 0.0, "right": 90.0, "behind": 180.0, "left": -90.0}
 _SEEN = re.compile(r"(?P<name>.+?) (?P<side>left|ahead|right)")
 
@@ -21,12 +24,13 @@ Cell = tuple[int, int]
 @dataclass(frozen=True)
 class Landmark:
     """Something that was seen. `place`: about where it is. `seen_from`: where the player stood. `tick`: when it was
-    seen last."""
+    seen last. `missed`: how often its place was looked at since, and it was not seen."""
 
     name: str
     place: Pose
     seen_from: Pose
     tick: int
+    missed: int = 0
 
 
 def cell_of(pose: Pose) -> Cell:
@@ -43,9 +47,11 @@ class Places:
     """Cells of CELL seconds of walking with the number of times that the player came into each, and landmarks.
 
     The loop writes while a planner reads in its own thread: the list of landmarks is replaced, never changed.
+    `looks_again`: a landmark that is not seen any more where it should be is forgotten after MISSES looks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, looks_again: bool = True) -> None:
+        self._looks_again = looks_again
         self.visits: Counter[Cell] = Counter()
         self.here = Pose()
         self.landmarks: list[Landmark] = []  # the newest last; one for each name and cell
@@ -57,13 +63,27 @@ class Places:
             self.visits[cell_of(pose)] += 1
         self.here = pose
 
-    def saw(self, caption: str, tick: int) -> None:
-        """The player sees from here what a caption says."""
+    def saw(self, caption: str, tick: int) -> list[str]:
+        """The player sees from here what a caption says; the names of the landmarks that are forgotten for it."""
         self._views[cell_of(self.here), _sector(self.here.heading)] = caption
+        gone = self._miss({name for name, _ in things_in(caption)}) if self._looks_again else []
         for name, side in things_in(caption):
             place = self.here.towards(_SIDES[side], _AWAY)
             others = [m for m in self.landmarks if m.name != name or cell_of(m.place) != cell_of(place)]
             self.landmarks = [*others, Landmark(name, place, self.here, tick)]
+        return gone
+
+    def _miss(self, seen: set[str]) -> list[str]:
+        """Count the landmarks that should be in view and are not; the names of those that are forgotten."""
+        kept: list[Landmark] = []
+        gone: list[Landmark] = []
+        for mark in self.landmarks:
+            far, off = self.here.bearing(mark.place)
+            if mark.name not in seen | _LASTING and _NEAR[0] <= far <= _NEAR[1] and abs(off) <= _FACED:
+                mark = replace(mark, missed=mark.missed + 1)
+            (kept if mark.missed < MISSES else gone).append(mark)
+        self.landmarks = kept
+        return [mark.name for mark in gone]
 
     def forget(self, name: str) -> None:
         """The newest landmark of that name is gone."""

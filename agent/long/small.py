@@ -50,7 +50,8 @@ class SmallThinker:
             self._begin(now.goal, desk)
         for ended in desk.ended:
             self._learn(ended.goal.text, ended.end, desk)
-        self._doubt(desk)
+        if desk.looks_again:
+            self._doubt(desk)
         parts = tuple(goal.text for goal in desk.goals.secondary)
         if not parts:
             return Plan(done=True)
@@ -58,6 +59,7 @@ class SmallThinker:
         seen = self._in_view(desk)
         near = self._near(parts[0], seen, desk)
         under_way = bool(steps) and steps[0] != parts[0] and self._alive(steps[0], desk)
+        under_way = under_way and (self._founded(steps[0], desk) or not desk.looks_again)
         if under_way and not lost and (not near or _names(steps[0], seen)):  # a search gives way to what is there
             return Plan(steps, parts=parts)
         wish = (self._aside(desk) if lost else "") or near or self._far(desk)
@@ -69,6 +71,8 @@ class SmallThinker:
     def _begin(self, goal: str, desk: Desk) -> None:
         self._goal = goal
         self._keys, self._tried, self._tries = {}, [], {}
+        for said, name in desk.meant.items():
+            goal = goal.lower().replace(said, f"the {name}").replace("go back to", "go to")
         desk.goals.set("secondary", tuple(intents.steps(goal)), desk.turn)
 
     def _learn(self, text: str, end: str, desk: Desk) -> None:
@@ -95,6 +99,11 @@ class SmallThinker:
     def _alive(self, step: str, desk: Desk) -> bool:
         """Whether a step has not expired."""
         return step in {goal.text for goal in desk.goals.tertiary}
+
+    def _founded(self, step: str, desk: Desk) -> bool:
+        """Whether what a step is for is still believed to be there: a key that is looked for, or its door."""
+        key = _KEY.search(step)
+        return key is None or any(mark.name in (key[0], f"{key[1]} door") for mark in desk.places.landmarks)
 
     def _in_view(self, desk: Desk) -> list[str]:
         """What was seen in the last seconds, the newest first."""

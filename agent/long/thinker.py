@@ -48,7 +48,9 @@ _SCHEMA: dict[str, Any] = {
 @dataclass
 class Desk:
     """What a thinker may read beside the situation. `turn`: how often it was asked. `tick`: now. `ended`: the goals
-    that ended since it was asked last. `opinion`: the critic's newest, None where it was not asked since."""
+    that ended since it was asked last. `opinion`: the critic's newest, None where it was not asked since. `meant`: what
+    the user's goal names by when it was seen, and its name. `looks_again`: whether the thinker gives up a belief that
+    the player sees to be false."""
 
     goals: GoalStack = field(default_factory=GoalStack)
     places: Places = field(default_factory=Places)
@@ -58,6 +60,8 @@ class Desk:
     tick_hz: float = 1.0
     ended: tuple[Ended, ...] = ()
     opinion: Opinion | None = None
+    meant: dict[str, str] = field(default_factory=dict)
+    looks_again: bool = True
 
 
 class Thinker(Protocol):

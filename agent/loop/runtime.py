@@ -6,6 +6,7 @@ in which `play` calls them.
 
 from __future__ import annotations
 
+import copy
 import signal
 import threading
 import time
@@ -162,6 +163,7 @@ class _Rollout:
         self.why = ""  # the player or the control ended it
         self.verdict: Verdict | None = None
         self.decided = 0  # the tick of the verdict
+        self.judges: dict[str, Judge | None] = {}  # as they were at places to which the world may go back
         self.said: list[tuple[int, str]] = []
         self.spoken = -1  # the decision that spoke last
         self.ending = -1  # the decision that says "done" and is being played
@@ -283,7 +285,12 @@ class _Rollout:
         self.subscribers.steps(segment)
 
     def judge_state(self) -> None:
-        """Let the judge look at ground truth, until it has ruled."""
+        """Let the judge look at ground truth, until it has ruled. Where the world went back, the judge goes back, too:
+        what was done since is not done."""
+        for name in self.info.get("saved", ()):
+            self.judges[name] = copy.deepcopy(self.judge)
+        if (name := self.info.get("restored")) in self.judges and self.judge is not None:
+            self.judge = copy.deepcopy(self.judges[name])
         if self.judge and self.verdict is None:
             self.verdict, self.decided = self.judge(self.info.get("state")), self.tick
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -44,6 +46,21 @@ _SIGHT = np.array([group in (SHOWN, AIM) for group in range(6)], np.uint8)  # wh
 
 def _grabs(action: Action) -> bool:
     return "left" in action.buttons or "KeyE" in action.keys
+
+
+_PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
+_CHANGED = ("eq_data", "geom_conaffinity", "cam_quat", "cam_pos")  # of the model, during an episode
+_OWN = ("_yaw", "_pitch", "_eye", "_tick", "_held", "_grip", "_beside", "_last")  # beside the physics
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A state of an episode in a room: what MuJoCo integrates, what changed in the model, and what is beside both."""
+
+    room: Room
+    physics: npt.NDArray[np.float64]
+    model: tuple[npt.NDArray[Any], ...]
+    own: Mapping[str, Any]
 
 
 class Playroom(World):
@@ -136,6 +153,28 @@ class Playroom(World):
             self._advance(action)
         observation, info = self._observe()
         return observation, 0.0, False, False, {**info, "ticks": len(actions)}
+
+    def save(self) -> Saved:
+        """The state of the episode, for `restore`."""
+        if self._room is None:
+            raise gymnasium.error.ResetNeeded("playroom: save() before reset() or after close(); call reset() first")
+        model = self._scene.model
+        physics = np.empty(mujoco.mj_stateSize(model, _PHYSICS))
+        mujoco.mj_getState(model, self._data, physics, _PHYSICS)
+        own = {name: copy.copy(getattr(self, name)) for name in _OWN if hasattr(self, name)}
+        return Saved(self._room, physics, tuple(getattr(model, name).copy() for name in _CHANGED), own)
+
+    def restore(self, saved: object) -> None:
+        """Go back to a state of this episode. Raises ValueError for that of another one."""
+        if not isinstance(saved, Saved) or saved.room is not self._room:
+            raise ValueError("playroom: this state is not of this episode; save() within it")
+        model = self._scene.model
+        mujoco.mj_setState(model, self._data, saved.physics, _PHYSICS)
+        for name, values in zip(_CHANGED, saved.model, strict=True):
+            getattr(model, name)[:] = values
+        for name, value in saved.own.items():
+            setattr(self, name, copy.copy(value))
+        mujoco.mj_forward(model, self._data)
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         return None if self._frame is None else self._frame.copy()

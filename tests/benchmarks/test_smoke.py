@@ -36,6 +36,10 @@ def run(name: str, *arguments: str) -> str:
         pytest.param("browser", "--blocks 1 --size 160x120", "BrowserWorld.step_chunk of 4", marks=needs("chromium")),
         ("cli_start", "1", "agent --help, 1 runs: median"),
         pytest.param("compression", "--episodes 1", "through H.264  success", marks=slow),
+        pytest.param(
+            "asked_again", "--episodes 1 --seconds 1 --arms alone memory --out /dev/null",
+            "| memory | 1 | 0.0 (0–79) |", marks=slow,
+        ),
         pytest.param("desktop", "--blocks 1 --turns 1", "from a turn to another frame", marks=needs("xvfb")),
         pytest.param("env_throughput", "--seconds 0.1 --rounds 1 --sizes 2 --kills 1", "orphans: 0 of", marks=slow),
         pytest.param(
@@ -52,6 +56,10 @@ def run(name: str, *arguments: str) -> str:
         pytest.param("input_safety", "--kills 1 --actions 20 --sequences 0", "heard by the decoy", marks=needs("xvfb")),
         pytest.param("page", "--instructions 1 --seconds 0.5 --stalled 1", "tick, 1 stalled viewers", marks=slow),
         pytest.param("planner", "--episodes 1 --rows expert small", "plans an episode", marks=slow),
+        pytest.param(
+            "poison", "--episodes 1 --seconds 9 --kinds part --arms none verification --out /dev/null",
+            "| part | verification | 1 | 100.0 (21–100) |", marks=slow,
+        ),
         pytest.param("playroom", "--blocks 1 --things 2", "of bare", marks=needs("mujoco-drawing")),
         pytest.param("realtime", "--episodes 1", "starved, %", marks=slow),
         pytest.param(
@@ -59,6 +67,10 @@ def run(name: str, *arguments: str) -> str:
         ),
         pytest.param("serving", "--decisions 3", "Of the last 3, 3 are the same over the websocket, 3", marks=slow),
         pytest.param("small_speed", "--decisions 3 --episodes 1", "real time: starved, %", marks=slow),
+        pytest.param(
+            "thinking", "--episodes 1 --think off auto --ms 0 1000 --out /dev/null", "| 1000 | auto | 1 | 0.0 (0–79) |",
+            marks=slow,
+        ),
         pytest.param(
             "soak", "--worlds doom gymnasium:CartPole-v1 --episodes 5 --ticks 8", "| 5 of 5 |", marks=pytest.mark.slow
         ),

@@ -6,7 +6,7 @@ import pytest
 
 from agent.long.goals import LIVES, GoalStack
 from agent.long.odometer import Pose
-from agent.long.places import CELL, Places, things_in
+from agent.long.places import CELL, MISSES, Places, things_in
 from agent.long.summary import WORDS, Summary, condense
 from agent.long.tools import Tools
 
@@ -79,6 +79,27 @@ def test_a_thing_that_is_seen_again_is_one_landmark() -> None:
     assert [mark.tick for mark in places.landmarks] == [3]
 
 
+@pytest.mark.parametrize("looks_again", [True, False])
+def test_what_is_not_seen_where_it_was_is_forgotten(looks_again: bool) -> None:
+    places = Places(looks_again=looks_again)
+    places.at(Pose())
+    places.saw("white door ahead and imp left", 0)
+    places.at(Pose(heading=180.0))
+    assert [places.saw("nothing", tick) for tick in range(1, 9)] == [[]] * 8, "the door is behind"
+    places.at(Pose())
+    gone = [name for tick in range(9, 9 + MISSES) for name in places.saw("imp left", tick)]
+    assert gone == ["white door"] * looks_again
+    assert {mark.name for mark in places.landmarks} == {"imp", *["white door"] * (not looks_again)}
+
+
+def test_a_thing_that_shows_again_is_not_given_up() -> None:
+    places = Places()
+    places.at(Pose())
+    for tick in range(4 * MISSES):  # the eyes miss it now and then
+        places.saw("nothing" if tick % MISSES else "white door ahead", tick)
+    assert [mark.name for mark in places.landmarks] == ["white door"]
+
+
 def test_repetitions_are_condensed_and_words_are_bounded() -> None:
     assert condense(["a b", "c", "a b"], 10) == "c; a b (x2)"
     assert len(condense([f"line {n} of many" for n in range(500)], 40).split()) <= 40
@@ -104,6 +125,30 @@ def test_a_wrong_line_is_corrected_wherever_it_stands() -> None:
     assert summary.correct("the red door is open", "the red door is shut")
     assert "is open" not in summary.text
     assert not summary.correct("never said", "x")
+
+
+@pytest.mark.parametrize(
+    ("goal", "meant"),
+    [
+        ("go back to the torch that you saw first", {"the torch that you saw first": "red torch"}),
+        ("go to the torch you saw last, then shoot the imp", {"the torch you saw last": "blue torch"}),
+        ("touch the first torch we passed", {"the first torch we passed": "red torch"}),
+        ("take the skull key you have seen before", {"the skull key you have seen before": "yellow skull key"}),
+        ("go to the skull that you saw first", {}),  # no such thing was seen, though its word was read
+        ("go to the red torch", {}),
+    ],
+)
+def test_what_is_named_by_when_it_was_seen(goal: str, meant: dict[str, str]) -> None:
+    tools = Tools(Places(), 35.0)
+    try:
+        tools.keep(10, "green torch left")  # seen once alone: eyes err
+        for tick in (80, 94, 108):
+            tools.keep(tick, "red torch left and yellow skull key right")
+        for tick in (700, 714):
+            tools.keep(tick, "blue torch ahead")
+        assert tools.meant(goal) == meant
+    finally:
+        tools.close()
 
 
 def test_tools_answer_from_what_was_seen() -> None:

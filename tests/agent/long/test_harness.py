@@ -133,6 +133,33 @@ def test_tools_answer_before_the_plan_and_questions_end() -> None:
     assert "blue torch" in answers["Map"]
 
 
+def test_the_summary_says_what_is_not_where_it_was_seen() -> None:
+    captions = iter(["white door ahead", *["imp left"] * 40])
+    planner = begun(LongPlanner(Scripted(Plan((KEY,))), describe=lambda frame: next(captions)), ticks=1)
+    walk = Action()
+    for tick in range(1, 36 * 3):
+        step = Step(tick, np.zeros((12, 16, 3), np.uint8), walk, 0.0, "go", "test", False, None, tick, tick, {})
+        planner.on_step(step)
+    planner.plan(NOW)
+    assert planner.desk.summary.text == "white door: not where it was seen"
+
+
+def test_a_goal_that_names_a_thing_by_when_it_was_seen_is_explained() -> None:
+    thinker = Scripted(Plan((KEY,)))
+    planner = begun(LongPlanner(thinker, describe=lambda frame: "red torch left"))
+    planner.plan(Situation("go back to the torch that you saw first"))
+    assert thinker.told("Meant") == "the torch that you saw first: the red torch"
+    assert planner.desk.goals.primary is not None
+    assert planner.desk.goals.primary.text == "go back to the torch that you saw first"
+
+
+def test_goals_live_as_long_as_is_said() -> None:
+    planner = begun(LongPlanner(Scripted(Plan((KEY,))), lives={"secondary": 99, "tertiary": 2}))
+    for _ in range(3):
+        planner.plan(NOW)
+    assert [(one.goal.text, one.turn) for one in planner.desk.ended] == [(KEY, 3)]
+
+
 def test_nothing_but_the_users_sentence_is_the_primary_goal() -> None:
     evil = Scripted(Plan(("burn the house",), say="new goal: burn the house", parts=("burn the house",)))
     planner = begun(

@@ -93,6 +93,14 @@ def test_a_false_belief_is_corrected_by_what_is_seen(thinker: SmallThinker, desk
     assert desk.summary.text == f"{key}: not done, it is still there"
 
 
+def test_what_the_goal_means_is_what_the_player_is_told(thinker: SmallThinker, desk: Desk) -> None:
+    desk.goals.begin("Go back to the torch that you saw first, then shoot the imp", 1)
+    desk.meant = {"the torch that you saw first": "red torch"}
+    plan = thinker.think(Situation("Go back to the torch that you saw first, then shoot the imp"), desk)
+    assert plan.parts == ("go to the red torch", "shoot the imp")
+    assert plan.steps[0] == "go to the red torch"
+
+
 def test_what_is_under_way_goes_on_and_what_failed_rests(thinker: SmallThinker, desk: Desk) -> None:
     steps = think(thinker, desk, "red key ahead")
     assert think(thinker, desk, "red key left and switch ahead", steps) == steps
@@ -107,6 +115,14 @@ def test_what_it_looks_for_gives_way_to_what_is_there(thinker: SmallThinker, des
     steps = think(thinker, desk, "red door left")
     assert steps[0] == "pick up the red key"
     assert think(thinker, desk, "blue key ahead", steps)[0] == "pick up the blue key"
+
+
+def test_a_key_is_not_looked_for_once_its_door_is_gone(thinker: SmallThinker, desk: Desk) -> None:
+    steps = think(thinker, desk, "red door ahead")
+    assert steps[0] == "pick up the red key"
+    assert think(thinker, desk, steps=steps) == steps
+    desk.places.forget("red door")
+    assert think(thinker, desk, steps=steps) == (FIRST,)
 
 
 def test_a_critic_that_is_not_pleased_sends_it_where_it_was_least(thinker: SmallThinker, desk: Desk) -> None:

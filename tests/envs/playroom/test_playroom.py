@@ -354,3 +354,28 @@ def test_torch_can_be_imported_after_the_first_frame() -> None:
         timeout=120,
     )
     assert done.stdout.strip() == "(48, 64, 3)", done.stderr[-500:]
+
+
+# Going back
+
+
+def test_a_room_goes_back_to_a_moment_bit_for_bit(world: Playroom) -> None:
+    state = begin(world, CUBE, Thing("ball", "blue", "large", 0.0, 1.4), furniture=(TABLE,))
+    aim(world, state, 0)
+    assert play(world, LEFT).held == 0, "it holds the cube"
+    saved = world.save()
+    way = [keys("KeyW", look=(4.0, 0.0)), keys("KeyA"), LEFT, NEUTRAL, RIGHT, keys("KeyC")] * 4
+
+    def played() -> list[bytes]:
+        return [world.step(action)[0]["pixels"].tobytes() for action in way]
+
+    there = played()
+    after = play(world)
+    assert after.held is None, "it let go of the cube"
+    world.restore(saved)
+    assert played() == there
+    again = play(world)
+    assert (again.tick, again.held, again.x, again.y) == (after.tick, after.held, after.x, after.y)
+    begin(world, CUBE)
+    with pytest.raises(ValueError, match="not of this episode"):
+        world.restore(saved)
