@@ -32,6 +32,10 @@ To add your agent, run the command with your policy and send the file as a pull 
 checkpoint folder or `package.module:Name`; [CONTRIBUTING.md](../CONTRIBUTING.md) shows how to write one.
 
     agent eval --bench ludens-bench-1 --policy NAME --json benchmarks/reference/ludens-bench-1/NAME.json
+
+A policy that knows nothing of Ludens plays too, as `remote:HOST:PORT` ([serving.md](serving.md)). Of those below,
+[remote_policy.py](../examples/remote_policy.py) serves `colours`, a script that walks to the colour that an instruction
+names.
 """
 
 
@@ -72,14 +76,15 @@ def _table(suite: reference.ReferenceSuite, found: Sequence[dict[str, Any]]) -> 
         cells = [
             percent(row["success"], row["ci"], digits=0) for row in (one["total"], *(one["parts"][n] for n in names))
         ]
-        lines.append(f"| [{one['policy']}](../{one['file']}) | {' | '.join(cells)} |")
+        lines.append(f"| [{Path(one['file']).stem}](../{one['file']}) | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def _how(one: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {one['versions'][name]}" for name in ("ludens", "vizdoom", "torch"))
     weights = f"weights `{one['weights'][:12]}`, " if one["weights"] else ""
-    return f"- `{one['command']}`: {weights}{versions}, {one['seconds']:.0f} s; decisions `{one['played']}`"
+    made = f"{weights}{versions}, {one['seconds']:.0f} s; decisions `{one['played']}`"
+    return f"- {Path(one['file']).stem}: `{one['command']}`: {made}"
 
 
 def freeze(name: str) -> None:

@@ -46,7 +46,8 @@ from training.data.episodes import Recorder, read_episode
 from training.data.examples import Examples
 from training.evaluation.statistics import wilson
 from training.recipe import Progress
-from training.vlm.train import BcRecipe, train_bc
+from training.vlm.recipe import BcRecipe
+from training.vlm.train import train_bc
 
 PAGES = Path(__file__).parents[1] / "tests" / "support" / "pages"
 
@@ -213,7 +214,7 @@ def measure(game: Game, folder: Path, name: str, tasks: Sequence[Task], args: ar
     before = successes(game, VlmPolicy(model, processor), tasks[:3])
     recipe = BcRecipe(
         str(made), (str(folder / "data"),), epochs=args.epochs, batch=args.batch, rate=args.rate,
-        history=args.history, seed=args.seed,
+        history=args.history, seed=args.seed, held_out=0.0,
     )  # fmt: skip
     losses, start = [0.0], time.perf_counter()
 

@@ -11,6 +11,7 @@ from envs.errors import UserError
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "page": ("fastapi", "starlette", "uvicorn", "wsproto"),
     "train": ("accelerate", "peft", "tensorboard", "matplotlib"),
+    "quantize": ("bitsandbytes",),
     "models": ("httpx2", "jsonschema", "referencing"),
     "desktop": ("mss", "Xlib"),
     "bridge": ("msgpack",),

@@ -1,7 +1,7 @@
 """Train with a library of reinforcement learning: PPO of Stable-Baselines3 on a world and a reward model.
 
     pip install 'ludens[benchmarks]'
-    python examples/stable_baselines3_ppo.py clip
+    python examples/stable_baselines3_ppo.py clip ppo.zip 50000
     python examples/stable_baselines3_ppo.py examples.write_a_reward:Change
 
 `RewardWrapper` makes a Gymnasium environment of a world, a reward and an instruction. The library is used unchanged: it
@@ -92,4 +92,6 @@ def main(reward: Reward | str, steps: int = 20_000, rollout: int = 512) -> PPO:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    trained = main(sys.argv[1], steps=int(sys.argv[3]) if len(sys.argv) > 3 else 20_000)
+    if len(sys.argv) > 2:  # examples/remote_policy.py plays with it
+        trained.save(sys.argv[2])

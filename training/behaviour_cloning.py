@@ -17,7 +17,7 @@ class BehaviourCloning:
     """Learns to repeat the decisions of recorded episodes.
 
     `options`: fields of the recipe of the parent's kind, training.small.imitation.ImitationRecipe or
-    training.vlm.train.BcRecipe, without its parent and its data. `resume`: go on where a run
+    training.vlm.recipe.BcRecipe, without its parent and its data. `resume`: go on where a run
     in the same folder was stopped.
     """
 
@@ -35,7 +35,8 @@ class BehaviourCloning:
 
             small = ImitationRecipe.of({**self.options, "parent": Path(parent), "data": tuple(data)})
             return imitate(small, out, resume=self.resume, on_progress=on_progress)
-        from training.vlm.train import BcRecipe, train_bc
+        from training.vlm.recipe import BcRecipe
+        from training.vlm.train import train_bc
 
         vlm = BcRecipe(str(parent), tuple(map(str, data)), **self.options)
         return train_bc(vlm, out, resume=self.resume, on_progress=on_progress)

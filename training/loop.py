@@ -31,6 +31,7 @@ FLOOR = 0.05  # share of the learning rate that is left at the end
 
 Part = TypeVar("Part")
 Loss = Callable[[Any, Part], tuple[Tensor, Mapping[str, Tensor]]]
+Evaluate = Callable[[int], Mapping[str, float]]  # figures after so many steps; none where it is not time for them
 OptimizerFactory = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
 
@@ -79,6 +80,7 @@ class Loop(Generic[Part]):
         self._forward, self._optimizer = self.ranks.prepare(model, make_optimizer(self._parameters))
         self._average = [p.detach().clone() for p in self._parameters] if plan.average else []
         self._figures: dict[str, float] = {}
+        self._measured: Mapping[str, float] = {}  # by the last evaluation
         self._seconds = 0.0  # spent before this process began
         if state.exists():
             self._resume()
@@ -90,12 +92,12 @@ class Loop(Generic[Part]):
         """The time that the run has taken so far, with what came before it was resumed."""
         return self._seconds + time.monotonic() - self._began
 
-    def run(self, batches: Iterable[Sequence[Part]], loss: Loss[Part]) -> None:
+    def run(self, batches: Iterable[Sequence[Part]], loss: Loss[Part], evaluate: Evaluate | None = None) -> None:
         """Take every step from `first` on, then give the model its averaged weights.
 
         Each batch is a sequence of parts whose gradients are added up, so that a batch may be larger than memory.
         `loss(model, part)` returns the part's loss and figures; a batch's figure is the sum over its parts. A figure
-        that is not finite is left out of the report.
+        that is not finite is left out of the report. `evaluate(done)` is called in every process, after each step.
         """
         self._began = self._reported = self._saved = time.monotonic()
         writer = self._summary_writer()
@@ -103,8 +105,9 @@ class Loop(Generic[Part]):
             for step, parts in zip(range(self.first, self.plan.steps), batches, strict=True):
                 figures = self._update(step, parts, loss)
                 last = step + 1 == self.plan.steps
-                if self.ranks.leads and (last or time.monotonic() - self._reported > REPORT_SECONDS):
-                    self._report(step + 1, figures, writer)
+                measured = evaluate(step + 1) if evaluate else {}
+                if self.ranks.leads and (last or measured or time.monotonic() - self._reported > REPORT_SECONDS):
+                    self._report(step + 1, figures, measured, writer)
                 if self.ranks.leads and not last and time.monotonic() - self._saved > self._save_every:
                     self._save(step + 1)
         with torch.no_grad():
@@ -136,15 +139,18 @@ class Loop(Generic[Part]):
             torch._foreach_lerp_(self._average, [p.detach() for p in self._parameters], share)
         return figures
 
-    def _report(self, done: int, figures: Mapping[str, Tensor], writer: Any) -> None:
-        """Tell progress and TensorBoard the newest finite value of every figure, and the speed since the start."""
+    def _report(self, done: int, figures: Mapping[str, Tensor], measured: Mapping[str, float], writer: Any) -> None:
+        """Tell progress and TensorBoard the newest finite value of every figure, what was measured just now, and the
+        speed since the start."""
         self._reported = time.monotonic()
         self._figures |= {name: float(value) for name, value in figures.items() if value.isfinite()}
         units = done * self.plan.size
         speed = (done - self.first) * self.plan.size / (self._reported - self._began)
         shown = {**self._figures, f"{self.plan.unit}/s": speed}
-        for name, value in shown.items() if writer is not None else ():
+        for name, value in {**shown, **measured}.items() if writer is not None else ():
             writer.add_scalar(f"{self.plan.name}/{name}", value, units)
+        self._measured = measured or self._measured
+        shown |= self._measured
         self._on_progress(Progress(self.plan.name, units, self.plan.steps * self.plan.size, shown))
 
     def _summary_writer(self) -> Any:

@@ -172,6 +172,12 @@ class FormName(StrEnum):
     text = "text"
 
 
+class QuantizeName(StrEnum):
+    """How weights that are not trained are held."""
+
+    four_bits = "4bit"
+
+
 @app.command()
 def bc(
     model: Annotated[
@@ -209,6 +215,16 @@ def bc(
     form: Annotated[
         FormName | None, typer.Option(help="Actions as tokens of their own, or as text [default: tokens].")
     ] = None,
+    held_out: Annotated[
+        float | None, typer.Option(help="Share of the episodes, rounded down, to evaluate by [default: 0.05].")
+    ] = None,
+    evaluations: Annotated[int | None, typer.Option(min=1, help="How often in the run [default: 10].")] = None,
+    pack: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of a row that several short decisions share [default: no].")
+    ] = None,
+    quantize: Annotated[
+        QuantizeName | None, typer.Option(help="With --lora: hold the model in four bits (QLoRA).")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is in OUT.")] = False,
     json: console.Json = False,
 ) -> None:
@@ -230,7 +246,8 @@ def bc(
     of_small = {"rehearsal": tuple(rehearsal or ()) or None, "rehearsal_share": rehearsal_share, "keep": keep}
     of_vlm = {
         "lora": lora or None, "rank": rank, "micro": micro, "history": history, "gamma": gamma,
-        "form": form.value if form else None,
+        "form": form.value if form else None, "held_out": held_out, "evaluations": evaluations, "pack": pack,
+        "quantize": quantize.value if quantize else None,
     }  # fmt: skip
     screen = console.console(machine=json)
     with screen.status("starting"):
@@ -245,6 +262,19 @@ def bc(
         checkpoint = learner.clone(data, parent if small else model, out, on_progress)
     if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
         _print_checkpoint(screen, checkpoint, str(checkpoint) if small else f"hf:{checkpoint}", json)
+        if not json and not small:
+            _print_evaluations(screen, out)
+
+
+def _print_evaluations(screen: Console, out: Path) -> None:
+    """Say what the last and the best evaluation of a run measured, if episodes were held out."""
+    from training.vlm.held_out import EVALUATIONS, best_of, read_evaluations
+    from training.vlm.train import BEST
+
+    if found := read_evaluations(out / EVALUATIONS):
+        for name, at in ("Held out:   ", found[-1]), (f"Best:       hf:{out / BEST}, ", best_of(found)):
+            said = f"loss {at.loss:.3f}, agreement {at.agreement:.0%} after step {at.step}"
+            screen.print(f"{name}{said}", markup=False)
 
 
 def _refuse(options: dict[str, Any], kind: str) -> None:

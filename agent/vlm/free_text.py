@@ -11,6 +11,7 @@ import torch
 from transformers import LogitsProcessor
 
 Form = Literal["text", "tokens"]
+Cache = Literal["dynamic", "static"]  # of keys and values: it grows with the text, or has room for the longest turn
 _CONTROL = {chr(i) for i in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 
 State = TypeVar("State")
@@ -64,6 +65,7 @@ def generate(
     rules: Rules[Any],
     seeds: Sequence[int],
     temperature: float,
+    cache: Cache = "dynamic",
 ) -> list[list[int]]:
     """The ids that a model writes after each prompt, all in one batch, within the rules."""
     from transformers import GenerationConfig
@@ -79,6 +81,7 @@ def generate(
             repetition_penalty=1.0,
             eos_token_id=rules.end,
             pad_token_id=rules.end if pad is None else pad,
+            cache_implementation=cache,
         ),
         logits_processor=[TurnProcessor(rules, prompt, seeds, temperature)],
     )

@@ -29,7 +29,7 @@ from agent.vlm.checkpoint import Manifest
 from agent.vlm.doom_grammar import form_of as doom_form_of
 from agent.vlm.doom_policy import DoomVlm
 from agent.vlm.foreign_code import refuse_foreign_code
-from agent.vlm.free_text import Form, generate
+from agent.vlm.free_text import Cache, Form, generate
 from agent.vlm.turn_grammar import TurnGrammar, form_of, turn_text
 from envs.action import Action
 from envs.world import World
@@ -66,8 +66,8 @@ class VlmPolicy:
     to (`for_world`).
 
     `think`: "off", "auto" (the model chooses, up to THOUGHT_TOKENS) or the most tokens of a thought. `temperature`: 0
-    takes the likeliest tokens; above 0 they are drawn with the context's seed. Raises ValueError where the processor
-    lacks what a dialogue needs.
+    takes the likeliest tokens; above 0 they are drawn with the context's seed. `cache`: a static one makes the same
+    decisions (docs/models.md has what it costs). Raises ValueError where the processor lacks what a dialogue needs.
     """
 
     def __init__(
@@ -79,8 +79,10 @@ class VlmPolicy:
         think: Think = "auto",
         speech: int = SPEECH_TOKENS,
         temperature: float = 0.0,
+        cache: Cache = "dynamic",
     ) -> None:
         self.model, self.processor, self.temperature = model.eval(), processor, temperature
+        self.cache: Cache = cache
         self.grammar = TurnGrammar(
             processor.tokenizer, end_of_turn(processor), thought=thought_budget(think, THOUGHT_TOKENS), speech=speech
         )
@@ -100,7 +102,9 @@ class VlmPolicy:
         """A decision for each context, all in one batch."""
         seeds = [context.seed for context in contexts]
         inputs = self.encode(contexts)
-        written = generate(self.model, self.processor.tokenizer, inputs, self.grammar, seeds, self.temperature)
+        written = generate(
+            self.model, self.processor.tokenizer, inputs, self.grammar, seeds, self.temperature, self.cache
+        )
         return [self._decision(ids, context) for ids, context in zip(written, contexts, strict=True)]
 
     def encode(self, contexts: Sequence[Context]) -> dict[str, torch.Tensor]:
@@ -113,11 +117,14 @@ class VlmPolicy:
         return Decision(self.setting.actions(turn, context), turn.thought, turn.speech, turn.plan.done)
 
 
-def load_model(name: str | Path, *, device: str | None = None, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
+def load_model(
+    name: str | Path, *, device: str | None = None, dtype: torch.dtype | None = None, four_bits: bool = False
+) -> tuple[Any, Any]:
     """A model and its processor: a folder (with LoRA weights too), or a name of the Hugging Face hub.
 
-    `dtype`: by default bf16 where there is a GPU that has it, otherwise single precision. Weights are read from
-    safetensors only, and no code that comes with a model is run. Raises OSError or ValueError where that is not
+    `dtype`: by default bf16 where there is a GPU that has it, otherwise single precision. `four_bits`: bitsandbytes
+    holds linear layers, all but that of the output, in four bits each weight; they compute in `dtype`. Weights are read
+    from safetensors only, and no code that comes with a model is run. Raises OSError or ValueError where that is not
     possible.
     """
     from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -139,15 +146,30 @@ def load_model(name: str | Path, *, device: str | None = None, dtype: torch.dtyp
     processor = AutoProcessor.from_pretrained(source, trust_remote_code=False)
     if not hasattr(processor, "tokenizer"):
         raise ValueError(f"{name}: it has no processor for images and text")
+    if four_bits and adapter.is_file():
+        raise ValueError(f"{name}: low-rank changes can't be merged into four bits; take the model that they are of")
+    packed = {"quantization_config": _four_bits(dtype), "device_map": {"": device}} if four_bits else {}
     model: Any = AutoModelForImageTextToText.from_pretrained(
-        base, dtype=dtype, trust_remote_code=False, use_safetensors=True
+        base, dtype=dtype, trust_remote_code=False, use_safetensors=True, **packed
     )
     grow(model, processor.tokenizer)
     if adapter.is_file():
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, source, use_safetensors=True).merge_and_unload()
-    return model.to(device).eval(), processor
+    return (model if four_bits else model.to(device)).eval(), processor
+
+
+def _four_bits(dtype: torch.dtype) -> Any:
+    """How QLoRA holds weights: arXiv:2305.14314."""
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
 
 
 def grow(model: Any, tokenizer: Any) -> None:

@@ -72,6 +72,13 @@ def run(name: str, *arguments: str) -> str:
             marks=slow,
         ),
         pytest.param(
+            "vlm_speed", "packing --episodes 1 --width 64 --layers 1 --rounds 1 --batch 2 --batches 1",
+            "| one for each decision |", marks=slow,
+        ),
+        pytest.param(
+            "vlm_speed", "cache --episodes 1 --width 64 --layers 1 --rounds 1 --worlds 2", "| 2 of 2 |", marks=slow
+        ),
+        pytest.param(
             "soak", "--worlds doom gymnasium:CartPole-v1 --episodes 5 --ticks 8", "| 5 of 5 |", marks=pytest.mark.slow
         ),
     ],

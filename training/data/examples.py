@@ -5,6 +5,7 @@ Whatever imitates episodes learns from these. They hold no model's tokens; a tra
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
@@ -122,6 +123,24 @@ class Examples:
         """The ticks a second of the episodes that are learned."""
         used = zip(self.dataset.episodes, self._weights, strict=True)
         return {float(episode.tick_hz) for episode, weight in used if weight}
+
+    def split(self, share: float, seed: int) -> tuple[Examples, Examples | None]:
+        """The examples without those of some episodes, and theirs: `share` of the episodes, rounded down and drawn with
+        `seed`; None where that is no episode. Whole episodes, as the decisions of one resemble each other."""
+        starts = self.dataset.starts
+        learned = [i for i, (a, b) in enumerate(pairwise(starts)) if self._learned[a:b].any()]
+        drawn = np.random.default_rng(seed).permutation(learned)[: int(share * len(learned))]
+        if not len(drawn):
+            return self, None
+        held = np.zeros_like(self._learned)
+        for number in drawn:
+            held[starts[number] : starts[number + 1]] = True
+        return self._of(self._learned & ~held), self._of(self._learned & held)
+
+    def _of(self, learned: npt.NDArray[np.bool_]) -> Examples:
+        part = copy.copy(self)
+        part._learned, part._orders = learned, {}
+        return part
 
     def order(self, seed: int) -> npt.NDArray[np.int64]:
         """The numbers of all examples, shuffled; those of an episode are not far from each other."""

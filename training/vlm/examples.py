@@ -18,6 +18,7 @@ from agent.vlm.turn_grammar import TurnGrammar
 from training.data.examples import Example
 
 IGNORED = -100  # the label of tokens that are not learned
+TARGETS = ("labels", "weights", "acts")  # what of a batch no model gets to see
 
 Batch = dict[str, Tensor]
 
@@ -78,15 +79,19 @@ def turn_of(example: Example, form: Form) -> Turn:
 
 
 def encode_examples(processor: Any, writer: Writer, examples: Sequence[Example]) -> Batch:
-    """What `encode_turns` makes of recorded decisions, and `weights` (B, L), which are 0 outside of the turns."""
+    """What `encode_turns` makes of recorded decisions, `weights` (B, L), which are 0 outside of the turns, and `acts`
+    (B, L), bool, which are true where the turns' actions stand."""
     written = [writer.write(turn_of(e, writer.form), e.setting) for e in examples]
     settings, ids_of = [e.setting for e in examples], [turn.ids for turn in written]
     batch = encode_turns(processor, writer, [e.context for e in examples], settings, ids_of)
     batch["weights"] = torch.zeros(batch["labels"].shape)
+    batch["acts"] = torch.zeros(batch["labels"].shape, dtype=torch.bool)
     starts = (batch["labels"] != IGNORED).int().argmax(1).tolist()
     for row, (example, (ids, action), start) in enumerate(zip(examples, written, starts, strict=True)):
         batch["weights"][row, start : start + len(ids)] = example.weight
-        batch["weights"][row, start + action.start : start + action.stop] *= example.action_weight
+        stands = slice(start + action.start, start + action.stop)
+        batch["weights"][row, stands] *= example.action_weight
+        batch["acts"][row, stands] = True
     return batch
 
 
@@ -120,12 +125,29 @@ def encode_turns(
 
 
 def log_probabilities(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The log-probability of each token of the turns, and its weight: (B, T) each, T columns from the first turn on;
-    both are 0 outside of the turns."""
-    labels, weights = batch["labels"], batch["weights"]
-    first = int((labels != IGNORED).any(0).nonzero()[0])
-    inputs = {name: value for name, value in batch.items() if name not in ("labels", "weights")}
-    # Logits of the prompt are not needed, and with a large vocabulary they would need most of the memory.
-    logits = model(**inputs, logits_to_keep=labels.shape[1] - first + 1, use_cache=False).logits
-    logits = logits[:, :-1].float().transpose(1, 2)
-    return -F.cross_entropy(logits, labels[:, first:], ignore_index=IGNORED, reduction="none"), weights[:, first:]
+    """The log-probability of each token of the turns, and its weight: (B, T) each, of the columns of `turn_part`; both
+    are 0 outside of the turns."""
+    return weighed(turn_logits(model, batch), batch)
+
+
+def weighed(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """What `log_probabilities` says, of the logits of `turn_logits`."""
+    losses = F.cross_entropy(logits.transpose(1, 2), turn_part(batch, "labels"), ignore_index=IGNORED, reduction="none")
+    return -losses, turn_part(batch, "weights")
+
+
+def turn_logits(model: Any, batch: Batch) -> Tensor:
+    """What a model thinks of the tokens of the turns: (B, T, V) in single precision, of the columns of `turn_part`."""
+    inputs = {name: value for name, value in batch.items() if name not in TARGETS}
+    # Logits of the prompts are not needed, and with a large vocabulary they would need most of the memory.
+    logits: Tensor = model(**inputs, logits_to_keep=_columns(batch) - 1, use_cache=False).logits
+    return logits.float()
+
+
+def turn_part(batch: Batch, name: str) -> Tensor:
+    """A tensor (B, L) of a batch at the T columns at which any row has a turn: (B, T)."""
+    return batch[name][:, _columns(batch)]
+
+
+def _columns(batch: Batch) -> Tensor:
+    return (batch["labels"] != IGNORED).any(0).nonzero()[:, 0]

@@ -20,66 +20,26 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from agent.lineage import Lineage, commit, parent_of, recipe_hash
-from agent.prompted import HISTORY, THOUGHT_TOKENS, Setting
+from agent.prompted import Setting
 from agent.view import View
-from agent.vlm.chat_template import end_of_turn, to_model
+from agent.vlm.chat_template import to_model
 from agent.vlm.checkpoint import Manifest, save_checkpoint
-from agent.vlm.free_text import Form
-from agent.vlm.policy import grow, load_model
-from agent.vlm.turn_grammar import TOKENS, TurnGrammar, add_action_tokens, form_of
 from training.data.examples import Examples
 from training.data.learned_from import episodes_learned
 from training.loop import Loop, Plan
 from training.ranks import Ranks
 from training.recipe import OnProgress, ignore_progress, open_run
-from training.vlm.examples import Batch, TextWriter, TokenWriter, Writer, encode_examples, log_probabilities
+from training.vlm.examples import Batch, Writer, encode_examples, log_probabilities
+from training.vlm.held_out import EVALUATIONS, Evaluation, HeldOut, evaluation_steps
+from training.vlm.packing import check_packing, pack
+from training.vlm.recipe import BcRecipe
+from training.vlm.start import load
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-MODEL, STATE, LOGS = "model", "state.pt", "tensorboard"
-SPEECH_TOKENS = 64
+MODEL, BEST, STATE, LOGS = "model", "best", "state.pt", "tensorboard"
 WARM_SHARE = 0.05  # of the steps, in which the learning rate rises
-
-
-@dataclass(frozen=True)
-class BcRecipe:
-    """How to fine-tune. `model`: a folder or a name; `data`: folders of episodes.
-
-    `lora`: train low-rank changes of `rank` instead of the whole model. `batch`: decisions in a step. `micro`: how many
-    of them are in memory at a time, all by default. `rate`: the learning rate at its peak, by default 2e-4 with LoRA,
-    otherwise 2e-5. `history`: frames in a prompt. `gamma`: an action that comes for the k-th time in a row weighs
-    gamma^(k-1). `form`: of actions, see agent.vlm.turn_grammar; "text" (agent.prompted) leaves the tokenizer as
-    it is. `failures`: learn
-    from failed episodes too. `workers`: processes that prepare batches. `checkpointing`: of activations, by default
-    where there is a GPU.
-    """
-
-    model: str
-    data: tuple[str, ...]
-    lora: bool = False
-    rank: int = 16
-    epochs: float = 1.0
-    batch: int = 8
-    micro: int | None = None
-    rate: float | None = None
-    history: int = HISTORY
-    gamma: float = 1.0
-    form: Form = "tokens"
-    failures: bool = False
-    workers: int = 0
-    checkpointing: bool | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.batch < 1 or self.rank < 1 or self.history < 1 or (self.micro is not None and self.micro < 1):
-            raise ValueError("batch, micro, rank and history are at least 1")
-        if self.epochs <= 0 or not 0.0 <= self.gamma <= 1.0 or (self.rate is not None and self.rate <= 0):
-            raise ValueError("epochs and lr are above 0, gamma is from 0 to 1")
-
-    @property
-    def peak_rate(self) -> float:
-        return self.rate or (2e-4 if self.lora else 2e-5)
 
 
 @dataclass(frozen=True)
@@ -119,9 +79,10 @@ class _Batches(Dataset[list[MicroBatch]]):
 def train_bc(recipe: BcRecipe, out: Path, *, resume: bool = False, on_progress: OnProgress = ignore_progress) -> Path:
     """Fine-tune and write the checkpoint folder OUT/model, which `--policy hf:OUT/model` plays; its path.
 
-    `resume`: go on where a run in `out` was stopped; it needs the same recipe. Raises ValueError where `out` holds
-    another run or the model does not fit the recipe, OSError where the model is not found and EpisodeError where there
-    is nothing to learn from.
+    Where episodes are held out, OUT/evaluations.json has what was measured by them, and OUT/best is the checkpoint with
+    the lowest held-out loss. `resume`: go on where a run in `out` was stopped; it needs the same recipe. Raises
+    ValueError where `out` holds another run or the model does not fit the recipe, OSError where the model is not found
+    and EpisodeError where there is nothing to learn from.
     """
     accelerator = _accelerator()
     if recipe.batch % accelerator.num_processes:
@@ -130,23 +91,38 @@ def train_bc(recipe: BcRecipe, out: Path, *, resume: bool = False, on_progress: 
     if (out / MODEL).exists():
         return out / MODEL
     torch.manual_seed(recipe.seed)
-    examples = Examples(recipe.data, history=recipe.history, gamma=recipe.gamma, failures=recipe.failures)
+    every = Examples(recipe.data, history=recipe.history, gamma=recipe.gamma, failures=recipe.failures)
+    examples, held_out = every.split(recipe.held_out, recipe.seed)
     spec = Setting(view=View.stretched(examples.frame_size, recipe.history)).spec
     bf16 = accelerator.mixed_precision == "bf16"
-    model, processor, writer = _load(recipe, str(accelerator.device), bf16)
+    model, processor, writer = load(recipe, str(accelerator.device), bf16)
+    encode = partial(encode_examples, processor, writer)
+    if recipe.pack:
+        first = examples.order(recipe.seed)[:2]
+        check_packing(model, to_model(encode([examples[int(number)] for number in first]), model))
     batches = _Batches(examples, processor, writer, recipe, accelerator.process_index, accelerator.num_processes)
     loop: Loop[MicroBatch] = Loop(
         model, partial(_adamw, rate=recipe.peak_rate), _plan(recipe, batches.steps), state=out / STATE,
         ranks=AcceleratedRanks(accelerator), log=out / LOGS, on_progress=on_progress,
     )  # fmt: skip
+
+    def save(name: str, steps: int, measured: Evaluation | None) -> None:
+        trained: dict[str, Any] = {"recipe": asdict(recipe), "decisions": steps * recipe.batch}
+        trained |= {"seconds": round(loop.seconds), "held_out": asdict(measured) if measured else None}
+        save_checkpoint(model, processor, out / name, Manifest(spec, recipe.form, trained, _lineage(recipe)))
+
+    evaluate = None if not held_out else HeldOut(
+        model, held_out, encode, accelerator, steps=evaluation_steps(batches.steps, recipe.evaluations),
+        micro=recipe.micro or recipe.batch, keep=lambda found: save(BEST, found.step, found),
+        file=out / EVALUATIONS, first=loop.first,
+    )  # fmt: skip
     loader = DataLoader(batches, batch_size=None, sampler=range(loop.first, batches.steps), num_workers=recipe.workers)
-    loop.run(loader, partial(_loss, model, accelerator))
+    loop.run(loader, partial(_loss, model, accelerator, recipe.pack), evaluate)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        trained = {"recipe": asdict(recipe), "decisions": batches.steps * recipe.batch, "seconds": round(loop.seconds)}
         if bf16 and not recipe.lora:
             model.to(torch.bfloat16)
-        save_checkpoint(model, processor, out / MODEL, Manifest(spec, recipe.form, trained, _lineage(recipe)))
+        save(MODEL, batches.steps, evaluate.found[-1] if evaluate else None)
         loop.discard_state()
     loop.ranks.close()
     return out / MODEL
@@ -191,31 +167,6 @@ class AcceleratedRanks(Ranks):
         self._accelerator.wait_for_everyone()
 
 
-def _load(recipe: BcRecipe, device: str, bf16: bool) -> tuple[Any, Any, Writer]:
-    """The model to train, its processor, and what writes its turns. Raises ValueError and OSError."""
-    precision = torch.bfloat16 if bf16 and recipe.lora else torch.float32
-    model, processor = load_model(recipe.model, device=device, dtype=precision)
-    if recipe.form == "tokens":
-        add_action_tokens(processor.tokenizer)
-        grow(model, processor.tokenizer)
-    if form_of(processor.tokenizer) != recipe.form:
-        raise ValueError("the model has action tokens already: --form tokens")
-    writer = _writer(processor, recipe.form)
-    if recipe.checkpointing or (recipe.checkpointing is None and torch.cuda.is_available()):
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    if recipe.lora:
-        model = _with_lora(model, processor, recipe)
-    model.train()
-    return model, processor, writer
-
-
-def _writer(processor: Any, form: Form) -> Writer:
-    tokenizer, end = processor.tokenizer, end_of_turn(processor)
-    if form == "text":
-        return TextWriter(tokenizer, end)
-    return TokenWriter(TurnGrammar(tokenizer, end, thought=THOUGHT_TOKENS, speech=SPEECH_TOKENS))
-
-
 def _plan(recipe: BcRecipe, steps: int) -> Plan:
     return Plan(
         name="bc",
@@ -232,10 +183,14 @@ def _adamw(parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optim
     return torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
 
 
-def _loss(plain: Any, accelerator: Accelerator, model: Any, part: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
+def _loss(
+    plain: Any, accelerator: Accelerator, packed: int | None, model: Any, part: MicroBatch
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Minus the weighted log-probability of a micro-batch's turns, as a share of the whole batch's mean. `plain`: the
-    model that `model` wraps."""
+    model that `model` wraps. `packed`: tokens of a row that examples share."""
     here = to_model(part.batch, plain)
+    if packed:
+        here = pack(here, plain, packed)
     here["weights"] = here["weights"].float()
     with accelerator.autocast():
         found, weights = log_probabilities(model, here)
@@ -252,26 +207,3 @@ def _open_run(recipe: BcRecipe, out: Path, resume: bool, accelerator: Accelerato
     accelerator.wait_for_everyone()
     if not accelerator.is_main_process:
         open_run(asdict(recipe), out, resume=True)
-
-
-def _with_lora(model: Any, processor: Any, recipe: BcRecipe) -> Any:
-    """`model` with low-rank changes of its linear layers; the action tokens get embeddings that are trained."""
-    from peft import LoraConfig, get_peft_model
-
-    new = None
-    if recipe.form == "tokens":
-        ids = processor.tokenizer.convert_tokens_to_ids(list(TOKENS))
-        layers = [model.get_input_embeddings()]
-        if not model.config.get_text_config().tie_word_embeddings and model.get_output_embeddings() is not None:
-            layers.append(model.get_output_embeddings())
-        new = {name: ids for name, module in model.named_modules() if any(module is layer for layer in layers)}
-    return get_peft_model(
-        model,
-        LoraConfig(
-            r=recipe.rank,
-            lora_alpha=2 * recipe.rank,
-            lora_dropout=0.05,
-            target_modules="all-linear",
-            trainable_token_indices=new,
-        ),
-    )

@@ -121,6 +121,17 @@ def test_a_model_plays_any_world_and_is_pure(models: dict[str, Any], name: str) 
     assert all(not d.thought and not d.speech for d in silent.act(batch))
 
 
+@pytest.mark.parametrize("name", ["idefics3", "gemma3"])
+def test_a_static_cache_makes_the_same_decisions(models: dict[str, Any], name: str) -> None:
+    """Of a model with full attention and of one with sliding windows, over several contexts at once."""
+    asked = [context(1, seed=3), context(2, seed=4)]
+    dynamic, static = (
+        fitted(VlmPolicy(*models[name], think="off", speech=0, temperature=1.0, cache=cache), SquareWorld()).act(asked)
+        for cache in ("dynamic", "static")
+    )
+    assert static == dynamic
+
+
 def test_the_prompt_shows_controls_and_what_was_done() -> None:
     setting = Setting(EVERYTHING, 35.0, view=View.stretched((24, 32), 3))
     content = messages(context(4, memory="i saw a torch"), setting)[0]["content"]

@@ -6,7 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from agent.family import family
 from agent.lineage import Parent, content_hash
 from agent.loop.players import InStep, ScriptedPlayer
 from agent.loop.runtime import play
-from agent.policy import Context, Decision, PolicySpec
+from agent.policy import Context, Decision
 from agent.prompted import Setting, Turn
 from agent.view import View
 from agent.vlm.chat_template import end_of_turn
@@ -32,6 +32,7 @@ from agent.vlm.turn_grammar import TurnGrammar, add_action_tokens, form_of
 from tasks.doom import suites
 from tasks.expert_policy import ExpertPolicy
 from tasks.play import play_task
+from tests.support.rambler import SPEC, Easy, Rambler
 from tests.support.tiny_vlm import TINY, tiny
 from tests.support.worlds import SquareWorld
 from training import loop
@@ -40,57 +41,9 @@ from training.data.examples import Examples
 from training.recipe import Progress
 from training.vlm import train
 from training.vlm.examples import IGNORED, TextWriter, TokenWriter, Writer, encode_examples, log_probabilities, turn_of
-from training.vlm.train import BcRecipe, train_bc
-
-SPEC = PolicySpec(View.stretched((24, 32), 3), history=3, tick_hz=50.0)
-
-
-class Rambler:
-    """Acts, thinks and speaks at random, and remembers what it was asked: the truth about a player's contexts."""
-
-    spec = SPEC
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[Context, Decision]] = []
-
-    def act(self, contexts: Sequence[Context]) -> list[Decision]:
-        (context,) = contexts
-        rng = np.random.default_rng(context.seed)
-        tokens = [int(rng.integers(n)) for n in codec.SIZES[:3]]
-        actions = codec.decode([*tokens, 0]).actions
-        decision = Decision(actions, rng.choice(["", "see it left"]), rng.choice(["", "hello", "i see a key"]))
-        self.asked.append((context, decision))
-        return [decision]
-
-
-class Easy(SquareWorld):
-    """Takes every turn of the codec."""
-
-    def __init__(self) -> None:
-        super().__init__(length=40)
-        self.action_space.max_look = 180.0
-
-
-@pytest.fixture(scope="module")
-def rambled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[Context, Decision]]]:
-    """Two recorded episodes and what the player was asked and answered in them."""
-    torch.set_num_threads(1)
-    root, policy = tmp_path_factory.mktemp("rambled"), Rambler()
-    for seed in range(2):
-        recorder = Recorder(root / f"{seed}", policy="rambler", durable=False)
-        play(Easy(), InStep(policy), "catch the square", seed=seed, subscribers=[recorder], observe="decision")
-        assert recorder.episode
-    return root, policy.asked
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model on disk, as a user has one."""
-    out = tmp_path_factory.mktemp("tiny")
-    model, processor = tiny("idefics3")
-    model.save_pretrained(out)
-    processor.save_pretrained(out)
-    return out
+from training.vlm.held_out import EVALUATIONS, read_evaluations
+from training.vlm.recipe import BcRecipe
+from training.vlm.train import train_bc
 
 
 def test_examples_are_the_contexts_that_the_player_was_in(rambled: tuple[Path, list[tuple[Context, Decision]]]) -> None:
@@ -268,15 +221,18 @@ class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize(
+    "options", [{}, {"lora": True, "quantize": "4bit"}, {"lora": True, "held_out": 0.5, "evaluations": 3, "pack": 400}]
+)
 def test_a_killed_run_goes_on_where_it_was(
-    rambled: tuple[Path, list[tuple[Context, Decision]]], folder: Path, tmp_path: Path, lora: bool,
+    rambled: tuple[Path, list[tuple[Context, Decision]]], folder: Path, tmp_path: Path, options: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(loop, "SAVE_SHARE", 1e9)
     monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
-    recipe = BcRecipe(str(folder), (str(rambled[0]),), lora=lora, epochs=2, batch=5, rate=1e-3)
+    held_out = "held_out" in options
+    recipe = BcRecipe(str(folder), (str(rambled[0]),), epochs=4 if held_out else 2, batch=5, rate=1e-3, **options)
     whole = train_bc(recipe, tmp_path / "whole")
 
     def kill(news: Progress) -> None:
@@ -293,7 +249,11 @@ def test_a_killed_run_goes_on_where_it_was(
     steps: list[int] = []
     cut = train_bc(recipe, tmp_path / "cut", resume=True, on_progress=lambda news: steps.append(news.done // 5))
     assert steps == [4, 5, 6, 7, 8]  # the state of step 3 was the last one saved
-    file = "adapter_model.safetensors" if lora else "model.safetensors"
+    if held_out:
+        found, expect = (read_evaluations(run.parent / EVALUATIONS) for run in (cut, whole))
+        assert [e.step for e in found] == [3, 6, 8]
+        assert [e.loss for e in found] == pytest.approx([e.loss for e in expect], rel=1e-5)
+    file = "adapter_model.safetensors" if "lora" in options else "model.safetensors"
     after, expected = load_file(cut / file), load_file(whole / file)
     assert set(after) == set(expected)
     for name, value in after.items():
