@@ -263,18 +263,10 @@ def bc(
     if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
         _print_checkpoint(screen, checkpoint, str(checkpoint) if small else f"hf:{checkpoint}", json)
         if not json and not small:
-            _print_evaluations(screen, out)
+            from training.vlm.held_out import told
 
-
-def _print_evaluations(screen: Console, out: Path) -> None:
-    """Say what the last and the best evaluation of a run measured, if episodes were held out."""
-    from training.vlm.held_out import EVALUATIONS, best_of, read_evaluations
-    from training.vlm.train import BEST
-
-    if found := read_evaluations(out / EVALUATIONS):
-        for name, at in ("Held out:   ", found[-1]), (f"Best:       hf:{out / BEST}, ", best_of(found)):
-            said = f"loss {at.loss:.3f}, agreement {at.agreement:.0%} after step {at.step}"
-            screen.print(f"{name}{said}", markup=False)
+            for line in told(out):
+                screen.print(line, markup=False)
 
 
 def _refuse(options: dict[str, Any], kind: str) -> None:

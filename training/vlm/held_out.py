@@ -21,7 +21,7 @@ from training.vlm.examples import Batch, turn_logits, turn_part, weighed
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-EVALUATIONS = "evaluations.json"
+EVALUATIONS, BEST = "evaluations.json", "best"
 MOST = 256  # decisions in an evaluation
 
 
@@ -118,3 +118,10 @@ def read_evaluations(file: Path) -> list[Evaluation]:
         return [Evaluation(**found) for found in json.loads(file.read_text())]
     except (ValueError, TypeError) as error:
         raise ValueError(f"{file}: it is damaged ({error}); remove it to go on without it") from error
+
+
+def told(out: Path) -> list[str]:
+    """The last and the best evaluation of a run, a line each; none if no episodes were held out."""
+    found = read_evaluations(out / EVALUATIONS)
+    named = (("Held out:   ", found[-1]), (f"Best:       hf:{out / BEST}, ", best_of(found))) if found else ()
+    return [f"{name}loss {at.loss:.3f}, agreement {at.agreement:.0%} after step {at.step}" for name, at in named]

@@ -30,7 +30,7 @@ from training.loop import Loop, Plan
 from training.ranks import Ranks
 from training.recipe import OnProgress, ignore_progress, open_run
 from training.vlm.examples import Batch, Writer, encode_examples, log_probabilities
-from training.vlm.held_out import EVALUATIONS, Evaluation, HeldOut, evaluation_steps
+from training.vlm.held_out import BEST, EVALUATIONS, Evaluation, HeldOut, evaluation_steps
 from training.vlm.packing import check_packing, pack
 from training.vlm.recipe import BcRecipe
 from training.vlm.start import load
@@ -38,7 +38,7 @@ from training.vlm.start import load
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-MODEL, BEST, STATE, LOGS = "model", "best", "state.pt", "tensorboard"
+MODEL, STATE, LOGS = "model", "state.pt", "tensorboard"
 WARM_SHARE = 0.05  # of the steps, in which the learning rate rises
 
 
