@@ -33,7 +33,9 @@ def run(name: str, *arguments: str) -> str:
     ("name", "arguments", "said"),
     [
         ("action_language", "--texts 400 --ticks 200", "| a Gymnasium key map, 10 Hz | text | 0.0 % |"),
-        pytest.param("browser", "--blocks 1 --size 160x120", "BrowserWorld.step_chunk of 4", marks=needs("chromium")),
+        pytest.param(
+            "browser", "--blocks 1 --size 160x120", "BrowserWorld.step_chunk of 4", marks=[needs("chromium"), slow]
+        ),
         ("cli_start", "1", "agent --help, 1 runs: median"),
         pytest.param("compression", "--episodes 1", "through H.264  success", marks=slow),
         pytest.param(
@@ -53,7 +55,9 @@ def run(name: str, *arguments: str) -> str:
         ),
         pytest.param("gymnasium_worlds", "--blocks 1 --envs CartPole-v1", "of bare", marks=slow),
         pytest.param("input_safety", "--kills 0 --actions 0 --sequences 40", "at most", marks=slow),
-        pytest.param("input_safety", "--kills 1 --actions 20 --sequences 0", "heard by the decoy", marks=needs("xvfb")),
+        pytest.param(
+            "input_safety", "--kills 1 --actions 20 --sequences 0", "heard by the decoy", marks=[needs("xvfb"), slow]
+        ),
         pytest.param("page", "--instructions 1 --seconds 0.5 --stalled 1", "tick, 1 stalled viewers", marks=slow),
         pytest.param("planner", "--episodes 1 --rows expert small", "plans an episode", marks=slow),
         pytest.param(

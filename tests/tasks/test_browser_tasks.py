@@ -192,6 +192,8 @@ def test_it_is_played_evaluated_and_looked_at_by_name(
 ) -> None:
     assert "browser" in plugins.names("world"), "install the package anew: make setup"
     shutil.copytree(EXAMPLES, tmp_path / "examples" / "browser")
+    with (tmp_path / NAME.partition(":")[2]).open("a") as file:
+        file.write("timeout: 240\n")  # a busy machine
     monkeypatch.chdir(tmp_path)
     args = ["collect the blue gem", "--env", NAME, "--policy", "random", "--time-limit", "1", "--out", "run", "--json"]
     assert cli.run(["play", *args]) == 0
