@@ -17,9 +17,9 @@ torch that the player reaches is that one, in time; the other one ends it.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ from tasks.doom import expert
 from tasks.doom.geometry import REACH, REACH_ANGLE, bearing, distance
 from tasks.doom.questions import clear
 from tasks.doom.scene import scene_of
+from tasks.json_lines import resume
 from tasks.task import VerifierSpec
 from training.evaluation.statistics import percent, wilson
 
@@ -224,18 +225,17 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     parser.add_argument("--out", type=Path, default=Path("asked_again.jsonl"), help="every house, a line each")
     args = parser.parse_args()
-    rows = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
-    have = {(row["arm"], row["house"]) for row in rows}
     small, world = load_small(), Watched(labels=True)
+    ticks = round(args.seconds * world.tick_hz)
+    jobs = [
+        ({"arm": arm, "house": seed}, partial(episode, world, seed, small, arm, ticks))
+        for seed in range(args.seed, args.seed + args.episodes)
+        for arm in args.arms
+    ]
     try:
-        for seed in range(args.seed, args.seed + args.episodes):
-            for arm in args.arms:
-                if (arm, seed) in have:
-                    continue
-                rows.append(episode(world, seed, small, arm, round(args.seconds * world.tick_hz)))
-                with args.out.open("a") as file:
-                    file.write(json.dumps(rows[-1]) + "\n")
-                print(f"{arm:8s} house {seed}: {rows[-1]['right']}", flush=True)
+        rows = resume(
+            args.out, jobs, lambda row: print(f"{row['arm']:8s} house {row['house']}: {row['right']}", flush=True)
+        )
     finally:
         world.close()
     print(table(rows))

@@ -12,11 +12,11 @@ what is planned from then on. `--out` keeps every episode: the same command goes
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from tasks.doom.errands import ErrandVerifier
 from tasks.doom.proposals import achievable
 from tasks.doom.suites import SUITES
 from tasks.expert_policy import ExpertPolicy
+from tasks.json_lines import resume
 from tasks.task import Task, VerifierSpec
 from tasks.verifier import Verdict
 from training.evaluation.statistics import wilson
@@ -200,20 +201,20 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     parser.add_argument("--out", type=Path, default=Path("errands.jsonl"), help="every episode, a line each")
     args = parser.parse_args()
-    rows = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
-    have = {(row["arm"], row["task"]) for row in rows}
     small, world = load_small() if set(args.arms) - {"expert"} else None, DoomWorld()
     ticks = round(60 * args.minutes * world.tick_hz)
+    jobs = [
+        ({"arm": arm, "task": task.id}, partial(episode, world, task, small, arm, ticks))
+        for task in SUITES["doom-errands"].tasks(args.seed, args.episodes)
+        for arm in args.arms
+    ]
+
+    def tell(row: dict[str, Any]) -> None:
+        done = f"{row['done']:2d} of {row['steps']} steps, {row['cpu']} CPU s"
+        print(f"{row['arm']:8s} {row['task']}  {done}", flush=True)
+
     try:
-        for task in SUITES["doom-errands"].tasks(args.seed, args.episodes):
-            for arm in args.arms:
-                if (arm, task.id) in have:
-                    continue
-                rows.append(episode(world, task, small, arm, ticks))
-                with args.out.open("a") as file:
-                    file.write(json.dumps(rows[-1]) + "\n")
-                row = rows[-1]
-                print(f"{arm:8s} {task.id}  {row['done']:2d} of {row['steps']} steps, {row['cpu']} CPU s", flush=True)
+        rows = resume(args.out, jobs, tell)
     finally:
         world.close()
     print(table(rows))

@@ -25,7 +25,6 @@ the player takes the key after all, the belief has come true, and the run tells 
 from __future__ import annotations
 
 import argparse
-import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,6 +50,7 @@ from agent.talk.planner import DONE
 from agent.talk.voice import PolicyVoice
 from envs.doom.world import DoomState, DoomWorld
 from tasks.doom.suites import SUITES
+from tasks.json_lines import resume
 from tasks.task import Task
 from training.evaluation.statistics import percent, wilson
 
@@ -207,19 +207,20 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     parser.add_argument("--out", type=Path, default=Path("poison.jsonl"), help="every episode, a line each")
     args = parser.parse_args()
-    rows = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
-    have = {(row["kind"], row["arm"], row["task"]) for row in rows}
     small, world = load_small(), DoomWorld()
+    ticks = round(args.seconds * world.tick_hz)
+    jobs = [
+        ({"kind": kind, "arm": arm, "task": task.id}, partial(episode, world, task, small, kind, arm, ticks))
+        for task in SUITES["doom-errands"].tasks(args.seed, args.episodes)
+        for kind in args.kinds
+        for arm in args.arms
+    ]
+
+    def tell(row: dict[str, Any]) -> None:
+        print(f"{row['task']} {row['kind']} {row['arm']}: stood {row['stood']:.1f} s", flush=True)
+
     try:
-        for task in SUITES["doom-errands"].tasks(args.seed, args.episodes):
-            for kind in args.kinds:
-                for arm in args.arms:
-                    if (kind, arm, task.id) in have:
-                        continue
-                    rows.append(episode(world, task, small, kind, arm, round(args.seconds * world.tick_hz)))
-                    with args.out.open("a") as file:
-                        file.write(json.dumps(rows[-1]) + "\n")
-                    print(f"{task.id} {kind} {arm}: stood {rows[-1]['stood']:.1f} s", flush=True)
+        rows = resume(args.out, jobs, tell)
     finally:
         world.close()
     print(table(rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,24 @@ def read(path: Path) -> list[dict[str, Any]]:
         if not isinstance(row, dict):
             raise JsonLinesError(f"{path}, line {number}: expected a JSON object, got {line[:40]!r}")
         rows.append(row)
+    return rows
+
+
+def resume(
+    path: Path,
+    jobs: Iterable[tuple[Mapping[str, Any], Callable[[], dict[str, Any]]]],
+    tell: Callable[[dict[str, Any]], None],
+) -> list[dict[str, Any]]:
+    """The rows of a file after all jobs. A job whose key stands in a row is not done again; each new row is appended at
+    once, and told."""
+    rows = read(path) if path.exists() else []
+    for key, job in jobs:
+        if any(key.items() <= row.items() for row in rows):
+            continue
+        rows.append(job())
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(rows[-1]) + "\n")
+        tell(rows[-1])
     return rows
 
 

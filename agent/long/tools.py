@@ -83,9 +83,9 @@ class Tools:
         events = self._store.matching(phrases((noun,)), kinds=(SAW,), most=_SIGHTINGS, order=order)
         seen: dict[str, int] = {}
         for event in events:
-            for name in (
-                name for name, _ in things_in(event.text) if name.split()[-len(noun.split()) :] == noun.split()
-            ):
+            for name, _ in things_in(event.text):
+                if name.split()[-len(noun.split()) :] != noun.split():
+                    continue
                 if abs(event.first - seen.get(name, -(10**9))) <= _TWICE * self._tick_hz:
                     return name
                 seen[name] = event.first

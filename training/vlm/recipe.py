@@ -18,10 +18,9 @@ class BcRecipe:
     `lora`: train low-rank changes of `rank` instead of the whole model. `batch`: decisions in a step. `micro`: how many
     of them are in memory at a time, all by default. `rate`: the learning rate at its peak, by default 2e-4 with LoRA,
     otherwise 2e-5. `history`: frames in a prompt. `gamma`: an action that comes for the k-th time in a row weighs
-    gamma^(k-1). `form`: of actions, see agent.vlm.turn_grammar; "text" (agent.prompted) leaves the tokenizer as
-    it is. `failures`: learn
-    from failed episodes too. `workers`: processes that prepare batches. `checkpointing`: of activations, by default
-    where there is a GPU.
+    gamma^(k-1). `form`: of actions, see agent.vlm.turn_grammar; "text" (agent.prompted) leaves the tokenizer as it is.
+    `failures`: learn from failed episodes too. `workers`: processes that prepare batches. `checkpointing`: of
+    activations, by default where there is a GPU.
 
     `held_out`: the share of the episodes, rounded down, that is not learned but evaluated `evaluations` times in the
     run. `pack`: tokens of a row that several short examples share, see training.vlm.packing; by default each has its
