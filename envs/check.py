@@ -56,20 +56,12 @@ def check_world(
     ever. `on_part`: called for each part when it begins, with None, and when it is done, with the seconds it took.
     """
     broken: dict[str, Violation] = {}
+    worlds = _Worlds(make, limit)
     for rules in (_shape, _life, _play, _refusals, _determinism, _chunks, _gymnasium):
-        made: list[World] = []
-
-        def make_one(made: list[World] = made) -> World:
-            world = make()
-            made.append(world)
-            if limit is not None and isinstance(world, World):
-                limit_calls(world, limit)
-            return world
-
         part, begun, hung = rules.__name__.strip("_"), time.perf_counter(), False
         on_part(part, None)
         try:
-            for violation in rules(make_one, episodes, ticks, seed):
+            for violation in rules(worlds, episodes, ticks, seed):
                 broken.setdefault(violation.rule, violation)
         except HungError as error:
             broken["hang"], hung = Violation("hang", f"{error}, in the {part} checks; expected it to return"), True
@@ -78,21 +70,40 @@ def check_world(
                 f"the world raised {_said(error)}{place_of(error)} in the {part} checks; expected no exception there"
             )
             broken.setdefault("exception", Violation("exception", sentence))
-        finally:
-            for world in made:
-                _close_quietly(world)
+            worlds.drop()
         on_part(part, time.perf_counter() - begun)
         if hung or (rules is _shape and broken):
             break  # it would hang again; and without sound spaces the other rules only repeat the same news
+    worlds.drop()
     return list(broken.values())
 
 
+class _Worlds:
+    """The world that the parts share, since many take seconds to start; made where there is none."""
+
+    def __init__(self, make: Callable[[], World], limit: float | None) -> None:
+        self._make, self._limit = make, limit
+        self._world: World | None = None
+
+    def get(self) -> World:
+        if self._world is None:
+            self._world = self._make()
+            if self._limit is not None and isinstance(self._world, World):
+                limit_calls(self._world, self._limit)
+        return self._world
+
+    def drop(self) -> None:
+        """Close it; the next one is a new one."""
+        world, self._world = self._world, None
+        if world is not None:
+            _close_quietly(world)
+
+
 Rules = Iterator[Violation]
-Make = Callable[[], World]
 
 
-def _shape(make: Make, episodes: int, ticks: int, seed: int) -> Rules:
-    world = make()
+def _shape(worlds: _Worlds, episodes: int, ticks: int, seed: int) -> Rules:
+    world = worlds.get()
     if not isinstance(world, World):
         yield Violation("world", f"make() returned a {type(world).__name__}; expected an envs.world.World")
         return
@@ -127,8 +138,8 @@ def _shape(make: Make, episodes: int, ticks: int, seed: int) -> Rules:
             yield Violation(name, f"{name} is {getattr(world, name)!r}; expected True or False")
 
 
-def _life(make: Make, episodes: int, ticks: int, seed: int) -> Rules:
-    world = make()
+def _life(worlds: _Worlds, episodes: int, ticks: int, seed: int) -> Rules:
+    world = worlds.get()
     refused = _refused(lambda: world.step(NEUTRAL))
     if not refused:
         yield Violation(
@@ -143,6 +154,7 @@ def _life(make: Make, episodes: int, ticks: int, seed: int) -> Rules:
         world.close()
     except Exception as error:
         yield Violation("double close", f"a second close() raised {_said(error)}; expected it to do nothing")
+    worlds.drop()
 
 
 def _hold(world: World, name: str, release: Callable[[], Any]) -> Rules:
@@ -159,8 +171,8 @@ def _hold(world: World, name: str, release: Callable[[], Any]) -> Rules:
         )
 
 
-def _play(make: Make, episodes: int, ticks: int, seed: int) -> Rules:
-    world = make()
+def _play(worlds: _Worlds, episodes: int, ticks: int, seed: int) -> Rules:
+    world = worlds.get()
     world.action_space.seed(seed)
     for episode in range(episodes):
         observation, info = world.reset(seed=seed + episode)
@@ -231,8 +243,8 @@ def _after_the_end(world: World) -> Rules:
         )
 
 
-def _refusals(make: Make, episodes: int, ticks: int, seed: int) -> Rules:
-    world = make()
+def _refusals(worlds: _Worlds, episodes: int, ticks: int, seed: int) -> Rules:
+    world = worlds.get()
     world.reset(seed=seed)
     space = world.action_space
     outside: list[tuple[str, Any]] = [
@@ -260,16 +272,16 @@ def _refusals(make: Make, episodes: int, ticks: int, seed: int) -> Rules:
         yield Violation("action outside of the space", f"{what} {happened}; expected ValueError and no effect")
 
 
-def _determinism(make: Make, episodes: int, ticks: int, seed: int) -> Rules:
-    first = make()
+def _determinism(worlds: _Worlds, episodes: int, ticks: int, seed: int) -> Rules:
+    first = worlds.get()
     if not first.deterministic:
         return
     first.action_space.seed(seed)
     actions = [first.action_space.sample() for _ in range(ticks)]
     run = _frames(first, seed, actions)
     again = _frames(first, seed, actions)
-    _close_quietly(first)
-    other = _frames(make(), seed, actions)
+    worlds.drop()
+    other = _frames(worlds.get(), seed, actions)
     for frames, where in ((again, "a second episode of the same world"), (other, "a new world")):
         if len(frames) != len(run) or any(not np.array_equal(a, b) for a, b in zip(run, frames, strict=True)):
             yield Violation(
@@ -290,8 +302,8 @@ def _frames(world: World, seed: int, actions: Sequence[Action]) -> list[npt.NDAr
     return frames
 
 
-def _chunks(make: Make, episodes: int, ticks: int, seed: int) -> Rules:
-    world = make()
+def _chunks(worlds: _Worlds, episodes: int, ticks: int, seed: int) -> Rules:
+    world = worlds.get()
     world.action_space.seed(seed)
     samples = [world.action_space.sample() for _ in range(_CHUNK)]
     world.reset(seed=seed)
@@ -314,8 +326,8 @@ def _chunks(make: Make, episodes: int, ticks: int, seed: int) -> Rules:
             )
 
 
-def _gymnasium(make: Make, episodes: int, ticks: int, seed: int) -> Rules:
-    world = make()
+def _gymnasium(worlds: _Worlds, episodes: int, ticks: int, seed: int) -> Rules:
+    world = worlds.get()
     if not world.deterministic:
         return  # check_env takes determinism for granted
     with warnings.catch_warnings():

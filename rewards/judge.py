@@ -25,6 +25,7 @@ from tasks.task import Task
 if TYPE_CHECKING:
     from rewards.model_judge import ModelJudge
 
+SHIPPED_JUDGE = Path(__file__).resolve().parent / "weights" / "judge"
 UNCALIBRATED = Calibration(50.0)  # of a judge that nobody calibrated: success from half of its scale on
 SETTINGS = (".yaml", ".yml")  # files with the settings of a chat model
 BATCH = 16  # episodes that share a pass of the model
@@ -90,13 +91,16 @@ class Judge:
         return Score(100.0 * chance, value >= self.calibration.threshold, why, self.name)
 
 
-def load_judge(policy: str = "small") -> Judge | ModelJudge:
-    """The judge that a policy is: a policy's name, `package.module:Name`, or a checkpoint folder. A chat model, such as
-    openai:MODEL@URL, gemini:MODEL and hf:FOLDER, or a YAML file of its settings, is a `ModelJudge`.
+def load_judge(policy: str = "") -> Judge | ModelJudge:
+    """The judge that a policy is: a policy's name, `package.module:Name`, or a checkpoint folder; the one that ships by
+    default, which is `small` after it learned to judge alone. A chat model, such as openai:MODEL@URL, gemini:MODEL and
+    hf:FOLDER, or a YAML file of its settings, is a `ModelJudge`.
 
     The calibration comes from `judge.json` in the checkpoint folder. A policy without a folder is taken as
     UNCALIBRATED. Raises UserError for a policy that doesn't judge and for a folder without a calibration.
     """
+    if not policy:
+        return Judge(_checkpoint(SHIPPED_JUDGE), Calibration.load(SHIPPED_JUDGE))
     if _is_chat_model(policy):
         from rewards.model_judge import load_model_judge  # needs the extra `models`
 

@@ -1,168 +1,23 @@
-"""`agent train`: make `small` from one configuration file, or train a policy on recorded episodes."""
+"""`agent train`: make a model from one configuration file, or train a policy on episodes or by its own play."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from agent.cli import console
+from agent.cli import console, train_recipes
+from agent.cli.training_bars import print_checkpoint, training_bars
 from envs.errors import UserError
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import TaskID
-
-    from training.recipe import OnProgress, Progress
-
 app = console.verb("Train a policy.", group=True)
+for _made in (train_recipes.small, train_recipes.worlds, train_recipes.clip, train_recipes.judge):
+    app.command()(_made)
 
-_ROOT = Path(__file__).resolve().parents[2]
-_RECIPES = _ROOT / "training" / "small" / "recipes"
-_RECIPE, _JOINT = _RECIPES / "small.yaml", _RECIPES / "worlds.yaml"
-_CLIP = _ROOT / "training" / "clip" / "recipes" / "clip.yaml"
-_SHIPPED = _ROOT / "agent" / "small" / "weights"
-
-
-@app.command()
-def small(
-    out: Annotated[Path, typer.Option(help="The run's folder; a run that is there goes on.")] = Path("runs/small"),
-    config: Annotated[Path, typer.Option(help="The recipe, a YAML file.")] = _RECIPE,
-    json: console.Json = False,
-) -> None:
-    """Make `small` from nothing: demonstrations, vision, grounding, cloning, corrections, refining.
-
-    The recipe that comes with the package learns from 770,000 frames. The progress bar shows the speed in frames/s:
-    at 33 frames/s that takes six and a half hours, and recording the demonstrations comes on top. Ctrl+C or a kill
-    loses half a minute or so: the same command goes on. TensorBoard logs are in OUT/tensorboard.
-
-    \b
-    Examples:
-      agent train small
-      agent train small --config my.yaml --out runs/mine
-      agent play "pick up the red key" --policy runs/mine/small
-    """
-    screen = console.console(machine=json)
-    with screen.status("starting"):
-        from training.small.recipe import SmallRecipe, train_small
-
-        try:
-            recipe = SmallRecipe.load(config)
-        except ValueError as error:
-            raise UserError(str(error)) from error
-    with _bars(screen) as on_progress:
-        checkpoint = train_small(recipe, out, on_progress)
-    if json:
-        console.print_json({"checkpoint": str(checkpoint)})
-    else:
-        screen.print(f"Checkpoint: {checkpoint}", markup=False)
-        screen.print(f'Play it:    agent play "pick up the red key" --policy {checkpoint}', markup=False)
-        screen.print(f"Measure it: agent eval --policy {checkpoint}", markup=False)
-
-
-@app.command()
-def worlds(
-    start: Annotated[Path, typer.Option(help="The checkpoint to start from.")] = _SHIPPED,
-    out: Annotated[Path, typer.Option(help="The run's folder; a run that is there goes on.")] = Path("runs/worlds"),
-    config: Annotated[Path, typer.Option(help="The recipe, a YAML file.")] = _JOINT,
-    json: console.Json = False,
-) -> None:
-    """Teach `small` several worlds at once: demonstrations of each, and rounds of learning from all together.
-
-    Before a round the model of the last round may play and be corrected. The recipe that comes with the package learns
-    from 86,000 frames. The progress bar shows the speed in frames/s: at 33 frames/s that takes 43 minutes, and
-    recording the demonstrations comes on top. Those of Minetest are recorded in real time. Ctrl+C or a kill loses half
-    a minute or so: the same command goes on. TensorBoard logs are in OUT/tensorboard.
-
-    \b
-    Examples:
-      agent train worlds
-      agent train worlds --config my.yaml --out runs/mine
-      agent play "go to the red cube" --env playroom --policy runs/mine/model
-    """
-    screen = console.console(machine=json)
-    with screen.status("starting"):
-        from agent.small.checkpoint import CheckpointError, read_manifest
-        from training.small.worlds_recipe import JointRecipe, train_worlds
-
-        try:
-            recipe = JointRecipe.load(config)
-            read_manifest(start)
-        except (ValueError, CheckpointError) as error:
-            raise UserError(str(error)) from error
-    with _bars(screen) as on_progress:
-        checkpoint = train_worlds(recipe, start, out, on_progress)
-    if json:
-        console.print_json({"checkpoint": str(checkpoint)})
-    else:
-        screen.print(f"Checkpoint: {checkpoint}", markup=False)
-        screen.print(f'Play it:    agent play --env playroom "go to the red cube" --policy {checkpoint}', markup=False)
-        screen.print(
-            f"Measure it: agent eval --env playroom --suite playroom-basic --policy {checkpoint}", markup=False
-        )
-
-
-@app.command()
-def clip(
-    out: Annotated[Path, typer.Option(help="The run's folder; a run that is there goes on.")] = Path("runs/clip"),
-    config: Annotated[Path, typer.Option(help="The recipe, a YAML file.")] = _CLIP,
-    size: Annotated[str, typer.Option(help="Another size than the recipe's: clip-small-1 to clip-small-4.")] = "",
-    json: console.Json = False,
-) -> None:
-    """Train a CLIP model that tells from single frames whether a goal is reached, for the reward clip.
-
-    Frames of training levels are recorded with captions from ground truth: what holds in the frame, and what is easily
-    taken to. The model is in open_clip's format: open_clip.create_model("local-dir:OUT/model") loads it. Ctrl+C or a
-    kill loses half a minute or so: the same command goes on. TensorBoard logs are in OUT/tensorboard.
-
-    \b
-    Examples:
-      agent train clip
-      agent train clip --size clip-small-1 --out runs/clip-1
-      agent rewards calibrate --reward clip:runs/clip/model --episodes data/room
-    """
-    screen = console.console(machine=json)
-    with screen.status("starting"):
-        from training.clip.train import ClipRecipe, train_clip
-
-        try:
-            recipe = ClipRecipe.load(config)
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        if size:
-            recipe = recipe.model_copy(update={"size": size})
-    with _bars(screen) as on_progress:
-        model = train_clip(recipe, out, on_progress)
-    if json:
-        console.print_json({"model": str(model)})
-    else:
-        screen.print(f"Model:      {model}", markup=False)
-        screen.print(f"Measure it: agent rewards calibrate --reward clip:{model} --episodes DIR", markup=False)
-
-
-@contextmanager
-def _bars(screen: Console) -> Iterator[OnProgress]:
-    """Progress bars, one for each stage. A mistake in the run's settings or data becomes a UserError."""
-    from training.data.episodes import EpisodeError
-
-    with console.progress(screen) as bars:
-        stages: dict[str, TaskID] = {}
-
-        def show(news: Progress) -> None:
-            if news.stage not in stages:
-                stages[news.stage] = bars.add_task(news.stage, total=news.total, note="")
-            note = "  ".join(f"{name} {value:.3g}" for name, value in news.figures.items())
-            bars.update(stages[news.stage], completed=news.done, total=news.total, note=note)
-
-        try:
-            yield show
-        except (ValueError, OSError, EpisodeError) as error:
-            raise UserError(str(error)) from error
+_SHIPPED = Path(__file__).resolve().parents[1] / "small" / "weights"
 
 
 class FormName(StrEnum):
@@ -257,11 +112,11 @@ def bc(
     small = is_small(parent)
     _refuse(of_vlm if small else of_small, "models of transformers" if small else "checkpoints of small")
     options = {name: value for name, value in (shared | of_small | of_vlm).items() if value is not None}
-    with _bars(screen) as on_progress:
+    with training_bars(screen) as on_progress:
         learner = BehaviourCloning(options, resume=resume)
         checkpoint = learner.clone(data, parent if small else model, out, on_progress)
     if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
-        _print_checkpoint(screen, checkpoint, str(checkpoint) if small else f"hf:{checkpoint}", json)
+        print_checkpoint(screen, checkpoint, str(checkpoint) if small else f"hf:{checkpoint}", json)
         if not json and not small:
             from training.vlm.held_out import told
 
@@ -363,11 +218,11 @@ def rl(
         except (OSError, ValueError) as error:
             raise UserError(str(error)) from error
         check_reward(checked_reward(recipe), reward_limit, world=world, anyway=trust_reward)
-    with _bars(screen) as on_progress:
+    with training_bars(screen) as on_progress:
         checkpoint = train_rl(recipe, out, on_progress, ignore_alarms=ignore_alarms)
     if not json and recipe.upper_bound:
         screen.print("The reward saw ground truth: this is an upper bound, not an agent that learned from pixels.")
-    _print_checkpoint(screen, checkpoint, f"hf:{checkpoint}" if policy.startswith("hf:") else str(checkpoint), json)
+    print_checkpoint(screen, checkpoint, f"hf:{checkpoint}" if policy.startswith("hf:") else str(checkpoint), json)
 
 
 class CorrectionMethod(StrEnum):
@@ -452,15 +307,15 @@ def correct(
             recipe = checked_recipe(fields, reward_limit, trust=trust_reward)
         except (OSError, ValueError) as error:
             raise UserError(str(error)) from error
-    with _bars(screen) as on_progress:
+    with training_bars(screen) as on_progress:
         checkpoint = train_correction(recipe, out, on_progress)
     if suite != SORTING:
         if not json and recipe.upper_bound:
             screen.print("The reward saw ground truth: this is an upper bound, not an agent that learned from pixels.")
         name = f"hf:{checkpoint}" if policy.startswith("hf:") else str(checkpoint)
-        _print_checkpoint(screen, checkpoint, f"{name} --attempts 2", json)
+        print_checkpoint(screen, checkpoint, f"{name} --attempts 2", json)
         return
-    _print_checkpoint(screen, checkpoint, None, json)
+    print_checkpoint(screen, checkpoint, None, json)
 
 
 @app.command()
@@ -485,16 +340,6 @@ def update(
         from training.learner import load_learner
 
         chosen = load_learner(learner)
-    with _bars(screen) as on_progress:
+    with training_bars(screen) as on_progress:
         checkpoint = chosen.update(data, parent, out, on_progress)
-    _print_checkpoint(screen, checkpoint, None, json)
-
-
-def _print_checkpoint(screen: Console, checkpoint: Path, policy: str | None, json: bool) -> None:
-    """Say where a checkpoint is and, if it is known as a policy, how to play it."""
-    if json:
-        console.print_json({"checkpoint": str(checkpoint)})
-        return
-    screen.print(f"Checkpoint: {checkpoint}", markup=False)
-    if policy is not None:
-        screen.print(f'Play it:    agent play "pick up the red key" --policy {policy}', markup=False)
+    print_checkpoint(screen, checkpoint, None, json)

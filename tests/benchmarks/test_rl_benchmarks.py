@@ -81,3 +81,11 @@ def test_self_correction(
     )
     (report,) = tmp_path.glob("*/report.json")
     assert json.loads(report.read_text())["arms"]["SCoRe"]["own"]["delta"]["pairs"] == 8
+
+
+def test_judges(tmp_path: Path) -> None:
+    said = run("judges", "--suites", "doom-basic", "--tries", "10", "--rewards", "judge", "--json", str(tmp_path / "f"))
+    assert "doom-basic" in said
+    found = json.loads((tmp_path / "f").read_text())["doom-basic/all"]["judge"]
+    assert found["tries"] == 10
+    assert 0 < found["successes"] <= 10

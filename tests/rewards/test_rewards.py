@@ -153,7 +153,7 @@ def test_a_judge_that_fails_gives_no_score(value: float) -> None:
 def test_the_judge_that_ships_brings_its_calibration() -> None:
     judge = load_reward("judge")
     assert isinstance(judge, Judge)
-    assert judge.name == "judge:small"
+    assert judge.name == "judge"
     assert judge.calibration != UNCALIBRATED
     (score,) = judge.score(TASK, [Clip(60)])
     assert isinstance(score, Score)

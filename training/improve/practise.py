@@ -28,7 +28,7 @@ from training.improve.collect import Try
 from training.improve.recipe import ImproveRecipe
 from training.rl.recipe import RlRecipe
 
-LEAST_SPREAD = 0.05  # of the chances in a group, without which it teaches nothing
+LEAST_SPREAD = 0.1  # of the chances in a group, without which it teaches nothing
 
 
 def tasks_of(
@@ -64,6 +64,6 @@ def recipe_of(recipe: ImproveRecipe, policy: str, number: int, workers: str | in
         "policy": policy, "suite": recipe.suite, "reward": reward, "method": "grpo", "think": "auto",
         "upper_bound": recipe.reward == "truth", "iterations": recipe.rounds, "tasks": recipe.practised,
         "group": recipe.group, "worlds": 32, "rate": recipe.practice_rate, "kl": recipe.kl, "frozen_vision": True,
-        "temperature": recipe.temperature, "frames": False, "graded": True, "scaled": False,
+        "temperature": recipe.temperature, "frames": False, "graded": True, "scaled": False, "even": True,
         "least_spread": LEAST_SPREAD, "workers": workers, "seed": recipe.seed * 1000 + number,
     })  # fmt: skip

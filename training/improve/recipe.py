@@ -57,7 +57,7 @@ class ImproveRecipe(Section):
     tries: pydantic.PositiveInt = 8
     proposals: pydantic.PositiveInt = 4
     time_limit: pydantic.PositiveInt = 350
-    temperature: pydantic.PositiveFloat = 0.7
+    temperature: pydantic.PositiveFloat = 1.0
     attempts: pydantic.PositiveInt = 1
     sticky: float = pydantic.Field(default=0.0, ge=0.0, lt=1.0)
     planner: str = ""
@@ -73,7 +73,7 @@ class ImproveRecipe(Section):
     practised: pydantic.PositiveInt = 16
     group: int = pydantic.Field(default=6, ge=2)
     least_told: float = pydantic.Field(default=0.3, ge=0.0, le=1.0)
-    practice_rate: pydantic.PositiveFloat = 5e-5
+    practice_rate: pydantic.PositiveFloat = 3e-5
     kl: float = pydantic.Field(default=0.02, ge=0.0)
     held_out: tuple[str, ...] = ("doom-vault-steps", "doom-vault")
     old: tuple[str, ...] = ("doom-basic", "doom-rooms")
@@ -91,4 +91,5 @@ class ImproveRecipe(Section):
 
 # A run of a few minutes on two cores; it is the whole loop, on less of everything.
 QUICK = {"generations": 1, "levels": 48, "tries": 2, "proposals": 6, "time_limit": 240, "episodes": 60, "rounds": 12,
-         "least": 10, "rehearsal_episodes": 24, "passes": 3}  # fmt: skip
+         "held_out": ("doom-vault-steps",), "old": ("doom-basic",), "least": 10, "rehearsal_episodes": 24,
+         "passes": 3}  # fmt: skip

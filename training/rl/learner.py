@@ -159,7 +159,11 @@ def lessons_of(rollouts: Sequence[Rollout], recipe: RlRecipe) -> Lessons:
         kept = imitation.top_share(totals, recipe.top)
         of_episodes = kept.astype(np.float64)
     chosen = [one for one, keep in zip(rollouts, kept, strict=True) if keep]
-    weights = np.repeat(of_episodes[kept], [len(one.rewards) for one in chosen])
+    lengths = np.array([len(one.rewards) for one in chosen], int)
+    of_decisions = of_episodes[kept]
+    if recipe.even and len(chosen):
+        of_decisions = of_decisions * lengths.mean() / lengths
+    weights = np.repeat(of_decisions, lengths)
     return _lessons(chosen, weights, np.zeros(len(weights)))
 
 

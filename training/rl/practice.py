@@ -2,11 +2,13 @@
 
 An episode teaches by its difference from others of the same start, so a task that always goes the same way teaches
 nothing. Tasks are drawn by their learnability, four times the variance of their rewards: 4p(1-p) for a share p of
-successes (arXiv 2408.15099).
+successes (arXiv 2408.15099). Verbs count alike, however many tasks they have, so that a verb that was rarely proposed
+is practised as much as the others.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -28,7 +30,8 @@ class Practice:
 
     def draw(self, n: int, seed: Sequence[int]) -> list[Task]:
         """`n` different tasks, or all where there are fewer; the same ones for the same outcomes and seed."""
-        weights = np.array([self.learnability(task.id) for task in self.tasks])
+        many = Counter(task.verb for task in self.tasks)
+        weights = np.array([self.learnability(task.id) / many[task.verb] for task in self.tasks])
         # The n smallest of exponential times divided by the weights are such a draw (Efraimidis and Spirakis, 2006).
         times = np.random.default_rng(seed).exponential(size=len(weights)) / weights
         return [self.tasks[at] for at in np.argsort(times)[:n]]

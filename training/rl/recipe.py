@@ -45,6 +45,8 @@ class RlRecipe(Section):
     policy and of the value head. `detached`: the value's loss leaves the policy alone. `frozen_vision`: the image
     encoder of `small` stays as it is. `gamma`, `trace`: see advantages.gae. `scaled`, `least_spread`: see
     advantages.group_relative.
+    `even`: without a value function, episodes count alike, however many decisions they have. Otherwise long failures
+    push the policy away from what it does more than short successes hold it.
     `level`, `clip_low`, `clip_high`, `dual`: see policy_gradient. `kl`, `entropy`: weights of the distance to the
     parent and of the entropy. `beta`, `largest`: see imitation.exponential. `top`: the share of episodes that
     "filtered" learns from. `norm`: of gradients, at most.
@@ -81,6 +83,7 @@ class RlRecipe(Section):
     trace: float = pydantic.Field(0.95, ge=0.0, le=1.0)
     scaled: bool = True
     least_spread: float = pydantic.Field(1e-6, ge=0.0)
+    even: bool = False
     level: Literal["decision", "token"] = "decision"
     clip_low: float = pydantic.Field(0.20, gt=0.0, lt=1.0)
     clip_high: float = pydantic.Field(0.28, gt=0.0)

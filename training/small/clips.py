@@ -41,7 +41,10 @@ class Clips:
     def at(self, step: int, rank: int, size: int, seed: int) -> Batch:
         """Batch number `step`, `size` episodes."""
         rng = np.random.default_rng([seed, step, rank, 7])
-        rows = np.sort(rng.integers(len(self.frames), size=size))
+        return self.batch(np.sort(rng.integers(len(self.frames), size=size)), rng)
+
+    def batch(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Batch:
+        """The episodes of some rows, their instructions mistyped now and then."""
         asked = [[Prompt(mistyped(rng, self.instructions[row]))] for row in rows]
         texts = [
             [words_of(JUDGE, [SCORE_IDS[-1 if self.successes[row] else 0], *self.reasons[row]], SCORING)]

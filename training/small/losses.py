@@ -44,15 +44,20 @@ def _cells_loss(model: SmallModel, image: Tensor, cells: Tensor) -> tuple[Tensor
 
 
 def text_loss(
-    model: SmallModel, batch: Batch, choices: range = range(len(CHOICES)), clips: bool = False
+    model: SmallModel,
+    batch: Batch,
+    choices: range = range(len(CHOICES)),
+    clips: bool = False,
+    seen: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of writing a batch's texts, and figures.
 
     It is the cross-entropy of every token among those that the grammar allows in its place. Where the batch has cells,
     their segmentation is learned too, so that it is not forgotten. `choices`: the kinds of choices that count, all by
-    default. `clips`: whether the frames are clips for the judge. The figure of a kind that does not occur is NaN.
+    default. `clips`: whether the frames are clips for the judge. `seen`: the image tokens of the frames, where they are
+    known already. The figure of a kind that does not occur is NaN.
     """
-    image = model.see(batch.frames)
+    image = model.see(batch.frames) if seen is None else seen
     encoded = Encoded(model.clip(image) if clips else image, *model.read(batch.prompt))
     hidden = model.write(encoded, batch.tokens, batch.order, batch.pack)
     logits = model.logits(hidden[batch.rows, batch.columns]) + MASK.to(hidden.device)[batch.choices]

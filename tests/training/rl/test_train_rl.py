@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,20 @@ def test_the_start_of_episodes(tiny: Path) -> None:
         starts_of(recipe(tiny, verbs=["fly"]), Up(), 0)
 
 
+def test_a_long_failure_weighs_no_more_than_a_short_success(tiny: Path) -> None:
+    wanted = recipe(tiny, method="grpo", tasks=1, group=2, scaled=False)
+    long, other = rollouts_of(wanted, load_learnable(str(tiny), think="off"))
+    length = len(long.rewards)
+    assert length > 1
+    failure = replace(long, rewards=np.zeros(length))
+    success = replace(other, contexts=other.contexts[:1], decisions=other.decisions[:1], rewards=np.ones(1))
+    weights = lessons_of([failure, success], wanted).weights
+    assert weights.sum() == pytest.approx(0.5 - length * 0.5)
+    even = lessons_of([failure, success], wanted.model_copy(update={"even": True})).weights
+    assert even.sum() == pytest.approx(0.0)
+    assert even[-1] == pytest.approx(-length * even[0])
+
+
 def test_what_goes_both_ways_is_practised_most() -> None:
     tasks = [Task(f"{number}", "go", "lamp", number) for number in range(4)]
     practice = Practice(tasks, {"0": [6, 6, 6], "1": [3, 3, 6], "2": [0, 0, 6]})
@@ -217,6 +232,12 @@ def test_what_goes_both_ways_is_practised_most() -> None:
     assert practice.draw(9, (0, 0)) != tasks
     assert {task.id for task in practice.draw(9, (0, 0))} == {"0", "1", "2", "3"}
     assert practice.draw(2, (0, 7)) == practice.draw(2, (0, 7))
+
+
+def test_a_verb_of_few_tasks_is_practised_as_much() -> None:
+    tasks = [Task(f"{n}", "go", "lamp", n, verb="press" if n == 0 else "face") for n in range(9)]
+    verbs = Counter(task.verb for seed in range(600) for task in Practice(tasks).draw(1, (2, seed)))
+    assert 240 < verbs["press"] < 360
 
 
 def test_workers_play_with_the_newest_weights(tiny: Path, tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""A judge of its own: it learns from the expert's episodes and from tries, and its eyes stay as they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from agent.small.checkpoint import SHIPPED, load_model
+from agent.small.policy import load_small
+from training.judge.plays import play
+from training.judge.train import JudgeRecipe, train_judge
+from training.recipe import Progress
+
+RECIPE = {
+    "seed": 3, "workers": 1, "batch": 10, "epochs": 12, "keep": 0.0,
+    "shown": {"seed": 5, "suites": {"doom-room": 18}}, "tried": {"seed": 6, "suites": {"doom-room": 16}},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Progress]]:
+    out, news = tmp_path_factory.mktemp("judge"), list[Progress]()
+    train_judge(JudgeRecipe.of({**RECIPE, "rate": 1e-3}), out, news.append)
+    return out, news
+
+
+def test_it_learns_and_sees_as_before(trained: tuple[Path, list[Progress]]) -> None:
+    out, _ = trained
+    before, after = load_model(SHIPPED), load_model(out / "model")
+    assert all(torch.equal(a, b) for a, b in zip(before.vision.parameters(), after.vision.parameters(), strict=True))
+    frames = np.load(out / "tried" / "frames.npy")
+    lines = [json.loads(line) for line in (out / "tried" / "episodes.jsonl").read_text().splitlines()]
+    truth = np.array([line["success"] for line in lines])
+    errors = []
+    for folder in (SHIPPED, out / "model"):
+        said = load_small(folder).judge([line["instruction"] for line in lines], frames)
+        errors.append(np.abs(np.array([value for value, _ in said]) / 100.0 - truth).mean())
+    assert errors[1] < min(errors[0], 0.2)
+
+
+def test_tries_are_a_players_own(trained: tuple[Path, list[Progress]]) -> None:
+    out, _ = trained
+    lines = [json.loads(line) for line in (out / "tried" / "episodes.jsonl").read_text().splitlines()]
+    assert {line["success"] for line in lines} == {True, False}
+    assert {line["source"] for line in lines} == {"tried"}
+    assert len({line["verb"] for line in lines}) > 2
+    frames = np.load(out / "tried" / "frames.npy", mmap_mode="r")
+    assert all(len(np.unique(row[-1])) > 20 for row in frames)
+
+
+def test_a_run_that_is_done_is_left_alone(trained: tuple[Path, list[Progress]]) -> None:
+    out, _ = trained
+    news: list[Progress] = []
+    assert train_judge(JudgeRecipe.of({**RECIPE, "rate": 1e-3}), out, news.append) == out / "model"
+    assert not news
+    with pytest.raises(ValueError, match="another"):
+        train_judge(JudgeRecipe.of({**RECIPE, "rate": 2e-3}), out)
+
+
+def test_what_is_held_out_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="doom-vault"):
+        JudgeRecipe.of({**RECIPE, "tried": {"suites": {"doom-vault": 5}}})
+    with pytest.raises(ValueError, match="at least one suite"):
+        JudgeRecipe.of({**RECIPE, "shown": {"suites": {}}})
+    with pytest.raises(ValueError, match="no tries"):
+        play(tmp_path / "none", {}, 1)
