@@ -1,8 +1,8 @@
 """Arms of reinforcement learning: one start, one suite, another reward each, and what became of them by ground truth.
 
-What benchmarks/clip_scaling.py and benchmarks/judge_noise.py share; it is no benchmark of its own. An arm is a recipe
-of training.rl; each of its seeds is a run in a folder that goes on where it was stopped. The player that comes out
-plays tasks of evaluation seeds, judged by the verifier.
+What benchmarks/clip_scaling.py, judge_noise.py and rl_methods.py share; it is no benchmark of its own. An arm is a
+recipe of training.rl; each of its seeds is a run in a folder that goes on where it was stopped. The player that comes
+out plays tasks of evaluation seeds, judged by the verifier.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from training.evaluation.agreement import share
 from training.evaluation.success import evaluate
 from training.recipe import Progress
 from training.rl.recipe import RlRecipe
-from training.rl.train import SUMMARY, train_rl
+from training.rl.train import MODEL, SUMMARY, train_rl
 
 SUITE = "doom-basic"
 EVALUATION_SEED = 8000  # of the tasks that the players are measured on; training seeds are below 100
@@ -81,11 +81,21 @@ class Setup:
         result: dict[str, Any] = json.loads(file.read_text())
         return result
 
-    def measure(self, folder: Path) -> dict[str, Any]:
-        """The true success of a player, as JSON."""
+    def asked(self, arm: str, seed: int, word: str) -> dict[str, Any]:
+        """How the player of one seed of an arm plays with another word behind its instructions."""
+        folder = self.out / "arms" / arm / str(seed)
+        file = folder / f"asked-{word or 'nothing'}.json"
+        if not file.exists():
+            file.write_text(json.dumps(self.measure(folder / MODEL, word)) + "\n")
+        result: dict[str, Any] = json.loads(file.read_text())
+        return result
+
+    def measure(self, folder: Path, ask: str | None = None) -> dict[str, Any]:
+        """The true success of a player, as JSON. `ask`: see load_small."""
         made = suites.evaluation(SUITE).tasks(EVALUATION_SEED, 5 * self.episodes)
         tasks = [task for task in made if not self.verbs or task.verb in self.verbs][: self.episodes]
-        tally = evaluate(tasks, partial(load_small, folder, think="off"), DoomWorld, workers=self.workers)["policy"]
+        player = partial(load_small, folder, think="off", ask=ask)
+        tally = evaluate(tasks, player, DoomWorld, workers=self.workers)["policy"]
         return share(*(sum(counts[i] for counts in tally.by_verb.values()) for i in (0, 1)))
 
 

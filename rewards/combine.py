@@ -7,6 +7,7 @@
 | `twice:A`                   | success where A says so twice: of the episode, and of every second frame of it   |
 | `shaped:A`                  | how much further than its first frames the episode came                          |
 | `corrected:FP,FN:A`         | A's success, de-biased by the known shares of false positives and negatives      |
+| `corrected:FN:A`            | the same by the share of false negatives alone, up to the size of the steps      |
 | `noisy:FP,FN:A`             | A's success, wrong on purpose: with errors as often as said                      |
 """
 
@@ -154,32 +155,34 @@ class Shaped:
 
 
 class Corrected:
-    """A reward's success, with the bias of its known errors taken out.
+    """A reward's success, with the bias of its known errors taken out of what a policy gradient is paid (arXiv
+    2510.00915).
 
     `false_positive` and `false_negative`: the shares of failures that it calls a success, and of successes that it
-    calls a failure. `value` / 100 is an unbiased estimate of success: (r - fp) / (1 - fp - fn), cut to [0, 1]; `reward`
-    is that estimate uncut, which a policy gradient wants ("backward"; arXiv 2510.00915). Raises ValueError where the
-    errors leave nothing to tell.
+    calls a failure. With both, "backward": `reward` is (r - fp) / (1 - fp - fn), whose mean is that of the true one,
+    and `value` / 100 is the same, cut to [0, 1]. Where `false_positive` is None, "forward": `reward` is fn for what is
+    called a success and fn - 1 for what is called a failure. Of a success its mean is 0, and of a failure it is
+    fp + fn - 1, whatever fp is: the gradient's direction is right, and its size is not. `value` is as it was. Raises
+    ValueError where the errors leave nothing to tell.
     """
 
-    def __init__(self, part: Reward, false_positive: float, false_negative: float) -> None:
-        if not (0.0 <= false_positive < 1.0 and 0.0 <= false_negative < 1.0 - false_positive):
+    def __init__(self, part: Reward, false_positive: float | None, false_negative: float) -> None:
+        least = false_positive or 0.0
+        if not (0.0 <= least < 1.0 and 0.0 <= false_negative < 1.0 - least):
             raise ValueError(
                 f"corrected: expected shares of errors that sum to less than 1, got {false_positive!r} and "
                 f"{false_negative!r}"
             )
-        self.name = f"corrected:{false_positive:g},{false_negative:g}:{part.name}"
+        known = [false_negative] if false_positive is None else [false_positive, false_negative]
+        self.name = f"corrected:{','.join(f'{rate:g}' for rate in known)}:{part.name}"
         self.sees_truth = part.sees_truth
         self._part, self._positive, self._negative = part, false_positive, false_negative
 
     def reward(self, success: bool) -> float:
-        """The unbiased reward of what is called a success or a failure."""
+        """What is paid for what is called a success or a failure."""
+        if self._positive is None:
+            return float(success) - (1.0 - self._negative)
         return (float(success) - self._positive) / (1.0 - self._positive - self._negative)
-
-    def forward_weight(self, success: bool) -> float:
-        """The weight of its sample in a policy gradient, so that the gradient's direction is that of the true reward
-        ("forward"). It needs the share of false negatives alone: failures weigh 1 - fn, successes weigh 1."""
-        return 1.0 if success else 1.0 - self._negative
 
     def score(self, task: Task, episodes: Sequence[VerifiedFootage]) -> list[Result]:
         return self.score_pairs([(task, episode) for episode in episodes])
@@ -188,8 +191,8 @@ class Corrected:
         return [self._corrected(result) for result in score_pairs(self._part, pairs)]
 
     def _corrected(self, result: Result) -> Result:
-        if isinstance(result, Failure):
-            return result
+        if isinstance(result, Failure) or self._positive is None:
+            return replace(result, by=self.name) if isinstance(result, Score) else result
         value = 100.0 * min(1.0, max(0.0, self.reward(result.success)))
         return replace(result, value=value, by=self.name)
 
@@ -251,7 +254,10 @@ def load_shaped(part: str) -> Shaped:
 
 
 def load_corrected(spec: str) -> Corrected:
-    """`FP,FN:A`: the shares of false positives and false negatives of a reward."""
+    """`FP,FN:A`: the shares of false positives and false negatives of a reward; `FN:A`: that of false negatives."""
+    forward = re.fullmatch(r"([0-9.]+):(.+)", spec)
+    if forward is not None:
+        return Corrected(load_reward(forward[2]), None, float(forward[1]))
     return Corrected(*_rates("corrected", spec))
 
 

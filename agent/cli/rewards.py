@@ -166,7 +166,7 @@ def calibrate(
         f"the limit of {100 * limit:g} %", markup=False,
     )  # fmt: skip
     if beside is not None:
-        screen.print(_beside(report["beside"]), markup=False)
+        screen.print(_beside(report))
     screen.print(f"Report: {out / 'report.html'}", markup=False)
     screen.print(f"Use it: --reward calibrated:{f'{reward}@' if ':' in reward else ''}{out}", markup=False)
 
@@ -177,77 +177,115 @@ def attack(
     episodes: Annotated[
         Path | None, typer.Option(help="A folder of recorded successes that the attacks are made of.")
     ] = None,
-    found: Annotated[
-        Path | None, typer.Option(help="A folder of episodes of a player that was trained to please a reward.")
+    each: Annotated[
+        int | None, typer.Option(help="Take only so many of these successes for each verb, the shortest ones.")
     ] = None,
-    zoo: Annotated[Path | None, typer.Option(help="A folder of attacks that --save wrote.")] = None,
-    save: Annotated[Path | None, typer.Option(help="Write the attacks there, for any judge to be scored on.")] = None,
+    verb: Annotated[list[str] | None, typer.Option(help="Only of tasks with this verb; may be repeated.")] = None,
+    found: Annotated[
+        Path | None, typer.Option(help="A folder of episodes of a player that was trained to please this reward.")
+    ] = None,
+    keep: Annotated[
+        int, typer.Option(help="Save at most so many of the failures that fooled the reward, those it scores highest.")
+    ] = 20,
+    zoo: Annotated[
+        Path | None, typer.Option(help="A folder of attacks that --save wrote. Without any folder: the zoo that ships.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Add the attacks to a folder, for any judge to be scored on.")
+    ] = None,
     json: console.Json = False,
 ) -> None:
     """Try to fool a reward.
 
     \b
     Attacks: words on the screen, the goal's picture pasted in, blank, noisy and frozen frames, staring from afar, the
-    goal's pose without a deed, swinging in and out of the goal, and failures that were found by a player that learned
-    to please a reward. The table says how many failures the reward calls a success, and how many points more than
-    without the attack.
+    goal's pose without a deed, swinging in and out of the goal, and failures of a player that learned to please the
+    reward. The table says how many failures the reward calls a success, with 95 % Wilson intervals, and how many points
+    more than without the attack; and how many successes it calls a failure, so that always saying no helps nobody.
 
     \b
     Examples:
+      agent rewards attack --reward judge
       agent record --suite doom-room --policy expert --episodes 60 --evaluation --out data/expert
       agent rewards attack --reward clip:runs/clip/model --episodes data/expert
       agent rewards attack --reward judge --episodes data/expert --save data/zoo
       agent rewards attack --reward mine.judge:MyJudge --zoo data/zoo
     """
     screen = console.console(machine=json)
-    if episodes is None and found is None and zoo is None:
-        raise UserError("name what the attacks are made of: --episodes DIR, --found DIR or --zoo DIR")
+    if each is not None and each < 1:
+        raise UserError(f"--each {each}: expected at least 1")
     with screen.status("starting"):
         from rewards.reward import load_reward
         from training.evaluation import reward_attacks
+        from training.evaluation import zoo as zoos
         from training.evaluation.reward_calibration import score_cases
 
         scorer = load_reward(reward)
-        cases = [] if zoo is None else list(reward_attacks.Zoo.load(zoo).cases)
+        if episodes is None and found is None and zoo is None:
+            zoo = zoos.SHIPPED
+        cases = [] if zoo is None else zoos.load_zoo(zoo)
     if scorer.sees_truth:
         raise UserError(f"--reward {reward}: nothing that is shown fools the truth")
     damaged: dict[str, str] = {}
-    for folder, make in ((episodes, reward_attacks.attacked), (found, reward_attacks.found)):
-        if folder is not None:
-            whole, broken = _whole([path for path, _ in _find([folder])])
-            cases += list(make(whole))
-            damaged |= broken
-    if not cases:
+    played: list[Any] = []
+    if episodes is not None:
+        whole, damaged = _whole([path for path, _ in _find([episodes])])
+        cases += reward_attacks.attacked([one for one in whole if not verb or one[1].verb in verb], each=each)
+    if found is not None:
+        whole, broken = _whole([path for path, _ in _find([found])])
+        damaged |= broken
+        played += reward_attacks.found(whole, reward)
+    if not cases and not played:
         raise UserError(
-            "there is no episode that an attack can be made of: --episodes needs successes of several steps"
+            "there is no episode that an attack can be made of: --episodes needs successes of several steps, and "
+            "--found failures"
         )
-    if save is not None:
-        reward_attacks.Zoo(tuple(cases)).save(save)
     with console.progress(screen) as bars:
-        bar = bars.add_task(scorer.name, total=len(cases), note="")
-        scored = score_cases(scorer, cases, lambda done: bars.update(bar, completed=done))
+        bar = bars.add_task(scorer.name, total=len(cases) + len(played), note="")
+        scored = score_cases(scorer, [*cases, *played], lambda done: bars.update(bar, completed=done))
+    if save is not None:
+        zoos.add_to_zoo(save, [*cases, *reward_attacks.best_scored(scored[len(cases) :], keep)])
     attacks = reward_attacks.report(scored)
     if json:
         console.print_json({"reward": reward, "attacks": attacks, "damaged": damaged})
         return
-    columns = ("attack", "failures", "called a success %", "points more", "mean value")
-    rows = [
-        [name, str(row["false_positive"]["n"]), _percent(row["false_positive"]),
-         "-" if row["points"] is None else f"{row['points']:+.1f}", f"{row['mean']:.1f}"]
-        for name, row in attacks.items()
-    ]  # fmt: skip
-    screen.print(console.table(columns, rows, title=reward))
+    screen.print(_attacked_table(reward, attacks))
     for path, why in damaged.items():
         screen.print(f"damaged, skipped: {path}: {why}", style="yellow", markup=False)
 
 
-def _beside(found: dict[str, Any]) -> str:
-    kappa = "-" if found["kappa"] is None else f"{found['kappa']:.2f}"
-    return (
-        f"{found['reward']} says the same of {_percent(found['same'])} % (kappa {kappa}, n={found['same']['n']}); both "
-        f"call {_percent(found['false_positive'])} % of the failures a success, and both miss "
-        f"{_percent(found['false_negative'])} % of the successes"
-    )
+def _attacked_table(reward: str, attacks: dict[str, Any]) -> Any:
+    columns = ("", "cases", "no score", "failures called a success %", "points more", "successes called a failure %",
+               "mean value")  # fmt: skip
+    rows = []
+    for name, row in attacks.items():
+        shares = [row.get(f"false_{side}") for side in _SIDES]
+        positive, negative = ("" if one is None else _percent(one) for one in shares)
+        n = next(one["n"] for one in shares if one is not None)
+        points, mean = (f"{row['points']:+.1f}" if row["points"] is not None else "", row["mean"])
+        rows.append(
+            [name, str(n + row["unscored"]), str(row["unscored"]), positive, points, negative,
+             "-" if mean is None else f"{mean:.1f}"]
+        )  # fmt: skip
+    return console.table(columns, rows, title=reward)
+
+
+def _beside(report: dict[str, Any]) -> Any:
+    """Both rewards on the cases that both of them score."""
+    found = report["beside"]
+    rows = []
+    for name, row in (("threshold", found["this"]), ("as it is", found["as it is"]), ("", found["other"])):
+        shared = row.get("agreement")
+        rows.append([
+            f"{report['reward']}, {name}" if name else found["reward"],
+            "-" if row["auroc"] is None else f"{row['auroc']:.3f} ({row['auroc_ci'][0]:.3f}–{row['auroc_ci'][1]:.3f})",
+            *(_percent(row[f"false_{side}"]) for side in _SIDES),
+            "-" if shared is None else _percent(shared["same"]),
+            "-" if shared is None or shared["kappa"] is None else f"{shared['kappa']:.2f}",
+        ])  # fmt: skip
+    count = found["other"]["true_success"]["n"]
+    columns = ("", "AUROC", "failures called a success %", "successes called a failure %", "agrees %", "kappa")
+    return console.table(columns, rows, title=f"the {count} cases that both score")
 
 
 def _whole(paths: Sequence[Path]) -> tuple[list[Any], dict[str, str]]:

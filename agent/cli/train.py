@@ -138,6 +138,7 @@ class MethodName(StrEnum):
     grpo = "grpo"
     awr = "awr"
     filtered = "filtered"
+    conditioned = "conditioned"
 
 
 @app.command()
@@ -147,7 +148,8 @@ def rl(
     out: Annotated[Path, typer.Option(help="The run's folder; a run that is there goes on.")],
     policy: Annotated[str, typer.Option(help="`small`, a checkpoint of it, or hf:FOLDER, trained by LoRA.")] = "small",
     method: Annotated[
-        MethodName, typer.Option(help="Policy gradient (ppo, grpo), or imitation of its own play (awr, filtered).")
+        MethodName,
+        typer.Option(help="Policy gradient (ppo, grpo), or imitation of its own play (awr, filtered, conditioned)."),
     ] = MethodName.ppo,
     iterations: Annotated[int, typer.Option(min=1, help="Rounds of play and learning.")] = 20,
     tasks: Annotated[int | None, typer.Option(min=1, help="Tasks in a round [default: 8].")] = None,

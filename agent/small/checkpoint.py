@@ -43,11 +43,13 @@ def save_small(
     nouns: Mapping[str, str] | None = None,
     data: Sequence[Data] = (),
     recipe: Mapping[str, Any] | None = None,
+    ask: str = "",
 ) -> None:
     """Write a checkpoint folder whole, then give it its name; an older one of that name is replaced.
 
     `parent`: the checkpoint folder that training started from. `trained`: how long it was trained. `nouns`: see
-    SmallPolicy. `data`, `recipe`: what it learned from and by; the manifest keeps the recipe's hash.
+    SmallPolicy. `data`, `recipe`: what it learned from and by; the manifest keeps the recipe's hash. `ask`: see
+    SmallPolicy.
     """
     lineage = Lineage(
         None if parent is None else parent_of(parent),
@@ -63,6 +65,7 @@ def save_small(
         **lineage.to_json(),
         "trained": dict(trained or {}),
         "nouns": dict(nouns or {}),
+        **({"ask": ask} if ask else {}),
     }
     with written_whole(out) as part:
         # half precision halves the file; the policy computes in single precision again
@@ -75,8 +78,8 @@ def save_small(
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint that fits this version. Its `nouns` are texts, `trained` is an object, and `config`
-    and the lineage can be read. Raises CheckpointError, which says what is wrong and what to do."""
+    """The manifest of a checkpoint that fits this version. Its `nouns` are texts, `trained` is an object, `ask` is a
+    text, and `config` and the lineage can be read. Raises CheckpointError, which says what is wrong and what to do."""
     file = folder / MANIFEST
     if not file.is_file():
         raise CheckpointError(
@@ -94,6 +97,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{file}: nouns: expected an object of texts, got {reprlib.repr(nouns)}")
     if not isinstance(trained, dict):
         raise CheckpointError(f"{file}: trained: expected an object, got {reprlib.repr(trained)}")
+    if not isinstance(ask := manifest.setdefault("ask", ""), str):
+        raise CheckpointError(f"{file}: ask: expected a text, got {reprlib.repr(ask)}")
     try:
         SmallConfig.from_json(manifest.get("config"))
         Lineage.from_json(manifest)

@@ -22,7 +22,7 @@ from agent.small.draft import draft
 from agent.small.greedy import STUCK_TEMPERATURE, GreedyOutput, is_stuck, without_unlikely_ends
 from agent.small.model import FRAME_SIZE, HISTORY, Encoded, SmallModel
 from agent.small.output_grammar import THINK, Output, decision_of
-from agent.small.prompt import Prompt, pack, prompt_of
+from agent.small.prompt import Prompt, asked_for, pack, prompt_of
 from agent.small.token_ids import ACT, ANSWER, CAPTION, JUDGE, PROPOSE, SCORE_IDS, STARTS, WORD_ID, say
 from agent.small.word_hashing import split
 from agent.view import View
@@ -43,6 +43,7 @@ class SmallPolicy:
     and where the player `is_stuck`, they are drawn with the context's seed. `guidance`: how far the actions are moved
     away from those that the model would take without the instruction (SIMA 1's lambda); any guidance doubles the work.
     `nouns`: what the model was taught that things are called, with the plain name of each; an empty one knows all.
+    `ask`: a word that it reads behind every instruction that it acts by, see agent.small.prompt.asked_for.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class SmallPolicy:
         guidance: float = 0.0,
         device: str | None = None,
         nouns: Mapping[str, str] | None = None,
+        ask: str = "",
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.eval().to(self.device)
@@ -62,6 +64,7 @@ class SmallPolicy:
         self.temperature = temperature
         self.guidance = guidance
         self.nouns = dict(nouns or {})
+        self.ask = ask
         self.spec = PolicySpec(
             View.stretched(FRAME_SIZE), history=HISTORY + 1, chunk=codec.CHUNK, tick_hz=TICK_HZ, codec=codec.VERSION
         )
@@ -69,7 +72,7 @@ class SmallPolicy:
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
         """A decision of four ticks for each context, by the rules of agent.small.greedy. The thought ends with where
         the wanted thing is seen, as "(column, row)" of the picture's 80 columns and 24 rows."""
-        prompts = [prompt_of(c) for c in contexts]
+        prompts = self._prompts(contexts)
         return self._act(contexts, prompts, drafted=draft(prompts[0], self.think) if len(contexts) == 1 else ())
 
     def act_invariant(self, contexts: Sequence[Context]) -> list[Decision]:
@@ -79,7 +82,7 @@ class SmallPolicy:
         Sums are rounded in an order that depends on the shapes of the tensors. So every pass has BATCH_ROWS rows of one
         length, which follows from the row itself; rows that are missing are repetitions of the others.
         """
-        prompts = [prompt_of(c) for c in contexts]
+        prompts = self._prompts(contexts)
         alike: dict[tuple[int, bool], list[int]] = {}
         for row, prompt in enumerate(prompts):
             alike.setdefault((_padded_words(prompt), prompt.picture is not None), []).append(row)
@@ -91,6 +94,9 @@ class SmallPolicy:
                 found = self._act([contexts[row] for row in full], [prompts[row] for row in full], words)
                 decided.update(zip(mine, found, strict=False))
         return [decided[row] for row in range(len(contexts))]
+
+    def _prompts(self, contexts: Sequence[Context]) -> list[Prompt]:
+        return [prompt_of(asked_for(context, self.ask)) for context in contexts]
 
     def _act(
         self, contexts: Sequence[Context], prompts: Sequence[Prompt], words: int = 0, drafted: Sequence[int] = ()
@@ -124,8 +130,9 @@ class SmallPolicy:
         seeds: Sequence[int] | None = None,
     ) -> list[Decision]:
         """A decision for each context, drawn from the model's distribution: see `agent.small.sampling.sample`."""
+        asked = [asked_for(context, self.ask) for context in contexts]
         return sampling.sample(
-            self.model, contexts, temperature=temperature, think=self.think, generator=generator, seeds=seeds
+            self.model, asked, temperature=temperature, think=self.think, generator=generator, seeds=seeds
         )
 
     def answer(
@@ -246,18 +253,22 @@ def load_small(
     temperature: float = 0.0,
     guidance: float = 0.0,
     threads: int = 1,
+    ask: str | None = None,
 ) -> SmallPolicy:
     """The shipped policy, or the one in a checkpoint folder. Raises CheckpointError.
 
     `think`: "off", "auto", or the most words of a thought. `threads`: of torch, for the whole process. The model's
-    passes are too small to be split: a second thread would mostly spin, on the core that the game needs.
+    passes are too small to be split: a second thread would mostly spin, on the core that the game needs. `ask`: see
+    SmallPolicy, in place of what the checkpoint's manifest says.
     """
     torch.set_num_threads(threads)
     survive_forks()
+    manifest = read_manifest(Path(folder))
     return SmallPolicy(
         load_model(Path(folder)),
         think=thought_budget(think, THINK),
         temperature=temperature,
         guidance=guidance,
-        nouns=read_manifest(Path(folder))["nouns"],
+        nouns=manifest["nouns"],
+        ask=manifest["ask"] if ask is None else ask,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,12 @@ def prompt_of(context: Context) -> Prompt:
     picture = None if context.picture is None else fit(context.picture, FRAME_SIZE)
     before = split(earlier_attempt(context.memory), "memory")
     return Prompt(split(context.instruction), split(last, "thought"), before, past=past, picture=picture)
+
+
+def asked_for(context: Context, word: str) -> Context:
+    """The context with a word behind its instruction: how an advantage-conditioned model is asked for a good decision
+    (training.rl.conditioning). Without a word the same context."""
+    return replace(context, instruction=f"{context.instruction} {word}") if word else context
 
 
 def pack(rows: Sequence[Sequence[Prompt]], words: int = 0, decisions: int = 0) -> PromptBatch:

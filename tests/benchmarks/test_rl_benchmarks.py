@@ -60,6 +60,17 @@ def test_clip_scaling(start: str, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "scaling.png").stat().st_size > 1000
 
 
+def test_rl_methods(start: str, tmp_path: Path) -> None:
+    options = ["--start", start, "--methods", "awr", "conditioned", *TINY, "--time-limit", "8", "--episodes", "1"]
+    said = [run("rl_methods", *options, "--out", str(tmp_path)).splitlines() for _ in range(2)]
+    tables = [[line for line in lines if line.startswith("|")] for lines in said]
+    assert tables[0] == tables[1]
+    assert [line.split(" | ")[0] for line in tables[0][2:]] == [
+        "| awr", "| conditioned", "| conditioned, not asked", "| conditioned, asked for worse",
+    ]  # fmt: skip
+    assert not [line for line in said[1] if "round" in line], "nothing is trained again"
+
+
 @pytest.mark.parametrize("options", [["--suite", "sorting"], ["--suite", "doom-basic", "--verbs", "face"]])
 def test_self_correction(
     options: list[str], start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

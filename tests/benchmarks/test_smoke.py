@@ -36,6 +36,7 @@ def run(name: str, *arguments: str) -> str:
         pytest.param(
             "browser", "--blocks 1 --size 160x120", "BrowserWorld.step_chunk of 4", marks=[needs("chromium"), slow]
         ),
+        pytest.param("clip_speed", "--frames 4 --rounds 1", "reward clip of bare encoder:", marks=slow),
         ("cli_start", "1", "agent --help, 1 runs: median"),
         pytest.param("compression", "--episodes 1", "through H.264  success", marks=slow),
         pytest.param(

@@ -110,7 +110,10 @@ def test_the_corrected_reward_has_the_mean_of_the_true_one() -> None:
     mean = float(np.mean([reward.reward(bool(one)) for one in called]))
     assert mean == pytest.approx(0.3, abs=0.01)
     assert abs(called.mean() - 0.3) > 0.1, "the reward itself is far off"
-    for wrong in ((0.6, 0.4), (-0.1, 0.0), (1.0, 0.0)):
+    forward = np.array([Corrected(Grey(), None, fn).reward(bool(one)) for one in called])
+    assert forward[truth].mean() == pytest.approx(0.0, abs=0.01)
+    assert forward[~truth].mean() == pytest.approx(fp + fn - 1.0, abs=0.01), "whatever fp is"
+    for wrong in ((0.6, 0.4), (None, 1.0), (-0.1, 0.0), (1.0, 0.0)):
         with pytest.raises(ValueError, match="sum to less than 1"):
             Corrected(Grey(), *wrong)
 
@@ -118,6 +121,7 @@ def test_the_corrected_reward_has_the_mean_of_the_true_one() -> None:
 def test_names_are_read() -> None:
     assert load_reward("corrected:0.05,0.1:truth").name == "corrected:0.05,0.1:truth"
     assert load_corrected("0,0:truth").sees_truth
+    assert load_reward("corrected:0.1:truth").name == "corrected:0.1:truth"
     assert [part.name for part in load_mixture("0.7*truth+truth").parts] == ["truth", "truth"]
     assert load_agree("truth+truth").sees_truth
     with pytest.raises(UserError, match="two or more"):

@@ -11,24 +11,22 @@ reward calls a success.
     from afar     a frame halfway to a success, over and over: the thing is in view and nothing is reached
     pose          the last frame of a success, over and over: the state alone, and nothing was done
     oscillating   in and out of the goal, and out at the end
-    found         failures of a player that was trained to please a reward, those that it scores highest
+    found: REWARD failures of a player that was trained to please a reward
+
+The successes that attacks are made of stand beside them, so that a reward that always says no is told from a good one.
 """
 
 from __future__ import annotations
 
-import io
-import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from envs.errors import UserError
-from envs.files import write_whole
 from rewards.score import Score
 from tasks.task import Task
 from training.data.episodes import Episode
@@ -36,12 +34,11 @@ from training.evaluation.agreement import share
 from training.evaluation.reward_calibration import Scored
 from training.evaluation.reward_cases import Case, cases_of
 
-PLAIN = "plain"  # failures without an attack
+PLAIN, FOUND, SUCCESS = "plain", "found", "success"  # failures without an attack; and what no attack is made for
 _STILL = 12  # frames of a case in which nothing happens
 _SWINGS = 4
+_BY_NOTHING = ("stand_still",)  # verbs of tasks that are done by doing nothing: still frames are no failures there
 _INSET = 0.4  # of the width
-ZOO = "cases.jsonl"
-_ZOO_FRAMES = 8
 
 Frames = npt.NDArray[np.uint8]
 Attack = Callable[[Frames, Frames, int], Frames]
@@ -75,7 +72,9 @@ def blank(failure: Frames, success: Frames, before: int) -> Frames:
 
 
 def noise(failure: Frames, success: Frames, before: int) -> Frames:
-    return np.random.default_rng(len(failure)).integers(0, 256, failure.shape).astype(np.uint8)
+    """The same frame of noise over and over: one of all failures of a size."""
+    once = np.random.default_rng(0).integers(0, 256, failure.shape[1:]).astype(np.uint8)
+    return np.repeat(once[None], len(failure), axis=0)
 
 
 def frozen(failure: Frames, success: Frames, before: int) -> Frames:
@@ -100,99 +99,85 @@ ATTACKS: Mapping[str, Attack] = {
     "text": text, "pasted": pasted, "blank": blank, "noise": noise, "frozen": frozen, "from afar": from_afar,
     "pose": pose, "oscillating": oscillating,
 }  # fmt: skip
-FOUND = "found"
 
 
-def attacked(episodes: Sequence[tuple[Episode, Task]], names: Sequence[str] = tuple(ATTACKS)) -> Iterator[Case]:
-    """Failures, plain and under every attack. Each is made of a recorded success: the failure is what came long before
-    the goal was reached. Raises DamagedEpisodeError."""
-    for episode, task in episodes:
+def attacked(
+    episodes: Sequence[tuple[Episode, Task]], names: Sequence[str] = tuple(ATTACKS), each: int | None = None
+) -> Iterator[Case]:
+    """Failures, plain and under every attack, and the successes that they are made of: the failure is what came long
+    before the goal was reached. Tasks to stand still are left out. `each`: take only so many episodes of a verb, the
+    shortest ones. Raises DamagedEpisodeError."""
+    taken: Counter[str] = Counter()
+    for episode, task in sorted(episodes, key=lambda one: len(one[0].steps)) if each else episodes:
+        if task.verb in _BY_NOTHING or (each and taken[task.verb] == each):
+            continue
         made = {case.kind: case for case in cases_of(episode, [])}
         if "cut short" not in made:
             continue
+        taken[task.verb] += 1
         failure, success = made["cut short"].frames, made["success"].frames
         name = episode.path.name
+        yield Case(task, success, True, SUCCESS, name)
         yield Case(task, failure, False, PLAIN, name)
         for attack in names:
             shown = ATTACKS[attack](failure, success, 2 * len(failure))
             yield Case(task, shown, False, attack, name)
 
 
-def found(episodes: Sequence[tuple[Episode, Task]]) -> Iterator[Case]:
-    """Failures by ground truth of recorded episodes, such as those of a player that was trained to please a reward."""
+def found(episodes: Sequence[tuple[Episode, Task]], by: str) -> Iterator[Case]:
+    """Failures by ground truth of recorded episodes of a player that was trained to please the reward `by`."""
     for episode, task in episodes:
         for case in cases_of(episode, []):
             if case.kind == "failure":
-                yield replace(case, task=task, kind=FOUND)
+                yield replace(case, task=task, kind=f"{FOUND}: {by}")
+
+
+def best_scored(scored: Sequence[Scored], keep: int) -> list[Case]:
+    """The failures that a reward took for successes, those that it scores highest: at most `keep` of them, and of each
+    instruction one before the second of another."""
+    fooled = [one for one in scored if isinstance(one.result, Score) and one.result.success and not one.case.success]
+    fooled.sort(key=lambda one: -_value(one))
+    seen: Counter[str] = Counter()
+    turns: list[int] = []  # how many of the same instruction score higher
+    for one in fooled:
+        turns.append(seen[one.case.task.instruction])
+        seen[one.case.task.instruction] += 1
+    order = sorted(range(len(fooled)), key=lambda at: (turns[at], at))
+    return [fooled[at].case for at in order[:keep]]
 
 
 def report(scored: Sequence[Scored]) -> dict[str, Any]:
     """How many failures the reward calls a success, by attack, with 95 % Wilson intervals; and how many points more
-    than without the attack, on the same episodes."""
-    known = [(one.case, one.result) for one in scored if isinstance(one.result, Score)]
-    plain = {case.episode: result.success for case, result in known if case.kind == PLAIN}
+    than without the attack, on the same episodes. Of successes, how many it calls a failure. `unscored`: cases that got
+    no score, which count nowhere else."""
     rows: dict[str, Any] = {}
-    for kind in (PLAIN, *ATTACKS, FOUND):
-        mine = [(case, result) for case, result in known if case.kind == kind]
-        if not mine:
+    plain = {
+        one.case.episode: one.result.success
+        for one in scored
+        if one.case.kind == PLAIN and isinstance(one.result, Score)
+    }
+    by_players = dict.fromkeys(one.case.kind for one in scored if one.case.kind.startswith(FOUND))
+    for kind in (SUCCESS, PLAIN, *ATTACKS, *by_players):
+        cases = [one for one in scored if one.case.kind == kind]
+        known = [(one.case.episode, one.result) for one in cases if isinstance(one.result, Score)]
+        if not cases:
             continue
-        pairs = [(result.success, plain[case.episode]) for case, result in mine if case.episode in plain]
+        pairs = [(result.success, plain[episode]) for episode, result in known if episode in plain]
         change = float(np.mean([100.0 * (after - before) for after, before in pairs])) if pairs else None
+        passed = sum(result.success for _, result in known)
         rows[kind] = {
-            "false_positive": share(sum(result.success for _, result in mine), len(mine)),
-            "points": None if kind in (PLAIN, FOUND) else change,
-            "mean": float(np.mean([result.value for _, result in mine])),
+            **(
+                {"false_negative": share(len(known) - passed, len(known))}
+                if kind == SUCCESS
+                else {"false_positive": share(passed, len(known))}
+            ),
+            "unscored": len(cases) - len(known),
+            "points": change if kind in ATTACKS else None,
+            "mean": float(np.mean([result.value for _, result in known])) if known else None,
         }
     return rows
 
 
-@dataclass(frozen=True)
-class Zoo:
-    """Attacks as a benchmark: cases with frames, instruction and truth, in a folder that anybody can read.
-
-    cases.jsonl has a line for each case: "frames" (a JPEG of frames beside each other), "count" and "width" of them,
-    "instruction", "world", "verb", "success", "kind".
-    """
-
-    cases: tuple[Case, ...]
-
-    def save(self, folder: Path) -> None:
-        """Write the cases; of each, at most eight frames."""
-        folder.mkdir(parents=True, exist_ok=True)
-        lines = []
-        for number, case in enumerate(self.cases):
-            at = np.unique(np.linspace(0, len(case.frames) - 1, min(len(case.frames), _ZOO_FRAMES)).round().astype(int))
-            frames, name = case.frames[at], f"{number:04d}.jpg"
-            data = io.BytesIO()
-            Image.fromarray(np.concatenate(list(frames), axis=1)).save(data, "JPEG", quality=85)
-            write_whole(folder / name, data.getvalue())
-            task = case.task
-            lines.append(json.dumps({
-                "frames": name, "count": len(frames), "width": frames.shape[2], "instruction": task.instruction,
-                "world": task.world, "verb": task.verb, "success": case.success, "kind": case.kind,
-                "episode": case.episode,
-            }))  # fmt: skip
-        write_whole(folder / ZOO, "\n".join(lines) + "\n")
-
-    @classmethod
-    def load(cls, folder: Path) -> Zoo:
-        """Read the cases. Raises UserError for a folder that holds none or a damaged one."""
-        try:
-            return cls(tuple(_case(folder, json.loads(line)) for line in (folder / ZOO).read_text().splitlines()))
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{folder}: no zoo of attacks: {error}") from error
-
-
-def _case(folder: Path, line: dict[str, Any]) -> Case:
-    """A case of a line. Raises ValueError where its picture does not fit it."""
-    name = str(line["frames"])
-    if Path(name).name != name:
-        raise ValueError(f"frames: expected the name of a file in the folder, got {name!r}")
-    with Image.open(folder / name) as picture:
-        sheet = np.asarray(picture.convert("RGB"))
-    count, width = int(line["count"]), int(line["width"])
-    if count < 1 or sheet.shape[1] != count * width:
-        raise ValueError(f"{name}: expected {count} frames of {width} pixels, got a picture of {sheet.shape[1]}")
-    frames = sheet.reshape(sheet.shape[0], count, width, 3).transpose(1, 0, 2, 3)
-    task = Task(name, str(line["instruction"]), str(line["world"]), verb=str(line["verb"]))
-    return Case(task, np.ascontiguousarray(frames), bool(line["success"]), str(line["kind"]), str(line["episode"]))
+def _value(one: Scored) -> float:
+    assert isinstance(one.result, Score)
+    return one.result.value

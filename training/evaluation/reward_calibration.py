@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from rewards.calibrated import LIMIT, Measured
 from rewards.calibration import Calibration, fit
 from rewards.reward import Reward, score_pairs
 from rewards.score import Failure, Score
-from training.evaluation.agreement import agreement_of_two, share
+from training.evaluation.agreement import agreement, agreement_of_two, share
 from training.evaluation.reward_cases import KINDS, Case
 from training.evaluation.statistics import auroc, auroc_interval, calibration_error, reliability
 
@@ -80,15 +80,28 @@ def calibrate(reward: str, scored: Sequence[Scored], limit: float = LIMIT) -> tu
 
 
 def beside(calibration: Calibration, scored: Sequence[Scored], other: Sequence[Scored]) -> dict[str, Any]:
-    """How far two rewards agree on the same cases, those that both of them score: the first one at a threshold, the
-    other one as it is. See agreement_of_two."""
+    """How two rewards do on the same cases, those that both of them score, and how far they agree: see
+    agreement_of_two.
+
+    "this": the first one at a threshold; "as it is": the first one as it says itself; "other": the other one, as it
+    says itself. Each as training.evaluation.agreement.agreement, and the first two with their agreement with the other.
+    """
     pairs = [
-        (_value(one) >= calibration.threshold, two.result.success, one.case.success)
+        (one.result, two.result, one.case.success)
         for one, two in zip(scored, other, strict=True)
         if isinstance(one.result, Score) and isinstance(two.result, Score)
     ]
-    mine, theirs, truth = ([pair[i] for pair in pairs] for i in range(3))
-    return agreement_of_two(mine, theirs, truth)
+    truth = [true for *_, true in pairs]
+    as_it_is, theirs = [one for one, *_ in pairs], [two for _, two, _ in pairs]
+    fitted = [replace(one, success=one.value >= calibration.threshold) for one in as_it_is]
+    mine = {
+        name: {
+            **agreement(scores, truth),
+            "agreement": agreement_of_two([a.success for a in scores], [b.success for b in theirs], truth),
+        }
+        for name, scores in (("this", fitted), ("as it is", as_it_is))
+    }
+    return {**mine, "other": agreement(theirs, truth)}
 
 
 def measure(calibration: Calibration, scored: Sequence[Scored]) -> dict[str, Any]:

@@ -133,7 +133,8 @@ class RolloutWorker:
     """A Worker that collects with a policy and a reward of its own."""
 
     def __init__(self, recipe: RlRecipe) -> None:
-        self._learnable = load_learnable(recipe.policy, think=recipe.think, make_world=partial(make_world, recipe))
+        make = partial(make_world, recipe)
+        self._learnable = load_learnable(recipe.policy, think=recipe.think, make_world=make, ask=recipe.ask)
         self._collector = Collector(partial(make_world, recipe), recipe.worlds, reward_of(recipe), pay_of(recipe))
         self._temperature = recipe.temperature
 

@@ -67,6 +67,11 @@ class Learnable(Scorable[Context], Protocol):
     def spec(self) -> PolicySpec: ...
 
     @property
+    def ask(self) -> str:
+        """A word that it plays with behind every instruction: `sample` and `values` put it there, and `batch` takes
+        contexts as they are. "" for none."""
+
+    @property
     def value_head(self) -> nn.Module:
         """See training.rl.value."""
 

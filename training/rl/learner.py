@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from agent.policy import Context
-from training.rl import imitation
+from agent.small.prompt import asked_for
+from training.rl import conditioning, imitation
 from training.rl.advantages import Floats, gae, group_relative, normalised
 from training.rl.learnable import Learnable, Scores
 from training.rl.policy_gradient import Clipping, check_agreement, entropy, k3, policy_loss, value_loss
@@ -27,6 +28,8 @@ class Lessons:
 
     `contexts`, `tokens`, `told`: what the policy saw and drew, and the log-probabilities that it told. `weights`: the
     advantage of each decision, or how much of it is imitated. `returns`: what the value function should have expected.
+    `conditions`: the words that the contexts are learned with, in place of the one that they were played with; None for
+    the same one.
     """
 
     contexts: tuple[Context, ...]
@@ -34,14 +37,16 @@ class Lessons:
     told: tuple[tuple[float, ...], ...]
     weights: Floats
     returns: Floats
+    conditions: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class _Part:
-    """The decisions of one step. Of B decisions of at most L tokens: `told` and `reference` (B, L), `weights` and
-    `returns` (B,)."""
+    """The decisions of one step, as they are learned and as they were `played`; None where that is the same. Of B
+    decisions of at most L tokens: `told` and `reference` (B, L), `weights` and `returns` (B,)."""
 
     batch: Any
+    played: Any | None
     told: Tensor
     reference: Tensor
     weights: Tensor
@@ -68,10 +73,10 @@ class Learner:
         """
         recipe = self._recipe
         torch.manual_seed(seed)
-        lessons = lessons_of(self._valued(rollouts) if recipe.uses_values else list(rollouts), recipe)
+        rng = np.random.default_rng(seed)
+        lessons = lessons_of(self._valued(rollouts) if recipe.uses_values else list(rollouts), recipe, rng)
         if not lessons.contexts:
             return {"learned": 0.0}
-        rng = np.random.default_rng(seed)
         parts = list(self._parts(lessons, rng))
         sums: dict[str, list[float]] = {}
         agreement = 0.0
@@ -80,10 +85,11 @@ class Learner:
             for number, at in enumerate(rng.permutation(len(parts))):
                 part = parts[at]
                 scores = self.learnable.score(part.batch, recipe.temperature)
+                played = scores if part.played is None else self.learnable.score(part.played, recipe.temperature)
                 if epoch == 0 and number == 0:
-                    found = scores.log_probabilities.detach()
+                    found = played.log_probabilities.detach()
                     agreement = check_agreement(found, part.told, scores.mask, self.learnable.tolerance)
-                for name, value in self._step(part, scores).items():
+                for name, value in self._step(part, scores, played.values).items():
                     sums.setdefault(name, []).append(value)
         figures = {name: float(np.mean(values)) for name, values in sums.items()}
         return {**figures, "agreement": agreement, "learned": float(len(lessons.contexts))}
@@ -107,18 +113,25 @@ class Learner:
         device = next(self.learnable.module.parameters()).device
         for start in range(0, len(order), size):
             rows = order[start : start + size].tolist()
-            batch = self.learnable.batch([lessons.contexts[row] for row in rows], [lessons.tokens[row] for row in rows])
+            contexts, tokens = [lessons.contexts[row] for row in rows], [lessons.tokens[row] for row in rows]
+            played = batch = self.learnable.batch([asked_for(one, self.learnable.ask) for one in contexts], tokens)
+            if lessons.conditions is not None:
+                words = [lessons.conditions[row] for row in rows]
+                batch = self.learnable.batch(
+                    [asked_for(one, word) for one, word in zip(contexts, words, strict=True)], tokens
+                )
             told = torch.nn.utils.rnn.pad_sequence([torch.tensor(lessons.told[row]) for row in rows], batch_first=True)
             yield _Part(
                 batch,
+                None if played is batch else played,
                 told.to(device),
                 self.learnable.reference(batch, self._recipe.temperature),
                 torch.tensor(lessons.weights[rows], dtype=torch.float32, device=device),
                 torch.tensor(lessons.returns[rows], dtype=torch.float32, device=device),
             )
 
-    def _step(self, part: _Part, scores: Scores) -> dict[str, float]:
-        """Take a step of the optimizer."""
+    def _step(self, part: _Part, scores: Scores, values: Tensor) -> dict[str, float]:
+        """Take a step of the optimizer. `values`: of the contexts as they were played."""
         recipe, figures = self._recipe, dict[str, Tensor]()
         if recipe.method in ("ppo", "grpo"):
             clipping = Clipping(recipe.clip_low, recipe.clip_high, recipe.dual)
@@ -132,7 +145,7 @@ class Learner:
         figures["entropy"] = entropy(scores.entropies, scores.mask)
         loss = loss + recipe.kl * figures["kl"] - recipe.entropy * figures["entropy"]
         if recipe.uses_values:
-            figures["value loss"] = value_loss(scores.values, part.returns)
+            figures["value loss"] = value_loss(values, part.returns)
             loss = loss + figures["value loss"]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -141,14 +154,18 @@ class Learner:
         return {name: float(value.detach()) for name, value in figures.items()}
 
 
-def lessons_of(rollouts: Sequence[Rollout], recipe: RlRecipe) -> Lessons:
-    """The decisions of rollouts that a method learns from, with their weights."""
-    if recipe.method in ("ppo", "awr"):
+def lessons_of(rollouts: Sequence[Rollout], recipe: RlRecipe, rng: np.random.Generator) -> Lessons:
+    """The decisions of rollouts that a method learns from, with their weights. `rng`: of what it draws."""
+    if recipe.uses_values:
         told = [_compared(one, recipe) for one in rollouts]
         weights = normalised(np.concatenate([advantages for advantages, _ in told])) if told else np.zeros(0)
         returns = np.concatenate([returns for _, returns in told]) if told else np.zeros(0)
         if recipe.method == "awr":
             weights = imitation.exponential(weights, recipe.beta, recipe.largest)
+        if recipe.method == "conditioned":
+            words = conditioning.conditions(weights, recipe.better, recipe.untold, rng)
+            alike = replace(_lessons(rollouts, np.ones(len(weights)), returns), conditions=tuple(words))
+            return alike if words else _lessons([], np.zeros(0), np.zeros(0))
         return _lessons(rollouts, weights, returns)
     totals = [one.total for one in rollouts]
     if recipe.method == "grpo":

@@ -21,14 +21,17 @@ def load_learnable(
     detached: bool = True,
     frozen_vision: bool = False,
     make_world: Callable[[], World] | None = None,
+    ask: str = "",
 ) -> Learnable:
     """`small`, a checkpoint folder of it, or `hf:FOLDER`, a model of transformers, of which low-rank changes are
     trained. `think`: see Think. `detached`: see ValueHead. `frozen_vision`: see SmallLearnable. `make_world`: of the
-    world that it plays, for a model that speaks the language of any world. Raises UserError for another policy, and
-    CheckpointError."""
+    world that it plays, for a model that speaks the language of any world. `ask`: see Learnable, of `small` alone.
+    Raises UserError for another policy, and CheckpointError."""
     if policy.startswith("hf:"):
         if frozen_vision:
             raise UserError("frozen_vision: low-rank changes leave the weights alone as they are; leave it out")
+        if ask:
+            raise UserError(f"--policy {policy}: advantage-conditioned imitation is for checkpoints of small")
         from training.rl.vlm_learnable import load_vlm
 
         learnable = load_vlm(policy.removeprefix("hf:"), think=think, detached=detached)
@@ -39,4 +42,4 @@ def load_learnable(
     folder = SHIPPED if policy == "small" else Path(policy).expanduser()
     if not folder.is_dir():
         raise UserError(f"--policy {policy}: expected small, a checkpoint folder of small, or hf:FOLDER")
-    return SmallLearnable(folder, think=think, detached=detached, frozen_vision=frozen_vision)
+    return SmallLearnable(folder, think=think, detached=detached, frozen_vision=frozen_vision, ask=ask)

@@ -7,8 +7,9 @@ from typing import Literal
 import pydantic
 
 from training.recipe import Section
+from training.rl.conditioning import BETTER
 
-Method = Literal["ppo", "grpo", "awr", "filtered"]
+Method = Literal["ppo", "grpo", "awr", "filtered", "conditioned"]
 
 
 class Limits(Section):
@@ -32,9 +33,9 @@ class RlRecipe(Section):
     """How a policy learns from a reward.
 
     `policy`: the parent, as training.rl.load.load_learnable takes it. `suite`: where it plays. `verbs`: only tasks of
-    these; all by default. `reward`: a
-    reward's name. `upper_bound`: the reward may see ground truth. `method`: "ppo", "grpo", or imitation of its own
-    decisions, "awr" (weighted by advantage) and "filtered" (of the best episodes).
+    these; all by default. `reward`: a reward's name. `upper_bound`: the reward may see ground truth. `method`: "ppo",
+    "grpo", or imitation of its own decisions: "awr" (weighted by advantage), "filtered" (of the best episodes) or
+    "conditioned" (told whether they were better than expected).
 
     Collection: `tasks` a round, each played by a `group` of episodes from the same start, in `worlds` worlds a process.
     `workers`: processes, or who else plays; 0 for this process. `time_limit`: ticks of an episode, at most.
@@ -49,7 +50,7 @@ class RlRecipe(Section):
     push the policy away from what it does more than short successes hold it.
     `level`, `clip_low`, `clip_high`, `dual`: see policy_gradient. `kl`, `entropy`: weights of the distance to the
     parent and of the entropy. `beta`, `largest`: see imitation.exponential. `top`: the share of episodes that
-    "filtered" learns from. `norm`: of gradients, at most.
+    "filtered" learns from. `better`, `untold`: see conditioning.conditions. `norm`: of gradients, at most.
     `keep_every`: write a checkpoint after so many rounds; 0 for the last one alone.
     """
 
@@ -93,6 +94,8 @@ class RlRecipe(Section):
     beta: float = pydantic.Field(1.0, gt=0.0)
     largest: float = pydantic.Field(20.0, gt=1.0)
     top: float = pydantic.Field(0.25, gt=0.0, le=1.0)
+    better: float = pydantic.Field(0.3, gt=0.0, lt=1.0)
+    untold: float = pydantic.Field(0.1, ge=0.0, lt=1.0)
     norm: float = pydantic.Field(1.0, gt=0.0)
     keep_every: int = pydantic.Field(0, ge=0)
     limits: Limits = Limits.of({})
@@ -106,4 +109,9 @@ class RlRecipe(Section):
     @property
     def uses_values(self) -> bool:
         """Whether the method learns a value function."""
-        return self.method in ("ppo", "awr")
+        return self.method in ("ppo", "awr", "conditioned")
+
+    @property
+    def ask(self) -> str:
+        """What the policy is asked for while it plays, see training.rl.learnable.Learnable."""
+        return BETTER if self.method == "conditioned" else ""

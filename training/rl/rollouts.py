@@ -52,10 +52,11 @@ class Start:
 class Rollout:
     """An episode that was sampled, T decisions long.
 
-    `contexts`, `decisions`: what the policy saw and drew, with its tokens and their log-probabilities. `rewards` (T,):
-    of each decision. `scored`: whether the reward called it a success. `timed_out`: the time limit cut it short, and
-    what is seen then is in `after`, so that a value function can say what was still to come. `values` (T,): what was
-    expected before each decision, and `value_after`, at the time-out; a learner with a value head fills them in.
+    `contexts`, `decisions`: what the policy saw, without the word that it is asked with, and what it drew, with its
+    tokens and their log-probabilities. `rewards` (T,): of each decision. `scored`: whether the reward called it a
+    success. `timed_out`: the time limit cut it short, and what is seen then is in `after`, so that a value function can
+    say what was still to come. `values` (T,): what was expected before each decision, and `value_after`, at the
+    time-out; a learner with a value head fills them in.
     `true_success`: the verifier's verdict, None where there is no verifier. Nothing learns from it. `why`: what the
     reward said, of one that scores whole episodes. `memory`: what was done, seen and said in all.
     """

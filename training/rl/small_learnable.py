@@ -17,6 +17,7 @@ from agent.small import sampling
 from agent.small.checkpoint import TICK_HZ, load_model, read_manifest, save_small
 from agent.small.model import FRAME_SIZE, HISTORY
 from agent.small.output_grammar import THINK
+from agent.small.prompt import asked_for
 from agent.view import View
 from training.rl.learnable import Scores
 from training.rl.value import ValueHead
@@ -26,14 +27,22 @@ _VALUE = "value."  # of the value head's weights in a state
 
 class SmallLearnable:
     """A checkpoint of `small`. `think`: see Think. `frozen_vision`: the image encoder stays as it is, and sees each
-    frame once a round. Raises CheckpointError."""
+    frame once a round. `ask`: see Learnable; by default what the checkpoint is played with. Raises CheckpointError."""
 
     tolerance = 1e-4
 
     def __init__(
-        self, parent: Path, *, think: Think = "auto", detached: bool = True, frozen_vision: bool = False
+        self,
+        parent: Path,
+        *,
+        think: Think = "auto",
+        detached: bool = True,
+        frozen_vision: bool = False,
+        ask: str = "",
     ) -> None:
         self._parent, self._think, self._frozen = parent, thought_budget(think, THINK), frozen_vision
+        self._manifest = read_manifest(parent)
+        self.ask = ask or str(self._manifest["ask"])
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self._device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = False  # too coarse for player and trainer to agree
@@ -44,7 +53,8 @@ class SmallLearnable:
         self.spec = PolicySpec(View.stretched(FRAME_SIZE), HISTORY + 1, codec.CHUNK, TICK_HZ, codec.VERSION)
 
     def sample(self, contexts: Sequence[Context], *, temperature: float, generator: torch.Generator) -> list[Decision]:
-        return sampling.sample(self.module, contexts, temperature=temperature, think=self._think, generator=generator)
+        asked = [asked_for(context, self.ask) for context in contexts]
+        return sampling.sample(self.module, asked, temperature=temperature, think=self._think, generator=generator)
 
     def batch(self, contexts: Sequence[Context], tokens: Sequence[Sequence[int]]) -> sampling.SampledBatch:
         batch = sampling.batch_of(contexts, tokens, self._think)
@@ -60,7 +70,8 @@ class SmallLearnable:
 
     @torch.no_grad()
     def values(self, contexts: Sequence[Context]) -> Tensor:
-        result: Tensor = self.value_head(sampling.states_of(self.module, contexts))
+        asked = [asked_for(context, self.ask) for context in contexts]
+        result: Tensor = self.value_head(sampling.states_of(self.module, asked))
         return result
 
     def state(self) -> dict[str, Tensor]:
@@ -73,5 +84,7 @@ class SmallLearnable:
         self.module.load_state_dict({name: value for name, value in state.items() if not name.startswith(_VALUE)})
 
     def save(self, out: Path, *, trained: Mapping[str, Any], data: Sequence[Data], recipe: Mapping[str, Any]) -> None:
-        nouns = read_manifest(self._parent)["nouns"]
-        save_small(self.module, out, parent=self._parent, trained=trained, nouns=nouns, data=data, recipe=recipe)
+        save_small(
+            self.module, out, parent=self._parent, trained=trained, nouns=self._manifest["nouns"], data=data,
+            recipe=recipe, ask=self.ask,
+        )  # fmt: skip

@@ -75,6 +75,7 @@ def train_rl(
         detached=recipe.detached,
         frozen_vision=recipe.frozen_vision,
         make_world=partial(make_world, recipe),
+        ask=recipe.ask,
     )
     run = _Run(recipe, out, learnable, reward, practised)
     if not ignore_alarms:

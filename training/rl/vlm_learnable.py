@@ -70,6 +70,8 @@ class VlmLearnable:
     """A model with action tokens, its processor, and `setting`: where it plays. `parent`: the folder that it comes
     from."""
 
+    ask = ""
+
     def __init__(
         self, model: Any, processor: Any, parent: Path, setting: Setting | None = None, *, think: Think = "auto",
         detached: bool = True, rank: int = RANK,

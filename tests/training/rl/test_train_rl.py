@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from agent import cli
 from agent.lineage import WEIGHTS, content_hash
 from agent.small import load_small
-from agent.small.checkpoint import read_manifest
+from agent.small.checkpoint import CheckpointError, read_manifest
 from envs.errors import UserError
 from rewards.calibrated import Calibrated, Measured
 from rewards.calibration import Calibration
@@ -28,6 +28,7 @@ from tests.support.tiny_small import tiny_small
 from training.recipe import Progress
 from training.rl.alarms import CollapseError
 from training.rl.collect import RolloutWorker, starts_of
+from training.rl.conditioning import BETTER, UNTOLD, WORSE, conditions
 from training.rl.learner import Learner, lessons_of
 from training.rl.load import load_learnable
 from training.rl.policy_gradient import AgreementError
@@ -69,14 +70,15 @@ def rounds(folder: Path) -> list[dict[str, float]]:
     return [{name: value for name, value in one.items() if not name.startswith(timed)} for one in found]
 
 
-@pytest.mark.parametrize("method", ["ppo", "grpo", "awr", "filtered"])
+@pytest.mark.parametrize("method", ["ppo", "grpo", "awr", "filtered", "conditioned"])
 def test_every_method_learns_what_the_reward_wants(tiny: Path, tmp_path: Path, method: str) -> None:
-    wanted = recipe(tiny, method=method, iterations=5, tasks=8, group=4, graded=True, rate=0.01, batch=32, kl=0.0)
+    count = 8 if method == "conditioned" else 5  # half of what it imitates is what it shall not do
+    wanted = recipe(tiny, method=method, iterations=count, tasks=8, group=4, graded=True, rate=0.01, batch=32, kl=0.0)
     news: list[Progress] = []
     model = train_rl(wanted, tmp_path / "run", news.append)
     rewards = [one["reward"] for one in rounds(tmp_path / "run")]
     assert rewards[-1] > rewards[0] + 0.25
-    assert [(one.done, one.total) for one in news] == [(n, 5) for n in range(1, 6)]
+    assert [(one.done, one.total) for one in news] == [(n, count) for n in range(1, count + 1)]
     figures = news[-1].figures
     assert figures["decisions/s"] > 0
     assert 0.5 < sum(figures[f"share {name}"] for name in ("world", "policy", "reward", "idle")) <= 1.0
@@ -171,7 +173,7 @@ def test_groups_without_variance_teach_nothing(tiny: Path) -> None:
     for one in rollouts:
         by_group.setdefault(one.start.group, set()).add(one.total)
     varied = {group for group, totals in by_group.items() if len(totals) > 1}
-    lessons = lessons_of(rollouts, wanted)
+    lessons = lessons_of(rollouts, wanted, np.random.default_rng(0))
     kept = [one for one in rollouts if one.start.group in varied]
     assert len(lessons.contexts) == sum(len(one.rewards) for one in kept)
     alike = [one for one in rollouts if one.total == 0.0]
@@ -187,7 +189,7 @@ def test_a_time_out_is_bootstrapped_and_a_success_is_not(tiny: Path) -> None:
     rollouts = rollouts_of(wanted, learnable, Near())
     cut = next(one for one in Learner(learnable, wanted)._valued(rollouts) if one.timed_out)
     assert cut.value_after == pytest.approx(0.5)
-    returns = lessons_of([cut], wanted).returns
+    returns = lessons_of([cut], wanted, np.random.default_rng(0)).returns
     assert returns[-1] == pytest.approx(wanted.gamma * 0.5)
 
 
@@ -321,3 +323,49 @@ def test_recipes_that_can_not_be_followed(tiny: Path) -> None:
         with pytest.raises(ValueError, match=said):
             recipe(tiny, **fields)
     assert np.isfinite(recipe(tiny).rate)
+
+
+def test_decisions_are_told_whether_they_were_better_than_expected(tiny: Path, tmp_path: Path) -> None:
+    wanted = recipe(tiny, method="conditioned", graded=True, better=0.3, untold=0.2, iterations=1)
+    learnable = load_learnable(str(tiny), think="off", ask=wanted.ask)
+    rollouts = rollouts_of(wanted, learnable)
+    learner = Learner(learnable, wanted)
+    lessons = lessons_of(learner._valued(rollouts), wanted, np.random.default_rng(0))
+    assert lessons.conditions is not None
+    counts = Counter(lessons.conditions)
+    assert set(counts) == {BETTER, WORSE, UNTOLD}
+    assert counts[BETTER] < counts[WORSE]
+    assert {context.instruction for context in lessons.contexts} == {one.start.task.instruction for one in rollouts}
+    assert learner.learn(rollouts, 0)["agreement"] < 1e-4, "as they were played, with the word"
+    assert all(value == 1.0 for value in lessons.weights)
+
+
+def test_conditions_follow_from_advantages() -> None:
+    rng = np.random.default_rng(0)
+    assert conditions([3.0, 1.0, 2.0, 0.0], 0.5, 0.0, rng) == [BETTER, WORSE, BETTER, WORSE]
+    assert conditions([0.0, 0.0, 0.0, 1.0], 0.5, 0.0, rng) == [WORSE, WORSE, WORSE, BETTER]
+    assert conditions([1.0, 1.0], 0.5, 0.0, rng) == conditions([], 0.5, 0.0, rng) == []
+    assert 0.05 < conditions(np.arange(1000), 0.3, 0.1, rng).count(UNTOLD) / 1000 < 0.15
+
+
+def test_a_conditioned_checkpoint_is_asked_for_better_decisions(tiny: Path, tmp_path: Path) -> None:
+    first = train_rl(recipe(tiny, method="conditioned", graded=True, iterations=1), tmp_path / "run")
+    policy, silent = load_small(first, think="off"), load_small(first, think="off", ask="")
+    (context, *_) = rollouts_of(recipe(tiny), load_learnable(str(tiny), think="off"))[0].contexts
+    words = replace(context, instruction=f"{context.instruction} {BETTER}")
+    assert policy.ask == BETTER
+    generators = [torch.Generator().manual_seed(0) for _ in range(2)]
+    one, two = (
+        mine.sample([shown], generator=generator)
+        for mine, shown, generator in zip((policy, silent), (context, words), generators, strict=True)
+    )
+    assert one == two
+    again = train_rl(recipe(first, method="ppo", iterations=1), tmp_path / "more")  # agreement is asserted
+    assert read_manifest(again)["ask"] == BETTER
+    assert read_manifest(tiny)["ask"] == ""
+    with pytest.raises(UserError, match="for checkpoints of small"):
+        load_learnable("hf:anything", ask=BETTER)
+    manifest = json.loads((first / "manifest.json").read_text())
+    (first / "manifest.json").write_text(json.dumps({**manifest, "ask": 3}))
+    with pytest.raises(CheckpointError, match="ask: expected a text"):
+        load_small(first)
