@@ -3,6 +3,7 @@
 #   make test        lint, types, import directions, tests    make lint
 #   make test-fast   the tests that take no component of the system and little time
 #   make test-benchmarks   the slower benchmarks, each at a tiny size
+#   make test-python PYTHON=python3.13   test-fast on another Python, in an environment of its own: build/python3.13
 #   make coverage    all tests, and which lines they run      make docs   what is made of the code in docs/, and the site
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: setup play lint test test-benchmarks test-fast coverage docs
+.PHONY: setup play lint test test-benchmarks test-fast test-python coverage docs
 .DEFAULT_GOAL := setup
 
 setup: .venv/.setup-dev
@@ -42,6 +43,13 @@ test-benchmarks: .venv/.setup-dev
 
 test-fast: .venv/.setup-dev
 	$(PYTEST) -m 'not slow and not real and not benchmark'
+
+# Of TESTS, a part of the suite: make test-python PYTHON=python3.13 TESTS='tests/envs tests/agent'
+OTHER := build/$(notdir $(PYTHON))
+test-python: pyproject.toml | $(BIN)/uv
+	$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) $(OTHER)
+	$(BIN)/uv pip install --quiet --python $(OTHER) --editable '.[dev]'
+	OMP_NUM_THREADS=1 $(OTHER)/bin/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow and not real and not benchmark' $(TESTS)
 
 coverage: .venv/.setup-dev
 	$(PYTEST) --cov --cov-report=term:skip-covered --cov-report=html

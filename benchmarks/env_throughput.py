@@ -6,7 +6,8 @@ One run measures everything, in rounds that alternate between the contenders (A 
   single   DoomWorld against the ViZDoom calls that it makes, with the same level and settings. Both processes and their
            games are pinned to one core. One tick a step, and chunks of 4 ticks
   many     VectorWorld against Gymnasium's AsyncVectorEnv and Stable-Baselines3's SubprocVecEnv (pip install
-           'ludens[benchmarks]'), all of the same DoomWorld: 160x120 RGB, 4 ticks a step, random actions
+           'ludens[benchmarks]'), all of the same DoomWorld: 160x120 RGB, 4 ticks a step, random actions; and against
+           what the cores can do: on each a process, pinned with its games, that plays them by turns and does no more
   orphans  how many processes are left one second after SIGKILL of a process with a VectorWorld
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import statistics
@@ -21,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,8 @@ from envs.vector import VectorWorld
 
 TICKS = 4  # in a step of the vectors
 RESOLUTION = "160x120"
+PINNED = "Pinned games"
+_SLICE = 0.1  # seconds that pinned games play before they report
 Frame = npt.NDArray[np.uint8]
 Choices = npt.NDArray[np.int64]
 
@@ -78,6 +83,22 @@ def rate(step: Callable[[int], int], seconds: float) -> float:
     return steps / (now - begin)
 
 
+def raw_step(world: DoomWorld, actions: list[Action], ticks: int) -> Callable[[int], int]:
+    """The ViZDoom calls that a step of `world` makes."""
+    engine = world.engine
+    buttons = [[*held_buttons(action.keys, action.buttons), *action.look] for action in actions]
+
+    def step(i: int) -> int:
+        engine.make_action(buttons[i % len(buttons)], ticks)
+        if engine.is_episode_finished():
+            engine.new_episode()
+        else:
+            _ = engine.get_state().screen_buffer
+        return 1
+
+    return step
+
+
 def alternate(contenders: dict[str, Callable[[int], int]], seconds: float, rounds: int) -> dict[str, list[float]]:
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     for step in contenders.values():
@@ -100,16 +121,7 @@ def single(seconds: float, rounds: int) -> dict[str, Any]:
             ours, other = make_world(), make_world()
             ours.reset(seed=1)
             other.reset(seed=1)
-            engine = other.engine  # the same level and settings, by construction
-            buttons = [[*held_buttons(action.keys, action.buttons), *action.look] for action in actions]
-
-            def raw(i: int, engine: Any = engine, buttons: Any = buttons, ticks: int = ticks) -> int:
-                engine.make_action(buttons[i % 256], ticks)
-                if engine.is_episode_finished():
-                    engine.new_episode()
-                else:
-                    _ = engine.get_state().screen_buffer
-                return 1
+            raw = raw_step(other, actions, ticks)  # the same level and settings, by construction
 
             def wrapped(i: int, ours: DoomWorld = ours, ticks: int = ticks) -> int:
                 action = actions[i % 256]
@@ -141,13 +153,18 @@ def many(seconds: float, rounds: int, sizes: list[int]) -> dict[str, Any]:
     result: dict[str, Any] = {
         "affinity": "VectorWorld: a worker a core, pinned with its games (its default); the others: not pinned (theirs)"
     }
+    for games in (1, 2):
+        contenders[f"{PINNED}, {games} a core"] = pinned_games(games, closers)
     for size in sizes:
         choices = rng.integers(0, len(actions), (1024, size))
-        contenders[f"VectorWorld, {size} worlds"] = _vector_world(size, actions, choices, closers)
-        contenders[f"VectorWorld, {size} worlds, send/recv"] = _vector_world_ahead(size, actions, choices, closers)
-        contenders[f"AsyncVectorEnv, {size} workers"] = _async_vector_env(size, choices, closers)
+        contenders[f"VectorWorld, {size} worlds"] = vector_world(size, actions, choices, closers)
+        for requests in (1, 2):
+            contenders[f"VectorWorld, {size} worlds, send/recv, {requests} a worker"] = vector_world_ahead(
+                size, actions, choices, closers, requests
+            )
+        contenders[f"AsyncVectorEnv, {size} workers"] = async_vector_env(size, choices, closers)
         try:
-            contenders[f"SubprocVecEnv, {size} workers"] = _subproc_vec_env(size, choices, closers)
+            contenders[f"SubprocVecEnv, {size} workers"] = subproc_vec_env(size, choices, closers)
         except ImportError:
             result["left out"] = "SubprocVecEnv: stable-baselines3 is not installed"
     try:
@@ -156,21 +173,54 @@ def many(seconds: float, rounds: int, sizes: list[int]) -> dict[str, Any]:
         for close in closers:
             close()
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    best_of = {
-        ours: max((name for name in medians if name.startswith("VectorWorld") is ours), key=medians.__getitem__)
-        for ours in (True, False)
-    }
+    kinds = {"best": ("VectorWorld",), "best pinned": (PINNED,), "best peer": ("AsyncVectorEnv", "SubprocVecEnv")}
+    best = {kind: max((n for n in medians if n.startswith(is_so)), key=medians.__getitem__)
+            for kind, is_so in kinds.items()}  # fmt: skip
     return {
         **result,
         "steps/s": medians,
         "rounds": rates,
-        "best": best_of[True],
-        "best peer": best_of[False],
-        "ratio": medians[best_of[True]] / medians[best_of[False]],
+        **best,
+        "ratio": medians[best["best"]] / medians[best["best peer"]],
+        "of pinned games": medians[best["best"]] / medians[best["best pinned"]],
     }
 
 
-def _vector_world(size: int, actions: list[Action], choices: Choices, closers: list[Any]) -> Callable[[int], int]:
+def pinned_games(games: int, closers: list[Any]) -> Callable[[int], int]:
+    context = multiprocessing.get_context("spawn")
+    pipes: list[Connection] = []
+    for core in sorted(os.sched_getaffinity(0)):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_play_pinned, args=(core, games, theirs), daemon=True)
+        process.start()
+        pipes.append(ours)
+        closers.append(lambda pipe=ours, process=process: (pipe.send(0.0), process.join()))
+
+    def step(i: int) -> int:
+        for pipe in pipes:
+            pipe.send(_SLICE)
+        return sum(pipe.recv() for pipe in pipes)
+
+    return step
+
+
+def _play_pinned(core: int, games: int, pipe: Connection) -> None:
+    """Play for as long as told, by turns, and tell how many steps that were; end where told 0."""
+    os.sched_setaffinity(0, {core})  # before the games start: they inherit it
+    worlds = [make_world() for _ in range(games)]
+    for seed, world in enumerate(worlds, games * core):
+        world.reset(seed=seed)
+    steps = [raw_step(world, random_actions(64), TICKS) for world in worlds]
+    while seconds := pipe.recv():
+        made, end = 0, time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            made += steps[made % games](made // games)
+        pipe.send(made)
+    for world in worlds:
+        world.close()
+
+
+def vector_world(size: int, actions: list[Action], choices: Choices, closers: list[Any]) -> Callable[[int], int]:
     vector = VectorWorld([make_world] * size, state=False)
     closers.append(vector.close)
     vector.reset(seeds=list(range(size)))
@@ -186,13 +236,16 @@ def _vector_world(size: int, actions: list[Action], choices: Choices, closers: l
     return step
 
 
-def _vector_world_ahead(size: int, actions: list[Action], choices: Choices, closers: list[Any]) -> Callable[[int], int]:
-    """The same without waiting for all: who has answered gets its next action at once."""
+def vector_world_ahead(
+    size: int, actions: list[Action], choices: Choices, closers: list[Any], requests: int
+) -> Callable[[int], int]:
+    """The same without waiting for all: who has answered gets its next action at once. `requests`: that are on their
+    way to each worker, of all its worlds together."""
     vector = VectorWorld([make_world] * size, state=False)
     closers.append(vector.close)
     vector.reset(seeds=list(range(size)))
-    for part in (range(size // 2), range(size // 2, size)):  # two requests on their way to each worker
-        vector.send({world: [actions[0]] * TICKS for world in part})
+    for request in range(requests):
+        vector.send({world: [actions[0]] * TICKS for world in range(size) if world * requests // size == request})
 
     def step(i: int) -> int:
         batch = vector.recv()
@@ -206,7 +259,7 @@ def _vector_world_ahead(size: int, actions: list[Action], choices: Choices, clos
     return step
 
 
-def _async_vector_env(size: int, choices: Choices, closers: list[Any]) -> Callable[[int], int]:
+def async_vector_env(size: int, choices: Choices, closers: list[Any]) -> Callable[[int], int]:
     vector = gymnasium.vector.AsyncVectorEnv([DoomGym] * size, shared_memory=True)
     closers.append(vector.close)
     vector.reset(seed=0)
@@ -218,7 +271,7 @@ def _async_vector_env(size: int, choices: Choices, closers: list[Any]) -> Callab
     return step
 
 
-def _subproc_vec_env(size: int, choices: Choices, closers: list[Any]) -> Callable[[int], int]:
+def subproc_vec_env(size: int, choices: Choices, closers: list[Any]) -> Callable[[int], int]:
     from stable_baselines3.common.vec_env import SubprocVecEnv
 
     vector = SubprocVecEnv([DoomGym] * size)
@@ -269,7 +322,9 @@ def print_report(report: dict[str, Any]) -> None:
     print(f"  affinity: {report['single']['affinity']}\n")
     for name, value in sorted(report["many"]["steps/s"].items()):
         print(f"many, {name:28} {value:8,.0f} steps/s")
-    print(f"  {report['many']['best']} is {report['many']['ratio']:.2f} x {report['many']['best peer']}")
+    many = report["many"]
+    print(f"  {many['best']} is {many['ratio']:.2f} x {many['best peer']}")
+    print(f"  ... and {100 * many['of pinned games']:.0f} % of {many['best pinned']}")
     print(f"  affinity: {report['many']['affinity']}")
     if "left out" in report["many"]:
         print(f"  left out: {report['many']['left out']}")

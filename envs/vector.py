@@ -22,7 +22,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import IO, Any, Literal
 
@@ -32,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.action import Action, KeyboardMouse
+from envs.channel import Channel
 from envs.reaper import spawn
 from envs.vector_worker import Answer
 from envs.world import World
@@ -69,7 +69,7 @@ class _Worker:
     makes: dict[int, Callable[[], World]]
     core: int
     process: subprocess.Popen[bytes] | None = None
-    connection: Connection | None = None
+    channel: Channel | None = None
     stderr: IO[bytes] | None = None
     pending: deque[_Request] = field(default_factory=deque)
     deadline: float = 0.0  # of the oldest request
@@ -225,15 +225,16 @@ class VectorWorld:
     def close(self) -> None:
         """Close every world and end every process. Safe to call twice."""
         for worker in self._workers:
-            if worker.connection is not None and not worker.pending:
-                _send(worker.connection, (0, "close", []))
+            if worker.channel is not None and not worker.pending:
+                _send(worker.channel, (0, "close", []))
             elif worker.process is not None:
                 _kill(worker.process)
         deadline = time.monotonic() + _GRACE
         for worker in self._workers:
-            if worker.connection is not None:
-                with contextlib.suppress(OSError):
-                    worker.connection.poll(max(0.0, deadline - time.monotonic()))  # its end shows as readable
+            if worker.channel is not None:
+                end = select.poll()  # which shows as readable
+                end.register(worker.channel, select.POLLIN)
+                end.poll(max(0.0, deadline - time.monotonic()) * 1000)
             self._discard(worker)
         if self._memory >= 0:
             os.close(self._memory)
@@ -253,7 +254,7 @@ class VectorWorld:
         for index in indices:
             if index not in self._worker_of:
                 raise ValueError(f"there is no world {index}: they are numbered 0 to {len(self) - 1}")
-            if self._worker_of[index].connection is None:
+            if self._worker_of[index].channel is None:
                 raise WorkerError(f"world {index}: its worker is past its budget of restarts, or close() was called")
             if index in self._busy:
                 raise ValueError(f"world {index} has not answered yet: call recv() first")
@@ -277,12 +278,12 @@ class VectorWorld:
             jobs = [(index, payloads[index]) for index in worker.makes if index in payloads]
             if not jobs:
                 continue
-            assert worker.connection is not None  # `_check_free` saw to it
+            assert worker.channel is not None  # `_check_free` saw to it
             self._number += 1
             request = _Request(self._number, operation, [index for index, _ in jobs], self._timeout)
             self._busy.update(request.worlds)
             self._expect(worker, request)
-            _send(worker.connection, (request.number, operation, jobs))
+            _send(worker.channel, (request.number, operation, jobs))
 
     def _expect(self, worker: _Worker, request: _Request) -> None:
         worker.pending.append(request)
@@ -323,20 +324,23 @@ class VectorWorld:
         if not waiting:
             raise WorkerError("no answer is on its way: a worker is past its budget of restarts")
         for descriptor, _ in self._poll.poll(max(0.0, min(waiting) - time.monotonic()) * 1000 + 1):
-            self._read(self._by_descriptor[descriptor])
+            worker = self._by_descriptor[descriptor]
+            self._read(worker)
+            while worker.channel is not None and worker.channel.ready:
+                self._read(worker)
         now = time.monotonic()
         for worker in self._workers:
             if worker.pending and now >= worker.deadline:
                 self._fail(worker, f"did not answer within {worker.pending[0].limit:g} s")
 
     def _read(self, worker: _Worker) -> None:
-        assert worker.connection is not None
+        assert worker.channel is not None
         try:
-            number, body = pickle.loads(worker.connection.recv_bytes())
+            number, body = pickle.loads(worker.channel.recv())
         except (EOFError, OSError):
             self._fail(worker, "died")
             return
-        # A connection belongs to one process, so an old worker can't answer for a new one; the number holds that
+        # A channel belongs to one process, so an old worker can't answer for a new one; the number holds that
         # an answer meets its own request.
         if not worker.pending or worker.pending[0].number != number:
             self._fail(worker, "answered a request that was not made")
@@ -354,7 +358,7 @@ class VectorWorld:
 
     def _start(self, worker: _Worker) -> None:
         ours, theirs = socket.socketpair()
-        # recv_bytes reads a message to its end: a worker that stops in the middle of one must not stop us
+        # recv reads a message to its end: a worker that stops in the middle of one must not stop us
         limit = struct.pack("ll", int(self._timeout) + 1, 0)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
@@ -375,13 +379,13 @@ class VectorWorld:
             },
         )
         theirs.close()
-        worker.connection = Connection(ours.detach())
-        self._by_descriptor[worker.connection.fileno()] = worker
-        self._poll.register(worker.connection.fileno(), select.POLLIN)
+        worker.channel = Channel(ours)
+        self._by_descriptor[worker.channel.fileno()] = worker
+        self._poll.register(worker.channel.fileno(), select.POLLIN)
         self._expect(worker, _Request(0, "start", [], self._start_timeout))
-        _send_bytes(worker.connection, cloudpickle.dumps((worker.makes, self._state)))
+        _send_bytes(worker.channel, cloudpickle.dumps((worker.makes, self._state)))
         if self._frames is not None:
-            _send(worker.connection, self._frames.shape)
+            _send(worker.channel, self._frames.shape)
 
     def _started(self, worker: _Worker, shapes: set[tuple[int, ...]], space: KeyboardMouse, tick_hz: float) -> None:
         if self._frames is None:
@@ -394,8 +398,8 @@ class VectorWorld:
             )
             self.action_space, self.tick_hz = space, tick_hz
             for other in self._workers:
-                assert other.connection is not None
-                _send(other.connection, shape)
+                assert other.channel is not None
+                _send(other.channel, shape)
         if shapes != {self._frames.shape[1:]} or space != self.action_space or tick_hz != self.tick_hz:
             raise ValueError("VectorWorld: expected worlds of one frame size, action space and tick_hz; they differ")
 
@@ -437,23 +441,23 @@ class VectorWorld:
         self._answers[index] = index, 0.0, False, True, {"broken": True, "why": why}, None
 
     def _discard(self, worker: _Worker) -> None:
-        if worker.connection is not None:
-            self._poll.unregister(worker.connection.fileno())
-            del self._by_descriptor[worker.connection.fileno()]
-            worker.connection.close()
-            worker.connection = None
+        if worker.channel is not None:
+            self._poll.unregister(worker.channel.fileno())
+            del self._by_descriptor[worker.channel.fileno()]
+            worker.channel.close()
+            worker.channel = None
         if worker.process is not None:
             _kill(worker.process)
             worker.process = None
 
 
-def _send(connection: Connection, message: Any) -> None:
-    _send_bytes(connection, pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+def _send(channel: Channel, message: Any) -> None:
+    _send_bytes(channel, pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
 
 
-def _send_bytes(connection: Connection, data: bytes) -> None:
+def _send_bytes(channel: Channel, data: bytes) -> None:
     with contextlib.suppress(OSError):  # it is dead or stuck, which shows where its answer is awaited
-        connection.send_bytes(data)
+        channel.send(data)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import mmap
 import os
 import pickle
+import socket
 import sys
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
 from typing import Any
 
 import cloudpickle
 import numpy as np
 
 from envs.action import Action
+from envs.channel import Channel
 from envs.reaper import die_with_parent
 from envs.world import World
 
@@ -25,22 +26,22 @@ from envs.world import World
 Answer = tuple[int, float, bool, bool, dict[str, Any], str | None]
 
 
-def main(socket: int, memory: int, parent: int, core: int) -> None:
+def main(descriptor: int, memory: int, parent: int, core: int) -> None:
     die_with_parent(parent)
     if core >= 0:
         os.sched_setaffinity(0, {core})  # before a world starts its game, which inherits it
-    for descriptor in (socket, memory):
-        os.set_inheritable(descriptor, False)  # a game that kept them would hide our death from the parent
-    connection = Connection(socket)
-    makes, send_state = cloudpickle.loads(connection.recv_bytes())
+    for inherited in (descriptor, memory):
+        os.set_inheritable(inherited, False)  # a game that kept them would hide our death from the parent
+    channel = Channel(socket.socket(fileno=descriptor))
+    makes, send_state = cloudpickle.loads(channel.recv())
     worlds: dict[int, World] = {index: make() for index, make in makes.items()}
     one = next(iter(worlds.values()))
     shapes = {world.observation_space["pixels"].shape for world in worlds.values()}
-    connection.send_bytes(pickle.dumps((0, (shapes, one.action_space, one.tick_hz))))
+    channel.send(pickle.dumps((0, (shapes, one.action_space, one.tick_hz))))
     try:
-        shape = pickle.loads(connection.recv_bytes())
+        shape = pickle.loads(channel.recv())
         frames = np.frombuffer(mmap.mmap(memory, int(np.prod(shape))), np.uint8).reshape(shape)
-        serve(connection, worlds, frames, send_state)
+        serve(channel, worlds, frames, send_state)
     except (EOFError, ConnectionError):  # the parent is gone
         pass
     finally:
@@ -48,11 +49,11 @@ def main(socket: int, memory: int, parent: int, core: int) -> None:
             world.close()
 
 
-def serve(connection: Connection, worlds: dict[int, World], frames: np.ndarray, send_state: bool) -> None:
+def serve(channel: Channel, worlds: dict[int, World], frames: np.ndarray, send_state: bool) -> None:
     """Answer requests (number, operation, [(world, payload)]) until one asks to close."""
     operations: dict[str, Callable[[World, Any], Any]] = {"reset": _reset, "step": _step}
     while True:
-        number, operation, jobs = pickle.loads(connection.recv_bytes())
+        number, operation, jobs = pickle.loads(channel.recv())
         if operation == "close":
             return
         act = operations[operation]
@@ -67,7 +68,7 @@ def serve(connection: Connection, worlds: dict[int, World], frames: np.ndarray, 
             if not send_state:
                 info.pop("state", None)
             answers.append((index, float(reward), bool(terminated), bool(truncated), info, None))
-        connection.send_bytes(pickle.dumps((number, answers), pickle.HIGHEST_PROTOCOL))
+        channel.send(pickle.dumps((number, answers), pickle.HIGHEST_PROTOCOL))
 
 
 def _reset(world: World, payload: tuple[int | None, dict[str, Any] | None]) -> Any:

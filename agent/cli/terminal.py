@@ -53,7 +53,8 @@ class CleanStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        self.stream.flush()
+        if not self.stream.closed:  # Python flushes it once more when nobody has it any longer
+            self.stream.flush()
 
     def isatty(self) -> bool:
         return self.stream.isatty()

@@ -60,6 +60,7 @@ def run(name: str, *arguments: str) -> str:
             "input_safety", "--kills 1 --actions 20 --sequences 0", "heard by the decoy", marks=[needs("xvfb"), slow]
         ),
         pytest.param("page", "--instructions 1 --seconds 0.5 --stalled 1", "tick, 1 stalled viewers", marks=slow),
+        pytest.param("page", "--episodes 1", "| a viewer, 640x480 and sound |", marks=slow),
         pytest.param("planner", "--episodes 1 --rows expert small", "plans an episode", marks=slow),
         pytest.param(
             "poison", "--episodes 1 --seconds 9 --kinds part --arms none verification --out /dev/null",
@@ -72,6 +73,7 @@ def run(name: str, *arguments: str) -> str:
         ),
         pytest.param("serving", "--decisions 3", "Of the last 3, 3 are the same over the websocket, 3", marks=slow),
         pytest.param("small_speed", "--decisions 3 --episodes 1", "real time: starved, %", marks=slow),
+        pytest.param("step_cost", "--steps 40 --worlds 2", "| SubprocVecEnv |", marks=slow),
         pytest.param(
             "thinking", "--episodes 1 --think off auto --ms 0 1000 --out /dev/null", "| 1000 | auto | 1 | 0.0 (0–79) |",
             marks=slow,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -203,3 +204,11 @@ def test_a_world_that_calls_exit_does_not_end_the_run_in_silence(capsys: pytest.
     assert read_episode(episode).meta["ticks"] == 6
     assert cli.run([*args[:-3], "--env", f"{SELF}:NeverThere"]) == 1
     assert "wanted to end the program: sys.exit(0)" in capsys.readouterr().err
+
+
+def test_a_stream_that_is_closed_meanwhile_is_no_error_at_the_end() -> None:
+    below = io.StringIO()
+    stream = CleanStream(below)
+    below.close()
+    stream.close()  # as Python does it when it collects the stream
+    assert stream.closed
