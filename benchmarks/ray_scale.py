@@ -96,7 +96,7 @@ def on_ray(counts: Sequence[int], levels: int, out: Path, time_limit: int) -> li
             show(rows[-1])
     finally:
         ray.shutdown()
-        cluster.shutdown()  # type: ignore[no-untyped-call]
+        cluster.shutdown()
     return rows
 
 
