@@ -141,7 +141,7 @@ def judge(
 
     It learns from the expert's episodes and from the player's own tries, which are sampled in training levels, and is
     calibrated by tries that it did not learn from. Ctrl+C or a kill loses half a minute or so: the same command goes
-    on. TensorBoard logs are in OUT/tensorboard.
+    on; the expert's episodes are recorded anew if they were not whole. TensorBoard logs are in OUT/tensorboard.
 
     \b
     Examples:

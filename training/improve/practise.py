@@ -6,9 +6,9 @@ not be right: a reward that is wrong at random has the same best policy, as long
 often than failures (arXiv 1810.01032). What is practised follows from what was collected; ground truth has no part in
 it.
 
-The player learns from the chance of success that the reward gives an episode, and not from its yes or no: a judge may be
-on the wrong side of its threshold, and still put the episodes of a start in the right order. The chances are not divided
-by their spread, so that episodes between which the reward hardly tells a difference hardly count.
+The player learns from the chance of success that the reward gives an episode, and not from its yes or no: a judge may
+be on the wrong side of its threshold, and still put the episodes of a start in the right order. The chances are not
+divided by their spread, so that episodes between which the reward hardly tells a difference hardly count.
 """
 
 from __future__ import annotations

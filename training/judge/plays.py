@@ -8,7 +8,6 @@ another goal that the level holds.
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from envs.doom.world import DoomWorld
 from envs.world import World
 from rewards.reward import Frames, VerifiedFootage
 from rewards.score import Failure, Score
+from tasks import json_lines
 from tasks.doom.language import Meaning
 from tasks.task import Task, VerifierSpec
 from training.recipe import OnProgress, Progress, ignore_progress
@@ -34,6 +34,7 @@ from training.small.judge_goals import done, failed, goal_of, goals_of, judged_s
 from training.workers.hire import hire
 from training.workers.workers import Failed
 
+PLAYED = "played.jsonl"  # what was played of a set that is not whole
 _PORTION = 96  # tries that a process samples together
 _WORLDS = 32
 _NEXT_LEVEL = 1_000_003  # added to a task's number where its level is no good
@@ -64,29 +65,31 @@ def play(
     """Sample a policy's tries and write them to the folder `out` as training.small.judge_episodes.collect does.
 
     `counts`: tries of each judged suite. `temperature`: of sampling. `time_limit`: ticks of a try, at most.
-    `evaluation`: levels that training never sees. Raises ValueError for a suite that is held out or not fit for the
+    `evaluation`: levels that training never sees. What a run that was stopped had played stays; the same arguments are
+    expected to follow. Raises ValueError for a suite that is held out or not fit for the
     judge, and RuntimeError where a process can't play.
     """
     orders = list(_orders(counts))
     if not orders:
         raise ValueError("no tries to sample")
     out.mkdir(parents=True, exist_ok=True)
-    (out / "episodes.jsonl").unlink(missing_ok=True)
     total = sum(counts.values())
-    np.lib.format.open_memmap(
-        out / "frames.npy", mode="w+", dtype=np.uint8, shape=(total, JUDGE_FRAMES, *FRAME_SIZE, 3)
-    )
-    lines: dict[int, dict[str, Any]] = {}
-    make = partial(_Player, out / "frames.npy", policy, temperature, time_limit, seed, evaluation)
-    with hire(make, workers, most=len(orders)) as crew:
-        for order, result in crew.run(orders):
+    frames, kept = out / "frames.npy", out / PLAYED
+    if not kept.exists():
+        shape = (total, JUDGE_FRAMES, *FRAME_SIZE, 3)
+        np.lib.format.open_memmap(frames, mode="w+", dtype=np.uint8, shape=shape)
+    played = {row["row"]: row["lines"] for row in json_lines.read(kept)} if kept.exists() else {}
+    left = [order for order in orders if order.row not in played]
+    make = partial(_Player, frames, policy, temperature, time_limit, seed, evaluation)
+    with hire(make, workers, most=max(1, len(left))) as crew:
+        for order, result in crew.run(left):
             if isinstance(result, Failed):
                 raise RuntimeError(f"{order.suite}/{seed}/{order.first} and following: {result.error}")
-            lines.update(zip(range(order.row, order.row + order.count), result, strict=True))
-            on_progress(Progress("try", len(lines), total))
-    part = out / "episodes.jsonl.part"
-    part.write_text("".join(json.dumps(lines[row]) + "\n" for row in range(total)))
-    part.rename(out / "episodes.jsonl")
+            played[order.row] = result
+            json_lines.write(kept, [{"row": row, "lines": lines} for row, lines in sorted(played.items())])
+            on_progress(Progress("try", sum(map(len, played.values())), total))
+    json_lines.write(out / "episodes.jsonl", [line for _, lines in sorted(played.items()) for line in lines])
+    kept.unlink()
     return out
 
 

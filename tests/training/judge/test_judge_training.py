@@ -11,6 +11,8 @@ import torch
 
 from agent.small.checkpoint import SHIPPED, load_model
 from agent.small.policy import load_small
+from tests.support.thread_workers import THREADS
+from training.judge import plays
 from training.judge.plays import play
 from training.judge.train import JudgeRecipe, train_judge
 from training.recipe import Progress
@@ -59,6 +61,23 @@ def test_a_run_that_is_done_is_left_alone(trained: tuple[Path, list[Progress]]) 
     assert not news
     with pytest.raises(ValueError, match="another"):
         train_judge(JudgeRecipe.of({**RECIPE, "rate": 2e-3}), out)
+
+
+def test_tries_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plays, "_PORTION", 2)
+    play(tmp_path / "whole", {"doom-room": 4}, 6, workers=THREADS)
+
+    def stop(news: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        play(tmp_path / "cut", {"doom-room": 4}, 6, workers=THREADS, on_progress=stop)
+    assert not (tmp_path / "cut" / "episodes.jsonl").exists()
+    news: list[int] = []
+    play(tmp_path / "cut", {"doom-room": 4}, 6, workers=THREADS, on_progress=lambda one: news.append(one.done))
+    assert news == [4]
+    for name in ("frames.npy", "episodes.jsonl"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_what_is_held_out_is_refused(tmp_path: Path) -> None:
