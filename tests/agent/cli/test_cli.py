@@ -177,7 +177,8 @@ def test_who_is_told_to_stop_in_play_saves_the_episode(tmp_path: Path, sign: int
 
 @pytest.mark.slow
 def test_record_survives_a_killed_worker_and_goes_on_after_ctrl_c(tmp_path: Path) -> None:
-    command = ("record", "--episodes", "24", "--workers", "2", "--noise", "0.1", "--out", "data", "--json")
+    count = 60  # a busy machine may play many before it delivers the signal
+    command = ("record", "--episodes", str(count), "--workers", "2", "--noise", "0.1", "--out", "data", "--json")
 
     def finished() -> int:
         return sum(1 for _ in (tmp_path / "data").glob("doom-basic-*"))
@@ -198,14 +199,14 @@ def test_record_survives_a_killed_worker_and_goes_on_after_ctrl_c(tmp_path: Path
     assert process.returncode == 130, err
     before = json.loads(out)
     assert before["interrupted"]
-    assert 6 <= finished() < 24
+    assert 6 <= finished() < count
 
     kept = finished()
     process = spawn(*command)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     after = json.loads(out)
-    assert (after["kept"], after["episodes"], finished()) == (kept, 24 - kept, 24)
+    assert (after["kept"], after["episodes"], finished()) == (kept, count - kept, count)
     assert after["ticks_per_second"] > 0
     assert after["errors"] == []
 
