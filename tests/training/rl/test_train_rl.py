@@ -213,9 +213,10 @@ def test_a_long_failure_weighs_no_more_than_a_short_success(tiny: Path) -> None:
     assert length > 1
     failure = replace(long, rewards=np.zeros(length))
     success = replace(other, contexts=other.contexts[:1], decisions=other.decisions[:1], rewards=np.ones(1))
-    weights = lessons_of([failure, success], wanted).weights
+    weights = lessons_of([failure, success], wanted, np.random.default_rng(0)).weights
     assert weights.sum() == pytest.approx(0.5 - length * 0.5)
-    even = lessons_of([failure, success], wanted.model_copy(update={"even": True})).weights
+    evenly = wanted.model_copy(update={"even": True})
+    even = lessons_of([failure, success], evenly, np.random.default_rng(0)).weights
     assert even.sum() == pytest.approx(0.0)
     assert even[-1] == pytest.approx(-length * even[0])
 
