@@ -63,6 +63,6 @@ def recipe_of(recipe: ImproveRecipe, policy: str, number: int, workers: str | in
         "policy": policy, "suite": recipe.suite, "reward": reward, "method": "grpo", "think": "auto",
         "upper_bound": recipe.reward == "truth", "iterations": recipe.rounds, "tasks": recipe.practised,
         "group": recipe.group, "worlds": 32, "rate": recipe.practice_rate, "kl": recipe.kl, "frozen_vision": True,
-        "temperature": recipe.temperature, "frames": False, "graded": True, "scaled": False, "even": True,
+        "temperature": recipe.temperature, "frames": False, "graded": True, "scaled": False, "even": recipe.even,
         "least_spread": LEAST_SPREAD, "workers": workers, "seed": recipe.seed * 1000 + number,
     })  # fmt: skip

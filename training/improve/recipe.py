@@ -34,7 +34,7 @@ class ImproveRecipe(Section):
     Practice: in each of `rounds`, `practised` tasks are each played by a `group` of episodes from the same start, and
     the player learns from what the reward says of them (GRPO, training.rl), at `practice_rate`, with the weight `kl` on
     its distance to the parent. Verbs are left out where the share of successes that the reward calls so is not by
-    `least_told` above that of failures.
+    `least_told` above that of failures. `even`: episodes count alike, however many decisions they have.
 
     `held_out`: suites whose evaluation has to improve. `old`: suites that must not lose. `episodes` of each.
     `rehearsal_suites`: what the first player plays once, so that the old is not forgotten; `rehearsal_episodes` of
@@ -75,6 +75,7 @@ class ImproveRecipe(Section):
     least_told: float = pydantic.Field(default=0.3, ge=0.0, le=1.0)
     practice_rate: pydantic.PositiveFloat = 3e-5
     kl: float = pydantic.Field(default=0.02, ge=0.0)
+    even: bool = True
     held_out: tuple[str, ...] = ("doom-vault-steps", "doom-vault")
     old: tuple[str, ...] = ("doom-basic", "doom-rooms")
     episodes: pydantic.PositiveInt = 200

@@ -58,14 +58,13 @@ def play(
     policy: str = "small",
     temperature: float = 1.0,
     time_limit: int = 240,
-    evaluation: bool = False,
     workers: str | int = 2,
     on_progress: OnProgress = ignore_progress,
 ) -> Path:
     """Sample a policy's tries and write them to the folder `out` as training.small.judge_episodes.collect does.
 
     `counts`: tries of each judged suite. `temperature`: of sampling. `time_limit`: ticks of a try, at most.
-    `evaluation`: levels that training never sees. What a run that was stopped had played stays; the same arguments are
+    What a run that was stopped had played stays; the same arguments are
     expected to follow. Raises ValueError for a suite that is held out or not fit for the
     judge, and RuntimeError where a process can't play.
     """
@@ -80,7 +79,7 @@ def play(
         np.lib.format.open_memmap(frames, mode="w+", dtype=np.uint8, shape=shape)
     played = {row["row"]: row["lines"] for row in json_lines.read(kept)} if kept.exists() else {}
     left = [order for order in orders if order.row not in played]
-    make = partial(_Player, frames, policy, temperature, time_limit, seed, evaluation)
+    make = partial(_Player, frames, policy, temperature, time_limit, seed)
     with hire(make, workers, most=max(1, len(left))) as crew:
         for order, result in crew.run(left):
             if isinstance(result, Failed):
@@ -138,16 +137,14 @@ class Watcher:
 class _Player:
     """A Worker that samples tries and puts their frames into the array at `path`."""
 
-    def __init__(
-        self, path: Path, policy: str, temperature: float, time_limit: int, seed: int, evaluation: bool
-    ) -> None:
+    def __init__(self, path: Path, policy: str, temperature: float, time_limit: int, seed: int) -> None:
         self._frames = np.load(path, mmap_mode="r+", allow_pickle=False)
         self._watcher = Watcher(policy, temperature)
-        self._limit, self._seed, self._evaluation = time_limit, seed, evaluation
+        self._limit, self._seed = time_limit, seed
 
     def work(self, order: Order) -> list[dict[str, Any]]:
         """Sample some tries; what is to be known about each."""
-        key = (self._seed, order.first, zlib.crc32(order.suite.encode()), int(self._evaluation), 11)
+        key = (self._seed, order.first, zlib.crc32(order.suite.encode()), 0, 11)
         rng = np.random.default_rng(key)
         asked = [self._asked(order, order.first + at, rng) for at in range(order.count)]
         played = self._watcher.watch([task for task, _, _ in asked], int(rng.integers(2**31)))
@@ -173,7 +170,7 @@ class _Player:
         suite = judged_suite(order.suite)
         while True:
             try:
-                task = suite.task(self._seed, index, evaluation=self._evaluation)
+                task = suite.task(self._seed, index, evaluation=False)
                 level = Level.from_json(task.options["level"])
                 goal, spec = goal_of(task, level)
             except ValueError:
