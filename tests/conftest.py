@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 
@@ -17,6 +18,8 @@ from tests.support.components import missing
 from tests.support.sources import collector_off
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what runs in the background so, and children
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # would inherit it: Ctrl+C could not be tested
 
 # Reasons that name a command: "Chromium is missing: apt-get install chromium"; several are joined with "; ".
 _REASON = re.compile(r"(?P<title>[^:;]+) is missing: (?P<command>[^;]+)")
