@@ -61,7 +61,8 @@ class Decision:
     `tokens`: the output tokens that the decision was sampled as, in order; empty where the policy does not sample.
     `log_probabilities`: for each token, its natural log-probability under exactly the distribution that it was sampled
     from: after temperature, masks and endings are applied. It has the length of `tokens`. `sent`: what a model was sent
-    for it; None where the policy's frames are all there is to say.
+    for it; None where the policy's frames are all there is to say. `hidden` (width,): what the model had made of the
+    context before it drew the first token, float32; None where the policy does not tell.
     """
 
     actions: tuple[Action, ...]
@@ -71,6 +72,7 @@ class Decision:
     tokens: tuple[int, ...] = ()
     log_probabilities: tuple[float, ...] = ()
     sent: Sent | None = None
+    hidden: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         # A model may write what no file can hold: half a surrogate pair, or NUL.

@@ -39,7 +39,8 @@ def sample(
     generator: torch.Generator | None = None,
     seeds: Sequence[int] | None = None,
 ) -> list[Decision]:
-    """A decision for each context, with its `tokens` and their `log_probabilities`, all drawn in one batch.
+    """A decision for each context, with its `tokens`, their `log_probabilities` and its `hidden` state, all drawn in
+    one batch.
 
     `temperature`: above 0. `think`: the most words of a thought; 0 for none. `generator`: where the random numbers come
     from, torch's own by default; what it gives a row depends on the other rows. `seeds`: one for each context, in place
@@ -56,8 +57,10 @@ def sample(
     rows = list(range(len(contexts)))  # of the contexts that are still being written, and of some that are complete
     tokens = torch.full((len(rows), 1), ACT, device=device)
     mask = MASK.to(device)
+    first: Tensor | None = None
     while rows:
         hidden = decoding.step(tokens)[:, -1]
+        first = hidden if first is None else first
         choices = [LAST_WORD if outputs[row].done else outputs[row].choice for row in rows]
         logp = _log_softmax(model, hidden, mask[choices], temperature)
         tokens = _draw(logp, generator) if numbers is None else _draw_each(logp, [numbers[row] for row in rows])
@@ -70,9 +73,10 @@ def sample(
         if 2 * len(left) <= len(rows):  # dropping rows copies what the others have read, so it is done seldom
             decoding.keep(left)
             rows, tokens = [rows[at] for at in left], tokens[left]
+    states: Any = () if first is None else first.float().cpu().numpy()
     return [
-        replace(decision_of(output), tokens=tuple(output.tokens), log_probabilities=tuple(values))
-        for output, values in zip(outputs, scores, strict=True)
+        replace(decision_of(output), tokens=tuple(output.tokens), log_probabilities=tuple(values), hidden=state)
+        for output, values, state in zip(outputs, scores, states, strict=True)
     ]
 
 
@@ -102,13 +106,11 @@ class SampledBatch:
 
 class TokenScores(NamedTuple):
     """Of each token of B decisions, (B, L) with zeros behind the end of a decision: `log_probabilities`, and the
-    `entropies` of the distributions that the tokens were drawn from, in nats. `mask` bool (B, L): where tokens are.
-    `states` (B, width): the hidden states before the first token, as `states_of` gives them."""
+    `entropies` of the distributions that the tokens were drawn from, in nats. `mask` bool (B, L): where tokens are."""
 
     log_probabilities: Tensor
     entropies: Tensor
     mask: Tensor
-    states: Tensor
 
 
 def batch_of(contexts: Sequence[Context], tokens: Sequence[Sequence[int]], think: int = THINK) -> SampledBatch:
@@ -154,13 +156,13 @@ def score(model: SmallModel, batch: SampledBatch, temperature: float) -> TokenSc
         empty.masked_scatter(batch.mask, chosen),
         empty.masked_scatter(batch.mask, -(logp.exp() * logp).sum(1)),
         batch.mask,
-        hidden[:, 0],
     )
 
 
+@torch.no_grad()
 def states_of(model: SmallModel, contexts: Sequence[Context]) -> Tensor:
-    """What the model makes of each of B contexts before it writes a token: hidden states (B, width), for a value head.
-    Gradients flow."""
+    """What the model makes of each of B contexts before it writes a token: hidden states (B, width), for a value head,
+    as `sample` gives them with its decisions."""
     device = model.head.weight.device
     frames, prompt = _inputs(contexts)
     start = torch.full((len(contexts), 1), ACT, device=device)

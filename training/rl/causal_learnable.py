@@ -89,7 +89,6 @@ class CausalLearnable:
         return TextBatch(torch.cat([ids, written.to(ids.device)], 1), torch.cat([attended, mask.long()], 1), mask)
 
     def score(self, batch: TextBatch, temperature: float) -> Scores:
-        """The values are 0: self-correction compares attempts, and learns no value function."""
         length = batch.mask.shape[1]
         places = (batch.attended.cumsum(1) - 1).clamp(min=0)
         out = self.module(
@@ -99,7 +98,7 @@ class CausalLearnable:
         logp = (out.logits[:, :-1].float() / temperature).log_softmax(-1)
         chosen = logp.gather(2, batch.ids[:, -length:, None])[..., 0] * batch.mask
         entropies = -(logp.exp() * logp).sum(2) * batch.mask
-        return Scores(chosen, entropies, batch.mask, logp.new_zeros(len(logp)))
+        return Scores(chosen, entropies, batch.mask)
 
     @torch.no_grad()
     def reference(self, batch: TextBatch, temperature: float) -> Tensor:

@@ -17,13 +17,11 @@ P = TypeVar("P", contravariant=True)  # a prompt: what a model decides from
 
 class Scores(NamedTuple):
     """Of B decisions of at most L tokens: `log_probabilities` and `entropies` (B, L) of the tokens, in nats, with zeros
-    behind the end of a decision; `mask` bool (B, L): where tokens are; `values` (B,): the reward that is expected from
-    the decision's context on."""
+    behind the end of a decision; `mask` bool (B, L): where tokens are."""
 
     log_probabilities: Tensor
     entropies: Tensor
     mask: Tensor
-    values: Tensor
 
 
 class Scorable(Protocol[P]):
@@ -68,12 +66,13 @@ class Learnable(Scorable[Context], Protocol):
 
     @property
     def ask(self) -> str:
-        """A word that it plays with behind every instruction: `sample` and `values` put it there, and `batch` takes
+        """A word that it plays with behind every instruction: `sample` and `states` put it there, and `batch` takes
         contexts as they are. "" for none."""
 
     @property
     def value_head(self) -> nn.Module:
         """See training.rl.value."""
 
-    def values(self, contexts: Sequence[Context]) -> Tensor:
-        """Values (B,) of contexts; no gradients."""
+    def states(self, contexts: Sequence[Context]) -> Tensor:
+        """What the model makes of contexts before it draws a token: hidden states (B, width), which the value head
+        reads; no gradients. A decision of `sample` may tell its own as `hidden`."""

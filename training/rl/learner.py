@@ -15,9 +15,10 @@ from agent.small.prompt import asked_for
 from training.rl import conditioning, imitation
 from training.rl.advantages import Floats, gae, group_relative, normalised
 from training.rl.learnable import Learnable, Scores
-from training.rl.policy_gradient import Clipping, check_agreement, entropy, k3, policy_loss, value_loss
+from training.rl.policy_gradient import Clipping, check_agreement, entropy, k3, policy_loss
 from training.rl.recipe import RlRecipe
 from training.rl.rollouts import Rollout
+from training.rl.value import Critic
 
 _BETAS = (0.9, 0.98)
 
@@ -27,43 +28,38 @@ class Lessons:
     """What is learned from, decision by decision (N).
 
     `contexts`, `tokens`, `told`: what the policy saw and drew, and the log-probabilities that it told. `weights`: the
-    advantage of each decision, or how much of it is imitated. `returns`: what the value function should have expected.
-    `conditions`: the words that the contexts are learned with, in place of the one that they were played with; None for
-    the same one.
+    advantage of each decision, or how much of it is imitated. `conditions`: the words that the contexts are learned
+    with, in place of the one that they were played with; None for the same one.
     """
 
     contexts: tuple[Context, ...]
     tokens: tuple[tuple[int, ...], ...]
     told: tuple[tuple[float, ...], ...]
     weights: Floats
-    returns: Floats
     conditions: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class _Part:
     """The decisions of one step, as they are learned and as they were `played`; None where that is the same. Of B
-    decisions of at most L tokens: `told` and `reference` (B, L), `weights` and `returns` (B,)."""
+    decisions of at most L tokens: `told` and `reference` (B, L), `weights` (B,)."""
 
     batch: Any
     played: Any | None
     told: Tensor
     reference: Tensor
     weights: Tensor
-    returns: Tensor
 
 
 class Learner:
-    """Learns with a recipe's method, one round of rollouts after the other."""
+    """Learns with a recipe's method, one round of rollouts after the other. `critic`: None for a method without a
+    value function."""
 
     def __init__(self, learnable: Learnable, recipe: RlRecipe) -> None:
         self.learnable, self._recipe = learnable, recipe
-        policy = [p for p in learnable.module.parameters() if p.requires_grad]
-        head = list(learnable.value_head.parameters()) if recipe.uses_values else []
-        self._parameters = [*policy, *head]
-        groups = [{"params": policy, "lr": recipe.rate}]
-        groups += [{"params": head, "lr": recipe.value_rate}] if head else []
-        self.optimizer = torch.optim.AdamW(groups, betas=_BETAS, weight_decay=0.0)
+        self._parameters = [p for p in learnable.module.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self._parameters, lr=recipe.rate, betas=_BETAS, weight_decay=0.0)
+        self.critic = Critic(learnable.value_head, recipe.value_rate) if recipe.uses_values else None
 
     def learn(self, rollouts: Sequence[Rollout], seed: int) -> dict[str, float]:
         """Learn from rollouts; figures by name. Where they teach nothing, nothing changes.
@@ -74,9 +70,14 @@ class Learner:
         recipe = self._recipe
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
-        lessons = lessons_of(self._valued(rollouts) if recipe.uses_values else list(rollouts), recipe, rng)
+        fitted: dict[str, float] = {}
+        if self.critic is not None and rollouts:
+            states = self._states(rollouts)
+            rollouts = self._valued(rollouts, states)
+            fitted = self.critic.fit(states, np.concatenate([_compared(one, recipe)[1] for one in rollouts]), rng)
+        lessons = lessons_of(rollouts, recipe, rng)
         if not lessons.contexts:
-            return {"learned": 0.0}
+            return {**fitted, "learned": 0.0}
         parts = list(self._parts(lessons, rng))
         sums: dict[str, list[float]] = {}
         agreement = 0.0
@@ -85,27 +86,37 @@ class Learner:
             for number, at in enumerate(rng.permutation(len(parts))):
                 part = parts[at]
                 scores = self.learnable.score(part.batch, recipe.temperature)
-                played = scores if part.played is None else self.learnable.score(part.played, recipe.temperature)
                 if epoch == 0 and number == 0:
+                    played = scores if part.played is None else self.learnable.score(part.played, recipe.temperature)
                     found = played.log_probabilities.detach()
                     agreement = check_agreement(found, part.told, scores.mask, self.learnable.tolerance)
-                for name, value in self._step(part, scores, played.values).items():
+                for name, value in self._step(part, scores).items():
                     sums.setdefault(name, []).append(value)
         figures = {name: float(np.mean(values)) for name, values in sums.items()}
-        return {**figures, "agreement": agreement, "learned": float(len(lessons.contexts))}
+        return {**fitted, **figures, "agreement": agreement, "learned": float(len(lessons.contexts))}
 
-    def _valued(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
-        """Rollouts with the values of their contexts, and of what is seen at their time-outs."""
-        contexts = [context for one in rollouts for context in (*one.contexts, *([one.after] if one.after else []))]
-        size, valued, at = self._recipe.batch, list[Rollout](), 0
-        parts = [self.learnable.values(contexts[first : first + size]) for first in range(0, len(contexts), size)]
-        values: Floats = torch.cat(parts).double().cpu().numpy()
-        for one in rollouts:
-            end = at + len(one.contexts)
-            after = float(values[end]) if one.after else 0.0
-            valued.append(replace(one, values=values[at:end], value_after=after))
-            at = end + (one.after is not None)
-        return valued
+    def _states(self, rollouts: Sequence[Rollout]) -> Tensor:
+        """The hidden states (N, width) of all decisions."""
+        hidden = [decision.hidden for one in rollouts for decision in one.decisions]
+        known = [state for state in hidden if state is not None]
+        if len(known) == len(hidden):
+            return torch.from_numpy(np.stack(known)).to(next(self.learnable.value_head.parameters()).device)
+        return self._made_of([context for one in rollouts for context in one.contexts])
+
+    def _made_of(self, contexts: Sequence[Context]) -> Tensor:
+        size = self._recipe.batch
+        return torch.cat([self.learnable.states(contexts[at : at + size]) for at in range(0, len(contexts), size)])
+
+    def _valued(self, rollouts: Sequence[Rollout], states: Tensor) -> list[Rollout]:
+        """Rollouts with the values of their decisions' hidden states, and of what is seen at their time-outs."""
+        assert self.critic is not None
+        late = [one.after for one in rollouts if one.after is not None]
+        left = iter(self.critic.values(self._made_of(late)) if late else ())
+        ends = np.cumsum([len(one.decisions) for one in rollouts])[:-1]
+        return [
+            replace(one, values=part, value_after=0.0 if one.after is None else float(next(left)))
+            for one, part in zip(rollouts, np.split(self.critic.values(states), ends), strict=True)
+        ]
 
     def _parts(self, lessons: Lessons, rng: np.random.Generator) -> Iterator[_Part]:
         """The decisions in batches, drawn once for all epochs."""
@@ -127,11 +138,10 @@ class Learner:
                 told.to(device),
                 self.learnable.reference(batch, self._recipe.temperature),
                 torch.tensor(lessons.weights[rows], dtype=torch.float32, device=device),
-                torch.tensor(lessons.returns[rows], dtype=torch.float32, device=device),
             )
 
-    def _step(self, part: _Part, scores: Scores, values: Tensor) -> dict[str, float]:
-        """Take a step of the optimizer. `values`: of the contexts as they were played."""
+    def _step(self, part: _Part, scores: Scores) -> dict[str, float]:
+        """Take a step of the optimizer."""
         recipe, figures = self._recipe, dict[str, Tensor]()
         if recipe.method in ("ppo", "grpo"):
             clipping = Clipping(recipe.clip_low, recipe.clip_high, recipe.dual)
@@ -144,9 +154,6 @@ class Learner:
         figures["kl"] = k3(scores.log_probabilities, part.reference, scores.mask)
         figures["entropy"] = entropy(scores.entropies, scores.mask)
         loss = loss + recipe.kl * figures["kl"] - recipe.entropy * figures["entropy"]
-        if recipe.uses_values:
-            figures["value loss"] = value_loss(values, part.returns)
-            loss = loss + figures["value loss"]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         figures["gradient"] = torch.nn.utils.clip_grad_norm_(self._parameters, recipe.norm)
@@ -157,16 +164,16 @@ class Learner:
 def lessons_of(rollouts: Sequence[Rollout], recipe: RlRecipe, rng: np.random.Generator) -> Lessons:
     """The decisions of rollouts that a method learns from, with their weights. `rng`: of what it draws."""
     if recipe.uses_values:
-        told = [_compared(one, recipe) for one in rollouts]
-        weights = normalised(np.concatenate([advantages for advantages, _ in told])) if told else np.zeros(0)
-        returns = np.concatenate([returns for _, returns in told]) if told else np.zeros(0)
+        told = [_compared(one, recipe)[0] for one in rollouts]
+        weights = normalised(np.concatenate(told)) if told else np.zeros(0)
         if recipe.method == "awr":
             weights = imitation.exponential(weights, recipe.beta, recipe.largest)
         if recipe.method == "conditioned":
             words = conditioning.conditions(weights, recipe.better, recipe.untold, rng)
-            alike = replace(_lessons(rollouts, np.ones(len(weights)), returns), conditions=tuple(words))
-            return alike if words else _lessons([], np.zeros(0), np.zeros(0))
-        return _lessons(rollouts, weights, returns)
+            alike = replace(_lessons(rollouts, np.ones(len(weights))), conditions=tuple(words))
+            return alike if words else _lessons([], np.zeros(0))
+        lessons = _lessons(rollouts, weights)
+        return _telling(lessons, recipe.share) if recipe.method == "ppo" else lessons
     totals = [one.total for one in rollouts]
     if recipe.method == "grpo":
         groups = [one.start.group for one in rollouts]
@@ -181,7 +188,7 @@ def lessons_of(rollouts: Sequence[Rollout], recipe: RlRecipe, rng: np.random.Gen
     if recipe.even and len(chosen):
         of_decisions = of_decisions * lengths.mean() / lengths
     weights = np.repeat(of_decisions, lengths)
-    return _lessons(chosen, weights, np.zeros(len(weights)))
+    return _lessons(chosen, weights)
 
 
 def _compared(rollout: Rollout, recipe: RlRecipe) -> tuple[Floats, Floats]:
@@ -189,12 +196,23 @@ def _compared(rollout: Rollout, recipe: RlRecipe) -> tuple[Floats, Floats]:
     return gae(rollout.rewards, rollout.values, rollout.value_after, gamma=recipe.gamma, trace=recipe.trace)
 
 
-def _lessons(rollouts: Sequence[Rollout], weights: Floats, returns: Floats) -> Lessons:
+def _telling(lessons: Lessons, share: float) -> Lessons:
+    """The share of decisions whose advantages are the largest, for better or worse, in their order."""
+    count = max(1, round(share * len(lessons.weights))) if len(lessons.weights) else 0
+    rows = np.sort(np.argsort(-np.abs(lessons.weights), kind="stable")[:count])
+    return Lessons(
+        tuple(lessons.contexts[row] for row in rows),
+        tuple(lessons.tokens[row] for row in rows),
+        tuple(lessons.told[row] for row in rows),
+        lessons.weights[rows],
+    )
+
+
+def _lessons(rollouts: Sequence[Rollout], weights: Floats) -> Lessons:
     decisions = [decision for one in rollouts for decision in one.decisions]
     return Lessons(
         tuple(context for one in rollouts for context in one.contexts),
         tuple(decision.tokens for decision in decisions),
         tuple(decision.log_probabilities for decision in decisions),
         weights,
-        returns,
     )

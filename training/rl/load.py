@@ -18,15 +18,14 @@ def load_learnable(
     policy: str,
     *,
     think: Think = "auto",
-    detached: bool = True,
     frozen_vision: bool = False,
     make_world: Callable[[], World] | None = None,
     ask: str = "",
 ) -> Learnable:
     """`small`, a checkpoint folder of it, or `hf:FOLDER`, a model of transformers, of which low-rank changes are
-    trained. `think`: see Think. `detached`: see ValueHead. `frozen_vision`: see SmallLearnable. `make_world`: of the
-    world that it plays, for a model that speaks the language of any world. `ask`: see Learnable, of `small` alone.
-    Raises UserError for another policy, and CheckpointError."""
+    trained. `think`: see Think. `frozen_vision`: see SmallLearnable. `make_world`: of the world that it plays, for a
+    model that speaks the language of any world. `ask`: see Learnable, of `small` alone. Raises UserError for another
+    policy, and CheckpointError."""
     if policy.startswith("hf:"):
         if frozen_vision:
             raise UserError("frozen_vision: low-rank changes leave the weights alone as they are; leave it out")
@@ -34,7 +33,7 @@ def load_learnable(
             raise UserError(f"--policy {policy}: advantage-conditioned imitation is for checkpoints of small")
         from training.rl.vlm_learnable import load_vlm
 
-        learnable = load_vlm(policy.removeprefix("hf:"), think=think, detached=detached)
+        learnable = load_vlm(policy.removeprefix("hf:"), think=think)
         if make_world is not None:
             with closing(make_world()) as world:
                 learnable.fit(world)
@@ -42,4 +41,4 @@ def load_learnable(
     folder = SHIPPED if policy == "small" else Path(policy).expanduser()
     if not folder.is_dir():
         raise UserError(f"--policy {policy}: expected small, a checkpoint folder of small, or hf:FOLDER")
-    return SmallLearnable(folder, think=think, detached=detached, frozen_vision=frozen_vision, ask=ask)
+    return SmallLearnable(folder, think=think, frozen_vision=frozen_vision, ask=ask)

@@ -81,8 +81,3 @@ def k3(found: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
 def entropy(entropies: Tensor, mask: Tensor) -> Tensor:
     """The mean entropy of a decision, in nats: the sum over its tokens. `entropies`, `mask` (B, L)."""
     return (entropies * mask).sum(1).mean()
-
-
-def value_loss(values: Tensor, returns: Tensor) -> Tensor:
-    """Half the mean squared error of values (B,)."""
-    return 0.5 * (values - returns).square().mean()

@@ -43,9 +43,9 @@ class RlRecipe(Section):
     after every decision, and otherwise at the end of the episode. `shaped`, `graded`: see training.rl.rollouts.Pay.
 
     Learning: `epochs` over the decisions of a round, in steps of `batch`. `rate`, `value_rate`: learning rates of the
-    policy and of the value head. `detached`: the value's loss leaves the policy alone. `frozen_vision`: the image
-    encoder of `small` stays as it is. `gamma`, `trace`: see advantages.gae. `scaled`, `least_spread`: see
-    advantages.group_relative.
+    policy and of the value head. `frozen_vision`: the image encoder of `small` stays as it is. `gamma`, `trace`: see
+    advantages.gae. `scaled`, `least_spread`: see advantages.group_relative. `share`: of a round's decisions that "ppo"
+    learns from, those with the largest advantages; the others tell little and cost as much.
     `even`: without a value function, episodes count alike, however many decisions they have. Otherwise long failures
     push the policy away from what it does more than short successes hold it.
     `level`, `clip_low`, `clip_high`, `dual`: see policy_gradient. `kl`, `entropy`: weights of the distance to the
@@ -78,10 +78,10 @@ class RlRecipe(Section):
     batch: int = pydantic.Field(128, ge=1)
     rate: float = pydantic.Field(2e-5, gt=0.0)
     value_rate: float = pydantic.Field(1e-3, gt=0.0)
-    detached: bool = True
     frozen_vision: bool = False
     gamma: float = pydantic.Field(0.99, ge=0.0, le=1.0)
     trace: float = pydantic.Field(0.95, ge=0.0, le=1.0)
+    share: float = pydantic.Field(1.0, gt=0.0, le=1.0)
     scaled: bool = True
     least_spread: float = pydantic.Field(1e-6, ge=0.0)
     even: bool = False

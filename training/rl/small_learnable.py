@@ -36,7 +36,6 @@ class SmallLearnable:
         parent: Path,
         *,
         think: Think = "auto",
-        detached: bool = True,
         frozen_vision: bool = False,
         ask: str = "",
     ) -> None:
@@ -48,7 +47,7 @@ class SmallLearnable:
             torch.backends.cudnn.allow_tf32 = False  # too coarse for player and trainer to agree
         self.module = load_model(parent).eval().to(self._device)
         self.module.vision.requires_grad_(not frozen_vision)
-        self.value_head = ValueHead(self.module.config.width, detached=detached).to(self._device)
+        self.value_head = ValueHead(self.module.config.width).to(self._device)
         self._reference = copy.deepcopy(self.module).requires_grad_(False)
         self.spec = PolicySpec(View.stretched(FRAME_SIZE), HISTORY + 1, codec.CHUNK, TICK_HZ, codec.VERSION)
 
@@ -62,17 +61,14 @@ class SmallLearnable:
 
     def score(self, batch: sampling.SampledBatch, temperature: float) -> Scores:
         found = sampling.score(self.module, batch, temperature)
-        return Scores(found.log_probabilities, found.entropies, found.mask, self.value_head(found.states))
+        return Scores(found.log_probabilities, found.entropies, found.mask)
 
     @torch.no_grad()
     def reference(self, batch: sampling.SampledBatch, temperature: float) -> Tensor:
         return sampling.score(self._reference, batch, temperature).log_probabilities
 
-    @torch.no_grad()
-    def values(self, contexts: Sequence[Context]) -> Tensor:
-        asked = [asked_for(context, self.ask) for context in contexts]
-        result: Tensor = self.value_head(sampling.states_of(self.module, asked))
-        return result
+    def states(self, contexts: Sequence[Context]) -> Tensor:
+        return sampling.states_of(self.module, [asked_for(context, self.ask) for context in contexts])
 
     def state(self) -> dict[str, Tensor]:
         head = {_VALUE + name: value for name, value in self.value_head.state_dict().items()}

@@ -72,7 +72,6 @@ def train_rl(
     learnable = load_learnable(
         recipe.policy,
         think=recipe.think,
-        detached=recipe.detached,
         frozen_vision=recipe.frozen_vision,
         make_world=partial(make_world, recipe),
         ask=recipe.ask,
@@ -180,6 +179,7 @@ class _Run:
         state = {
             "weights": self.learnable.state(),
             "optimizer": self._learner.optimizer.state_dict(),
+            "critic": {} if self._learner.critic is None else self._learner.critic.state(),
             "log": json.dumps([self.log, self._costs]),
             "practice": json.dumps({} if self._practice is None else self._practice.outcomes),
         }
@@ -192,6 +192,8 @@ class _Run:
             state = torch.load(file, weights_only=True, map_location="cpu")
             self.learnable.load_state(state["weights"])
             self._learner.optimizer.load_state_dict(state["optimizer"])
+            if self._learner.critic is not None:
+                self._learner.critic.load_state(state["critic"])
             self.log, self._costs = json.loads(state["log"])
             if self._practice is not None:
                 self._practice.outcomes = json.loads(state["practice"])

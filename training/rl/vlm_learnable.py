@@ -74,7 +74,7 @@ class VlmLearnable:
 
     def __init__(
         self, model: Any, processor: Any, parent: Path, setting: Setting | None = None, *, think: Think = "auto",
-        detached: bool = True, rank: int = RANK,
+        rank: int = RANK,
     ) -> None:  # fmt: skip
         from peft import LoraConfig, get_peft_model
 
@@ -83,7 +83,7 @@ class VlmLearnable:
         self.module: Any = get_peft_model(model, changes).eval()
         self._policy, self._processor = VlmPolicy(self.module, processor, setting=setting, think=think), processor
         width = int(model.config.get_text_config().hidden_size)
-        self.value_head = ValueHead(width, detached=detached).to(self.module.device)
+        self.value_head = ValueHead(width).to(self.module.device)
         self.tolerance = 1e-4 if self.module.dtype == torch.float32 else 0.1
         self._parent = parent
 
@@ -151,14 +151,13 @@ class VlmLearnable:
         return TurnBatch(inputs, mask, allowed, torch.tensor(places))
 
     def score(self, batch: TurnBatch, temperature: float) -> Scores:
-        logp, targets, states = self._read(batch, temperature)
+        logp, targets = self._read(batch, temperature)
         mask = batch.mask.to(logp.device)
         empty = logp.new_zeros(mask.shape)
         return Scores(
             empty.masked_scatter(mask, logp.gather(1, targets[:, None])[:, 0]),
             empty.masked_scatter(mask, -(logp.exp() * logp).sum(1)),
             mask,
-            self.value_head(states),
         )
 
     @torch.no_grad()
@@ -167,37 +166,37 @@ class VlmLearnable:
             return self.score(batch, temperature).log_probabilities
 
     @torch.no_grad()
-    def values(self, contexts: Sequence[Context]) -> Tensor:
+    def states(self, contexts: Sequence[Context]) -> Tensor:
         ends = [[self._grammar.end]] * len(contexts)  # what the first token is does not matter
         inputs = self._encoded(contexts, ends)
-        values: Tensor = self.value_head(self._hidden(inputs)[1])
-        return values
+        before = (inputs["labels"] != IGNORED).int().argmax(1) - 1
+        hidden = self._run(inputs, logits_to_keep=1, output_hidden_states=True).hidden_states[-1]
+        states: Tensor = hidden[torch.arange(len(before)), before.to(hidden.device)]
+        return states
 
     def _encoded(self, contexts: Sequence[Context], turns: Sequence[Sequence[int]]) -> Batch:
         settings = [self._policy.setting] * len(contexts)
         return encode_turns(self._processor, TokenWriter(self._grammar), contexts, settings, turns)
 
-    def _read(self, batch: TurnBatch, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Of M tokens the distribution (M, V) over what the grammar allows and which was drawn (M,), row by row; and
-        the hidden state (B, W) before each turn."""
-        logits, states = self._hidden(batch.inputs)
+    def _read(self, batch: TurnBatch, temperature: float) -> tuple[Tensor, Tensor]:
+        """Of M tokens the distribution (M, V) over what the grammar allows and which was drawn (M,), row by row."""
+        logits = self._logits(batch.inputs)
         labels = batch.inputs["labels"].to(logits.device)[:, -logits.shape[1] :]
         tokens = labels != IGNORED
         forbidden = ~batch.allowed.to(logits.device)[batch.places.to(logits.device)]
         chosen = logits[tokens][:, : forbidden.shape[1]].float() / temperature
-        return chosen.masked_fill(forbidden, _FORBIDDEN).log_softmax(-1), labels[tokens], states
+        return chosen.masked_fill(forbidden, _FORBIDDEN).log_softmax(-1), labels[tokens]
 
-    def _hidden(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits (B, T, V) of the labels from the first turn on, and the hidden state (B, W) before each turn."""
+    def _logits(self, batch: Batch) -> Tensor:
+        """Logits (B, T, V) of the labels from the first turn on."""
         labels = batch["labels"] != IGNORED
         first = int(labels.any(0).nonzero()[0])
+        logits: Tensor = self._run(batch, logits_to_keep=labels.shape[1] - first + 1).logits[:, :-1]
+        return logits
+
+    def _run(self, batch: Batch, **options: Any) -> Any:
         inputs = to_model({name: value for name, value in batch.items() if name != "labels"}, self.module)
-        out = self.module(
-            **inputs, logits_to_keep=labels.shape[1] - first + 1, use_cache=False, output_hidden_states=True
-        )
-        before = labels.int().argmax(1) - 1
-        states = out.hidden_states[-1][torch.arange(len(before)), before.to(out.logits.device)]
-        return out.logits[:, :-1], states
+        return self.module(**inputs, use_cache=False, **options)
 
     def state(self) -> dict[str, Tensor]:
         learned = {name: p.detach() for name, p in self.module.named_parameters() if p.requires_grad}
@@ -221,7 +220,7 @@ class VlmLearnable:
         save_checkpoint(model, self._processor, out, manifest)
 
 
-def load_vlm(name: str, *, think: Think = "auto", detached: bool = True) -> VlmLearnable:
+def load_vlm(name: str, *, think: Think = "auto") -> VlmLearnable:
     """A folder or name, as the policy `hf:NAME` has it. Raises OSError, ValueError and CheckpointError."""
     folder = Path(name).expanduser()
     manifest = Manifest.read(folder) if (folder / VLM_MANIFEST).is_file() else None
@@ -233,4 +232,4 @@ def load_vlm(name: str, *, think: Think = "auto", detached: bool = True) -> VlmL
     if form_of(processor.tokenizer) != "tokens":
         raise ValueError(f"{name}: it has no action tokens to draw; agent train bc gives it some")
     setting = Setting(view=manifest.spec.view) if manifest else None
-    return VlmLearnable(model, processor, folder, setting, think=think, detached=detached)
+    return VlmLearnable(model, processor, folder, setting, think=think)

@@ -182,7 +182,7 @@ class Table(nn.Module):
     def score(self, batch: tuple[Tensor, Tensor], temperature: float) -> Scores:
         logp = self.logits.log_softmax(1)[batch[0]]
         entropies = -(logp.exp() * logp).sum(1, keepdim=True)
-        return Scores(logp.gather(1, batch[1]), entropies, torch.ones_like(batch[1], dtype=torch.bool), logp[:, 0])
+        return Scores(logp.gather(1, batch[1]), entropies, torch.ones_like(batch[1], dtype=torch.bool))
 
     def reference(self, batch: tuple[Tensor, Tensor], temperature: float) -> Tensor:
         return torch.full(batch[1].shape, 0.25).log()

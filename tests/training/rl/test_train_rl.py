@@ -27,9 +27,9 @@ from tests.support.lamp_rewards import Near, Up
 from tests.support.tiny_small import tiny_small
 from training.recipe import Progress
 from training.rl.alarms import CollapseError
-from training.rl.collect import RolloutWorker, starts_of
+from training.rl.collect import RolloutWorker, reward_of, starts_of
 from training.rl.conditioning import BETTER, UNTOLD, WORSE, conditions
-from training.rl.learner import Learner, lessons_of
+from training.rl.learner import Learner, _compared, lessons_of
 from training.rl.load import load_learnable
 from training.rl.policy_gradient import AgreementError
 from training.rl.practice import Practice
@@ -187,10 +187,30 @@ def test_a_time_out_is_bootstrapped_and_a_success_is_not(tiny: Path) -> None:
     learnable = load_learnable(str(tiny), think="off")
     torch.nn.init.constant_(learnable.value_head.net[-1].bias, 0.5)  # type: ignore[operator,union-attr]
     rollouts = rollouts_of(wanted, learnable, Near())
-    cut = next(one for one in Learner(learnable, wanted)._valued(rollouts) if one.timed_out)
+    learner = Learner(learnable, wanted)
+    valued = learner._valued(rollouts, learner._states(rollouts))
+    cut = next(one for one in valued if one.timed_out)
     assert cut.value_after == pytest.approx(0.5)
-    returns = lessons_of([cut], wanted, np.random.default_rng(0)).returns
-    assert returns[-1] == pytest.approx(wanted.gamma * 0.5)
+    assert _compared(cut, wanted)[1][-1] == pytest.approx(wanted.gamma * 0.5)
+
+
+def test_what_is_scored_as_a_whole_has_nothing_to_come(tiny: Path) -> None:
+    wanted = recipe(tiny, frames=False, reward="truth", upper_bound=True)
+    rollouts = rollouts_of(wanted, load_learnable(str(tiny), think="off"), reward_of(wanted))
+    assert any(sum(map(len, (d.actions for d in one.decisions))) >= 8 and not one.scored for one in rollouts)
+    assert not any(one.timed_out or one.after for one in rollouts)
+
+
+def test_the_decisions_that_tell_most_are_learned_from(tiny: Path) -> None:
+    wanted = recipe(tiny)
+    learnable = load_learnable(str(tiny), think="off")
+    learner, rollouts = Learner(learnable, wanted), rollouts_of(wanted, learnable, Near())
+    valued = learner._valued(rollouts, learner._states(rollouts))
+    every = lessons_of(valued, wanted, np.random.default_rng(0))
+    some = lessons_of(valued, wanted.model_copy(update={"share": 0.25}), np.random.default_rng(0))
+    assert len(some.contexts) == round(0.25 * len(every.contexts)) > 0
+    left = sorted(np.abs(every.weights))[: len(every.weights) - len(some.weights)]
+    assert np.abs(some.weights).min() >= max(left)
 
 
 def test_the_start_of_episodes(tiny: Path) -> None:
@@ -331,7 +351,7 @@ def test_decisions_are_told_whether_they_were_better_than_expected(tiny: Path, t
     learnable = load_learnable(str(tiny), think="off", ask=wanted.ask)
     rollouts = rollouts_of(wanted, learnable)
     learner = Learner(learnable, wanted)
-    lessons = lessons_of(learner._valued(rollouts), wanted, np.random.default_rng(0))
+    lessons = lessons_of(learner._valued(rollouts, learner._states(rollouts)), wanted, np.random.default_rng(0))
     assert lessons.conditions is not None
     counts = Counter(lessons.conditions)
     assert set(counts) == {BETTER, WORSE, UNTOLD}
@@ -370,3 +390,12 @@ def test_a_conditioned_checkpoint_is_asked_for_better_decisions(tiny: Path, tmp_
     (first / "manifest.json").write_text(json.dumps({**manifest, "ask": 3}))
     with pytest.raises(CheckpointError, match="ask: expected a text"):
         load_small(first)
+
+
+def test_a_decision_tells_the_hidden_state_that_it_was_drawn_from(tiny: Path) -> None:
+    wanted = recipe(tiny)
+    learnable = load_learnable(str(tiny), think="off")
+    learner, rollouts = Learner(learnable, wanted), rollouts_of(wanted, learnable)
+    made = learner._made_of([context for one in rollouts for context in one.contexts])
+    torch.testing.assert_close(learner._states(rollouts), made, atol=1e-4, rtol=1e-4)
+    assert len(made.unique(dim=0)) > 1
