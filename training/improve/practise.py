@@ -7,8 +7,9 @@ often than failures (arXiv 1810.01032). What is practised follows from what was 
 it.
 
 The player learns from the chance of success that the reward gives an episode, and not from its yes or no: a judge may
-be on the wrong side of its threshold, and still put the episodes of a start in the right order. The chances are not
-divided by their spread, so that episodes between which the reward hardly tells a difference hardly count.
+be on the wrong side of its threshold, and still put the episodes of a start in the right order. An episode gets one
+such number for some twenty decisions. A critic that goes over all that was practised lately tells which of them changed
+what was to be expected, and the player learns from those.
 """
 
 from __future__ import annotations
@@ -26,9 +27,6 @@ from training.data.footage import task_of
 from training.improve.collect import Try
 from training.improve.recipe import ImproveRecipe
 from training.rl.recipe import RlRecipe
-
-LEAST_SPREAD = 0.1  # of the chances in a group, without which it teaches nothing
-
 
 def tasks_of(
     episodes: Path, tries: Sequence[Try], archive: Curriculum, untold: Collection[str], time_limit: int
@@ -60,9 +58,9 @@ def recipe_of(recipe: ImproveRecipe, policy: str, number: int, workers: str | in
     if recipe.doubt:
         reward = f"mixture:{reward}+{recipe.second}" if recipe.second else f"twice:{reward}"
     return RlRecipe.of({
-        "policy": policy, "suite": recipe.suite, "reward": reward, "method": "grpo", "think": "auto",
+        "policy": policy, "suite": recipe.suite, "reward": reward, "method": "ppo", "think": "auto", "epochs": 1,
         "upper_bound": recipe.reward == "truth", "iterations": recipe.rounds, "tasks": recipe.practised,
         "group": recipe.group, "worlds": 32, "rate": recipe.practice_rate, "kl": recipe.kl, "frozen_vision": True,
-        "temperature": recipe.temperature, "frames": False, "graded": True, "scaled": False, "even": recipe.even,
-        "least_spread": LEAST_SPREAD, "workers": workers, "seed": recipe.seed * 1000 + number,
+        "temperature": recipe.temperature, "frames": False, "graded": True, "gamma": 1.0, "share": recipe.share,
+        "workers": workers, "seed": recipe.seed * 1000 + number,
     })  # fmt: skip

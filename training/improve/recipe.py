@@ -32,9 +32,10 @@ class ImproveRecipe(Section):
     for none. `composition`: whether steps that succeeded one after the other become one episode of the whole goal.
 
     Practice: in each of `rounds`, `practised` tasks are each played by a `group` of episodes from the same start, and
-    the player learns from what the reward says of them (GRPO, training.rl), at `practice_rate`, with the weight `kl` on
-    its distance to the parent. Verbs are left out where the share of successes that the reward calls so is not by
-    `least_told` above that of failures. `even`: episodes count alike, however many decisions they have.
+    the player learns from what the reward says of them (PPO, training.rl), at `practice_rate`, with the weight `kl` on
+    its distance to the parent. `share`: of a round's decisions that it learns from, those that were most above or below
+    what was expected. Verbs are left out where the share of successes that the reward calls so is not by `least_told`
+    above that of failures.
 
     `held_out`: suites whose evaluation has to improve. `old`: suites that must not lose. `episodes` of each.
     `rehearsal_suites`: what the first player plays once, so that the old is not forgotten; `rehearsal_episodes` of
@@ -70,12 +71,12 @@ class ImproveRecipe(Section):
     hindsight: pydantic.NonNegativeInt = 3
     composition: bool = True
     rounds: pydantic.PositiveInt = 40
-    practised: pydantic.PositiveInt = 16
-    group: int = pydantic.Field(default=6, ge=2)
+    practised: pydantic.PositiveInt = 64
+    group: pydantic.PositiveInt = 3
+    share: float = pydantic.Field(default=0.25, gt=0.0, le=1.0)
     least_told: float = pydantic.Field(default=0.3, ge=0.0, le=1.0)
-    practice_rate: pydantic.PositiveFloat = 3e-5
+    practice_rate: pydantic.PositiveFloat = 1e-4
     kl: float = pydantic.Field(default=0.02, ge=0.0)
-    even: bool = True
     held_out: tuple[str, ...] = ("doom-vault-steps", "doom-vault")
     old: tuple[str, ...] = ("doom-basic", "doom-rooms")
     episodes: pydantic.PositiveInt = 200
