@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 
@@ -18,6 +19,8 @@ from tests.support.components import missing
 from tests.support.sources import collector_off
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # many containers set it, and every process that a test starts
+    sys.dont_write_bytecode = False  # would compile torch anew, which takes seconds
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what runs in the background so, and children
     signal.signal(signal.SIGINT, signal.default_int_handler)  # would inherit it: Ctrl+C could not be tested
 

@@ -30,6 +30,7 @@ from agent.cli.options import (
     ViewText,
     VoiceName,
 )
+from envs import extras
 from envs.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def chat(
       agent chat --memory runs
       echo "what do you see?" | agent chat --no-page --json
     """
+    if page:
+        extras.require("agent chat", "page")  # before the model is loaded, which takes seconds
     screen = console.console(machine=json)
     with screen.status("starting"):
         from agent.capabilities import Scripted, spec_of

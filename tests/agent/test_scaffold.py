@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 
 from agent.scaffold import KINDS, write_package
+from envs.desktop import calibration
+from envs.desktop.game import Game
 from envs.errors import UserError
 from tests.support.components import needs
+from tests.support.thread_workers import THREADS
 
 UV = Path(sys.executable).with_name("uv")
 # Commands of `agent`, one after the other: each process of its own would import torch again.
@@ -52,14 +55,14 @@ def test_a_new_package_is_installed_and_played(tmp_path: Path) -> None:
 
     run(uv, "pip", "install", "--python", python, "--no-deps", "--no-build-isolation", "--offline", "-e", "lamp_game")
     tasks = tmp_path / "lamp_game/lamp_game/tasks.yaml"
-    by_expert = "--policy", "expert", "--episodes", "6", "--workers", "1", "--json", "-"
+    by_expert = "--policy", "expert", "--episodes", "6", "--workers", THREADS, "--json", "-"
     commands = {
         "check": ("env", "check", "lamp_game", "--episodes", "1", "--json"),
         # by `small`, which was made for Doom
         "play": ("play", "--env", "lamp_game", "--time-limit", "1", "--json", "go to the lamp"),
         "own tasks": (
             "eval", "--tasks", tasks, "--env", "lamp_game",
-            "--policy", "random", "--policy-only", "--workers", "1", "--json", "-",
+            "--policy", "random", "--policy-only", "--workers", THREADS, "--json", "-",
         ),
         "suites": ("list", "suites", "--json"),
         "suite": ("eval", "--suite", "lamp_game-basic", "--env", "lamp_game", *by_expert),
@@ -99,18 +102,21 @@ NEEDED = {
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=NEEDED.get(kind, ())) for kind in sorted(set(KINDS) - {"python"})]
 )
-def test_every_kind_passes_its_own_test(kind: str, tmp_path: Path) -> None:
+def test_every_kind_passes_its_own_test(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     x11_game = Path(__file__).parents[2] / "tests" / "support" / "x11_game.py"
-    files = write_package(
-        f"a_{kind}", kind, tmp_path, f"{sys.executable} {x11_game} --size 320x240" if kind == "desktop" else ""
-    )
+    game = f"{sys.executable} {x11_game} --size 320x240" if kind == "desktop" else ""
+    files = write_package(f"a_{kind}", kind, tmp_path, game)
     assert all("{{" not in path.read_text() for path in files)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
-    # where a game's degrees per mouse count are kept
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path]), "XDG_DATA_HOME": str(tmp_path)}
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    if game:  # measuring takes half a minute, and tests/envs/desktop does it
+        known = Game.model_validate({"command": game, "keys": ["KeyW"], "size": (320, 240)})
+        calibration.remember(known, "a_desktop.world.ADesktop", (0.2, 0.2))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path])}
     done = subprocess.run(command, cwd=tmp_path / f"a_{kind}", env=env, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "2 passed" in done.stdout
+    assert len(list(tmp_path.glob("ludens/desktop/*.json"))) == bool(game), "another game than the remembered one"
 
 
 @pytest.mark.parametrize(

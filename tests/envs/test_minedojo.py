@@ -66,7 +66,7 @@ def hand(info: dict[str, Any]) -> str:
 
 
 def test_it_keeps_the_contract(guest: Remote) -> None:
-    assert check_world(lambda: MineDojoWorld(connect=lambda task: guest), episodes=2, ticks=40) == []
+    assert check_world(lambda: MineDojoWorld(connect=lambda task: guest), episodes=1, ticks=40) == []
 
 
 def test_the_spaces_are_minedojos_own(guest: Remote) -> None:

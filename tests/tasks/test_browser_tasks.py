@@ -24,6 +24,7 @@ from tasks.task import Task
 from tasks.task_file import TasksFileError, load_tasks
 from tasks.verifier import JavaScript
 from tests.support.components import needs
+from tests.support.thread_workers import THREADS
 
 pytestmark = needs("chromium")
 
@@ -192,8 +193,9 @@ def test_it_is_played_evaluated_and_looked_at_by_name(
 ) -> None:
     assert "browser" in plugins.names("world"), "install the package anew: make setup"
     shutil.copytree(EXAMPLES, tmp_path / "examples" / "browser")
-    with (tmp_path / NAME.partition(":")[2]).open("a") as file:
-        file.write("timeout: 240\n")  # a busy machine
+    file = tmp_path / NAME.partition(":")[2]
+    small = file.read_text().replace("size: 320x240", "size: 64x48")  # the processor draws it
+    file.write_text(f"{small}timeout: 240\n")  # a busy machine
     monkeypatch.chdir(tmp_path)
     args = ["collect the blue gem", "--env", NAME, "--policy", "random", "--time-limit", "1", "--out", "run", "--json"]
     assert cli.run(["play", *args]) == 0
@@ -207,6 +209,6 @@ def test_it_is_played_evaluated_and_looked_at_by_name(
         .replace("time_limit: ", "time_limit: 10 # ")
     )
     (tmp_path / "short.yaml").write_text(text.split("  - id: touch")[0])
-    args = ["--tasks", "short.yaml", "--env", NAME, "--policy", "random", "--policy-only", "--workers", "1"]
+    args = ["--tasks", "short.yaml", "--env", NAME, "--policy", "random", "--policy-only", "--workers", THREADS]
     assert cli.run(["eval", *args, "--json", "-"]) == 0
     assert "collect all" in capsys.readouterr().out

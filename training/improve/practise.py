@@ -28,6 +28,7 @@ from training.improve.collect import Try
 from training.improve.recipe import ImproveRecipe
 from training.rl.recipe import RlRecipe
 
+
 def tasks_of(
     episodes: Path, tries: Sequence[Try], archive: Curriculum, untold: Collection[str], time_limit: int
 ) -> list[Task]:

@@ -333,4 +333,4 @@ def test_nothing_is_heard_from_outside_and_nothing_is_left(tmp_path: Path) -> No
 
 @needs_game
 def test_conformance() -> None:
-    assert check_world(Minetest, episodes=2, ticks=20) == []
+    assert check_world(Minetest, episodes=1, ticks=20) == []

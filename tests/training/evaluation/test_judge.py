@@ -230,7 +230,7 @@ def test_a_judge_is_measured_from_the_command_line(tmp_path: Path) -> None:
         "--episodes",
         "12",
         "--workers",
-        "1",
+        THREADS,
     ]
     refused = run.invoke(app, command)
     assert refused.exit_code != 0

@@ -21,6 +21,7 @@ from tasks.doom import suites
 from tasks.doom.language import read
 from tasks.expert_policy import ExpertPolicy
 from tests.support.components import needs
+from tests.support.thread_workers import THREADS
 from training.evaluation.statistics import wilson
 from training.evaluation.success import Evaluator, Job, evaluate
 
@@ -81,7 +82,7 @@ class Hurried(DoomWorld):
 @pytest.mark.slow
 def test_ticks_that_came_late_are_told() -> None:
     task = replace(suites.evaluation("doom-basic").task(3, 0), time_limit=16)
-    late = evaluate([task], RandomPolicy, Hurried, workers=1)["policy"].to_json()["late"]
+    late = evaluate([task], RandomPolicy, Hurried, workers=THREADS)["policy"].to_json()["late"]
     assert late["ticks"] == 16
     assert late["share"] > 0.0
 
@@ -90,7 +91,7 @@ def test_a_task_that_nobody_can_judge_is_refused() -> None:
     task = next(suites.evaluation("doom-basic").tasks(3, 1))
     unjudged = type(task)(**{**task.__dict__, "verifier": None})
     with pytest.raises(RuntimeError, match="no verifier"):
-        evaluate([unjudged], RandomPolicy, partial(DoomWorld), workers=1)
+        evaluate([unjudged], RandomPolicy, partial(DoomWorld), workers=THREADS)
 
 
 @needs("mujoco-drawing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +12,25 @@ import torch
 
 from agent.small.checkpoint import SHIPPED, load_model
 from agent.small.policy import load_small
-from tests.support.thread_workers import THREADS
+from tests.support.thread_workers import THREADS, no_processes
 from training.judge import plays
 from training.judge.plays import play
 from training.judge.train import JudgeRecipe, train_judge
 from training.recipe import Progress
 
 RECIPE = {
-    "seed": 3, "workers": 1, "batch": 10, "epochs": 12, "keep": 0.0,
-    "shown": {"seed": 5, "suites": {"doom-room": 18}}, "tried": {"seed": 6, "suites": {"doom-room": 16}},
+    "seed": 3, "workers": 1, "batch": 10, "epochs": 8, "keep": 0.0,
+    "shown": {"seed": 5, "suites": {"doom-room": 18}},
+    "tried": {"seed": 6, "suites": {"doom-room": 16}, "time_limit": 120},
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Progress]]:
     out, news = tmp_path_factory.mktemp("judge"), list[Progress]()
-    train_judge(JudgeRecipe.of({**RECIPE, "rate": 1e-3}), out, news.append)
+    with pytest.MonkeyPatch.context() as patch:
+        no_processes(patch)
+        train_judge(JudgeRecipe.of({**RECIPE, "rate": 1e-3}), out, news.append)
     return out, news
 
 
@@ -65,16 +69,17 @@ def test_a_run_that_is_done_is_left_alone(trained: tuple[Path, list[Progress]]) 
 
 def test_tries_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plays, "_PORTION", 2)
-    play(tmp_path / "whole", {"doom-room": 4}, 6, workers=THREADS)
+    short = partial(play, counts={"doom-room": 4}, seed=6, time_limit=60, workers=THREADS)
+    short(tmp_path / "whole")
 
     def stop(news: Progress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        play(tmp_path / "cut", {"doom-room": 4}, 6, workers=THREADS, on_progress=stop)
+        short(tmp_path / "cut", on_progress=stop)
     assert not (tmp_path / "cut" / "episodes.jsonl").exists()
     news: list[int] = []
-    play(tmp_path / "cut", {"doom-room": 4}, 6, workers=THREADS, on_progress=lambda one: news.append(one.done))
+    short(tmp_path / "cut", on_progress=lambda one: news.append(one.done))
     assert news == [4]
     for name in ("frames.npy", "episodes.jsonl"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

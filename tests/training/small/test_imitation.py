@@ -66,8 +66,10 @@ Recorded = tuple[Path, list[tuple[Context, Decision]]]
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """Five short episodes of the shipped model, and what it was asked and answered in them."""
     root, world, asked = tmp_path_factory.mktemp("recorded"), DoomWorld(), list[tuple[Context, Decision]]()
-    for task in suites.training("doom-room").tasks(3, 40, evaluation=False):
-        spy = Spy(load_small())
+    small = load_small()
+    for any_length in suites.training("doom-room").tasks(3, 40, evaluation=False):
+        task = replace(any_length, time_limit=SHORT * small.spec.chunk)
+        spy = Spy(small)
         recorder = Recorder(root / f"{len(list(root.iterdir()))}", task=task, policy="small", durable=False)
         outcome = play_task(world, InStep(spy), task, subscribers=[recorder], observe="decision")
         if outcome.success and outcome.decisions <= SHORT:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +39,7 @@ from training.small.recipe import MODES, SmallRecipe, train_small
 
 SUITES = {"doom-room": 8, "doom-compounds": 2, "doom-missing": 2}
 SIZES = {"width": 32, "heads": 2, "layers": 1, "text_layers": 1}
+TINY = {**SIZES, "channels": (16, 32), "blocks": 0}
 
 
 @pytest.fixture(scope="module")
@@ -228,10 +231,11 @@ def _run(
     on_progress: OnProgress = ignore_progress,
     makers: int = 0,
     glances: int = 0,
+    sizes: Mapping[str, Any] = TINY,
 ) -> None:
     made = stage.Stage(
         "talking", out / "talking", ((corpus, 1.0),), frames, 1e-3, glances=(((corpus,), glances),) if glances else (),
-        batch=8, sizes=SIZES, seed=5, log=out / "log",
+        batch=8, sizes=sizes, seed=5, log=out / "log",
     )  # fmt: skip
     stage.run(made, on_progress=on_progress, makers=makers)
 
@@ -274,14 +278,16 @@ def test_operations_grow_with_the_model_and_the_batch(corpus: Corpus) -> None:
 
 
 @pytest.mark.slow
-def test_glances_teach_to_see(demonstrations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_glances_teach_to_see(
+    demonstrations: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
     right: list[float] = []
 
     def note(news: Progress) -> None:
         right.append(news.figures.get("glances right", np.nan))
 
-    _run(demonstrations / "corpus", tmp_path, 640, note, glances=16)
+    _run(demonstrations / "corpus", tmp_path, 640, note, glances=16, sizes=SIZES)
     assert np.nanmean(right[-10:]) > 2 * np.nanmean(right[:10])
 
 
@@ -291,7 +297,7 @@ def test_learning_lowers_the_loss(
 ) -> None:
     monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
     losses: list[float] = []
-    _run(demonstrations / "corpus", tmp_path, 800, lambda news: losses.append(news.figures["loss"]))
+    _run(demonstrations / "corpus", tmp_path, 560, lambda news: losses.append(news.figures["loss"]))
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
 
 
