@@ -33,7 +33,7 @@ class ImproveRecipe(Section):
 
     Practice: in each of `rounds`, `practised` tasks are each played by a `group` of episodes from the same start, and
     the player learns from what the reward says of them (PPO, training.rl), at `practice_rate`, with the weight `kl` on
-    its distance to the parent. `share`: of a round's decisions that it learns from, those that were most above or below
+    its distance to the parent. `share`: of a round's decisions that it learns from, most often those that were far above or below
     what was expected. Verbs are left out where the share of successes that the reward calls so is not by `least_told`
     above that of failures.
 
@@ -71,9 +71,9 @@ class ImproveRecipe(Section):
     hindsight: pydantic.NonNegativeInt = 3
     composition: bool = True
     rounds: pydantic.PositiveInt = 40
-    practised: pydantic.PositiveInt = 64
+    practised: pydantic.PositiveInt = 48
     group: pydantic.PositiveInt = 3
-    share: float = pydantic.Field(default=0.25, gt=0.0, le=1.0)
+    share: float = pydantic.Field(default=0.5, gt=0.0, le=1.0)
     least_told: float = pydantic.Field(default=0.3, ge=0.0, le=1.0)
     practice_rate: pydantic.PositiveFloat = 1e-4
     kl: float = pydantic.Field(default=0.02, ge=0.0)

@@ -173,7 +173,7 @@ def lessons_of(rollouts: Sequence[Rollout], recipe: RlRecipe, rng: np.random.Gen
             alike = replace(_lessons(rollouts, np.ones(len(weights))), conditions=tuple(words))
             return alike if words else _lessons([], np.zeros(0))
         lessons = _lessons(rollouts, weights)
-        return _telling(lessons, recipe.share) if recipe.method == "ppo" else lessons
+        return _drawn(lessons, recipe.share, rng) if recipe.method == "ppo" else lessons
     totals = [one.total for one in rollouts]
     if recipe.method == "grpo":
         groups = [one.start.group for one in rollouts]
@@ -196,15 +196,21 @@ def _compared(rollout: Rollout, recipe: RlRecipe) -> tuple[Floats, Floats]:
     return gae(rollout.rewards, rollout.values, rollout.value_after, gamma=recipe.gamma, trace=recipe.trace)
 
 
-def _telling(lessons: Lessons, share: float) -> Lessons:
-    """The share of decisions whose advantages are the largest, for better or worse, in their order."""
-    count = max(1, round(share * len(lessons.weights))) if len(lessons.weights) else 0
-    rows = np.sort(np.argsort(-np.abs(lessons.weights), kind="stable")[:count])
+def _drawn(lessons: Lessons, share: float, rng: np.random.Generator) -> Lessons:
+    """So many of the decisions, drawn in proportion to the size of their advantages, with weights that keep the mean of
+    the gradient: importance sampling (arXiv 1803.00942). To take the largest ones alone would not: failures are long
+    and what ends them is one decision, so the policy would be pushed away from more than it is drawn to."""
+    sizes = np.abs(lessons.weights)
+    if share == 1.0 or not sizes.any():
+        return lessons
+    count = max(1, round(share * len(sizes)))
+    points = (np.arange(count) + rng.random()) / count * sizes.sum()  # systematic: each as often as it may, but for one
+    rows, times = np.unique(np.searchsorted(sizes.cumsum(), points).clip(max=len(sizes) - 1), return_counts=True)
     return Lessons(
         tuple(lessons.contexts[row] for row in rows),
         tuple(lessons.tokens[row] for row in rows),
         tuple(lessons.told[row] for row in rows),
-        lessons.weights[rows],
+        np.sign(lessons.weights[rows]) * sizes.mean() * times * len(rows) / count,
     )
 
 

@@ -45,7 +45,7 @@ class RlRecipe(Section):
     Learning: `epochs` over the decisions of a round, in steps of `batch`. `rate`, `value_rate`: learning rates of the
     policy and of the value head. `frozen_vision`: the image encoder of `small` stays as it is. `gamma`, `trace`: see
     advantages.gae. `scaled`, `least_spread`: see advantages.group_relative. `share`: of a round's decisions that "ppo"
-    learns from, those with the largest advantages; the others tell little and cost as much.
+    learns from, drawn in proportion to the size of their advantages: the others tell little and cost as much.
     `even`: without a value function, episodes count alike, however many decisions they have. Otherwise long failures
     push the policy away from what it does more than short successes hold it.
     `level`, `clip_low`, `clip_high`, `dual`: see policy_gradient. `kl`, `entropy`: weights of the distance to the

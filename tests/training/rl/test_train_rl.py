@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from agent import cli
 from agent.lineage import WEIGHTS, content_hash
+from agent.policy import Context
 from agent.small import load_small
 from agent.small.checkpoint import CheckpointError, read_manifest
 from envs.errors import UserError
@@ -29,7 +30,7 @@ from training.recipe import Progress
 from training.rl.alarms import CollapseError
 from training.rl.collect import RolloutWorker, reward_of, starts_of
 from training.rl.conditioning import BETTER, UNTOLD, WORSE, conditions
-from training.rl.learner import Learner, _compared, lessons_of
+from training.rl.learner import Learner, Lessons, _compared, _drawn, lessons_of
 from training.rl.load import load_learnable
 from training.rl.policy_gradient import AgreementError
 from training.rl.practice import Practice
@@ -201,16 +202,21 @@ def test_what_is_scored_as_a_whole_has_nothing_to_come(tiny: Path) -> None:
     assert not any(one.timed_out or one.after for one in rollouts)
 
 
-def test_the_decisions_that_tell_most_are_learned_from(tiny: Path) -> None:
-    wanted = recipe(tiny)
-    learnable = load_learnable(str(tiny), think="off")
-    learner, rollouts = Learner(learnable, wanted), rollouts_of(wanted, learnable, Near())
-    valued = learner._valued(rollouts, learner._states(rollouts))
-    every = lessons_of(valued, wanted, np.random.default_rng(0))
-    some = lessons_of(valued, wanted.model_copy(update={"share": 0.25}), np.random.default_rng(0))
-    assert len(some.contexts) == round(0.25 * len(every.contexts)) > 0
-    left = sorted(np.abs(every.weights))[: len(every.weights) - len(some.weights)]
-    assert np.abs(some.weights).min() >= max(left)
+def test_decisions_that_tell_more_are_learned_from_more_often_and_the_mean_stays() -> None:
+    weights = np.random.default_rng(0).normal(size=50) ** 3
+    blank = Context(frames=(), instruction="")
+    every = Lessons((blank,) * 50, tuple((row,) for row in range(50)), ((0.0,),) * 50, weights)
+    assert _drawn(every, 1.0, np.random.default_rng(0)) is every
+    sums, often = np.zeros(50), np.zeros(50)
+    for seed in range(4000):
+        some = _drawn(every, 0.2, np.random.default_rng(seed))
+        rows = [tokens[0] for tokens in some.tokens]
+        assert len(some.contexts) == len(some.told) == len(set(rows)) <= 10
+        sums[rows] += some.weights / len(rows)
+        often[rows] += 1
+    assert np.abs(sums / 4000 - weights / 50).max() < 0.25 * np.abs(weights).mean() / 50
+    order = np.argsort(np.abs(weights))
+    assert often[order[-10:]].mean() > 5 * often[order[:10]].mean()
 
 
 def test_the_start_of_episodes(tiny: Path) -> None:
