@@ -9,7 +9,7 @@ it.
 The player learns from the chance of success that the reward gives an episode, and not from its yes or no: a judge may
 be on the wrong side of its threshold, and still put the episodes of a start in the right order. An episode gets one
 such number for some twenty decisions. A critic that goes over all that was practised lately tells which of them changed
-what was to be expected, and the player learns from those.
+what was to be expected, and the player learns most often from those.
 """
 
 from __future__ import annotations

@@ -33,9 +33,8 @@ class ImproveRecipe(Section):
 
     Practice: in each of `rounds`, `practised` tasks are each played by a `group` of episodes from the same start, and
     the player learns from what the reward says of them (PPO, training.rl), at `practice_rate`, with the weight `kl` on
-    its distance to the parent. `share`: of a round's decisions that it learns from, most often those that were far above or below
-    what was expected. Verbs are left out where the share of successes that the reward calls so is not by `least_told`
-    above that of failures.
+    its distance to the parent. `share`: of a round's decisions that it learns from, see training.rl.recipe. Verbs are
+    left out where the share of successes that the reward calls so is not by `least_told` above that of failures.
 
     `held_out`: suites whose evaluation has to improve. `old`: suites that must not lose. `episodes` of each.
     `rehearsal_suites`: what the first player plays once, so that the old is not forgotten; `rehearsal_episodes` of
