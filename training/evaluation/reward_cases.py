@@ -1,7 +1,8 @@
 """Cases of which the truth is known, made of recorded episodes: successes, failures, and ways to fool a reward.
 
 An episode succeeds where the goal is reached in it: it was not so at the start, and is so at the end. Recorded episodes
-end soon after the verdict of their verifier, so these follow from it without the game:
+end soon after the verdict of their verifier, so these follow from it without the game. A success in which nothing was
+done, such as that of "stand still", looks like its start and its halves, so nothing is cut off it or left alone of it:
 
     success              as recorded
     failure              as recorded
@@ -76,18 +77,21 @@ def cases_of(episode: Episode, others: Sequence[Task]) -> Iterator[Case]:
     def case(kind: str, shown: Frames, asked: Task = task, success: bool = False) -> Case:
         return Case(asked, shown, success, kind, episode.path.name)
 
-    yield case("idle", np.repeat(frames[:1], _STILL, axis=0))
+    still = episode.success and not acted(episode)
+    if not still:
+        yield case("idle", np.repeat(frames[:1], _STILL, axis=0))
     if not episode.success:
         yield case("failure", frames)
         return
     yield case("success", frames, success=True)
     before = decided_at(episode, len(frames))
-    if before >= _FEW:
+    if before >= _FEW and not still:
         cut = max(1, before - int(rng.integers(1, 7)))
         yield case("near miss", frames[:cut])
         yield case("cut short", frames[: max(1, before // 2)])
         yield case("rewound", np.concatenate([frames, frames[-2::-1]]))
-    yield case("done before it began", np.repeat(frames[-1:], _STILL, axis=0))
+    if not still:
+        yield case("done before it began", np.repeat(frames[-1:], _STILL, axis=0))
     other = world_tasks.of(task.world).other_words(rng, task)
     if other is not None:
         yield case("wrong object", frames, replace(task, instruction=other))
@@ -96,6 +100,13 @@ def cases_of(episode: Episode, others: Sequence[Task]) -> Iterator[Case]:
     if fitting:
         asked = fitting[int(rng.integers(len(fitting)))]
         yield case("relabelled", frames, replace(task, instruction=asked.instruction, verb=asked.verb))
+
+
+def acted(episode: Episode) -> bool:
+    """Whether anything was pressed or moved in an episode."""
+    steps = episode.steps
+    pressed = any(any(steps[name].to_pylist()) for name in ("keys", "buttons"))
+    return pressed or any(steps[name].to_numpy().any() for name in ("yaw", "pitch", "wheel"))
 
 
 def decided_at(episode: Episode, frames: int) -> int:
