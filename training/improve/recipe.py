@@ -91,6 +91,6 @@ class ImproveRecipe(Section):
 
 
 # A run of a few minutes on two cores; it is the whole loop, on less of everything.
-QUICK = {"generations": 1, "levels": 48, "tries": 2, "proposals": 6, "time_limit": 240, "episodes": 60, "rounds": 12, "practised": 32,
-         "held_out": ("doom-vault-steps",), "old": ("doom-basic",), "least": 10, "rehearsal_episodes": 24,
-         "passes": 3}  # fmt: skip
+QUICK = {"generations": 1, "levels": 48, "tries": 2, "proposals": 6, "time_limit": 240, "episodes": 60, "rounds": 12,
+         "practised": 32, "held_out": ("doom-vault-steps",), "old": ("doom-basic",), "least": 10,
+         "rehearsal_episodes": 24, "passes": 3}  # fmt: skip
