@@ -62,7 +62,7 @@ def test_a_generation_practises_what_it_proposed(finished: tuple[Path, dict[str,
     assert len(learned["rounds"]) == 2
     assert all(one["episodes"] == 6 for one in learned["rounds"])
     manifest = read_manifest(out / learned["model"])
-    assert manifest["trained"]["recipe"]["method"] == "grpo"
+    assert manifest["trained"]["recipe"]["method"] == "ppo"
     assert not (out / "rehearsal").exists()
     assert summary["promoted"] in (True, False)
 
