@@ -54,10 +54,9 @@ class Rollout:
 
     `contexts`, `decisions`: what the policy saw, without the word that it is asked with, and what it drew, with its
     tokens and their log-probabilities. `rewards` (T,): of each decision. `scored`: whether the reward called it a
-    success. `timed_out`: the time limit cut it short before its reward was complete, and what is seen then is in
-    `after`, so that a value function can say what was still to come; never where the reward scores whole episodes.
-    `values` (T,): what was expected before each decision, and `value_after`, at the time-out; a learner with a value
-    head fills them in.
+    success. `timed_out`: the time limit cut it short, and what is seen then is in `after`, so that a value function can
+    say what was still to come. `values` (T,): what was expected before each decision, and `value_after`, at the
+    time-out; a learner with a value head fills them in.
     `true_success`: the verifier's verdict, None where there is no verifier. Nothing learns from it. `why`: what the
     reward said, of one that scores whole episodes. `memory`: what was done, seen and said in all.
     """
@@ -305,7 +304,7 @@ class _Episode:
 
     def rollout(self, scored: bool) -> Rollout:
         """What became of it."""
-        timed_out = not self._ended and not scored and self.goal is not None
+        timed_out = not self._ended and not scored
         after = self.context() if timed_out else None
         return Rollout(
             self.start, tuple(self._seen), tuple(self._drawn), np.array(self.rewards), scored, timed_out, after,

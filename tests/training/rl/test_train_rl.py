@@ -28,7 +28,7 @@ from tests.support.lamp_rewards import Near, Up
 from tests.support.tiny_small import tiny_small
 from training.recipe import Progress
 from training.rl.alarms import CollapseError
-from training.rl.collect import RolloutWorker, reward_of, starts_of
+from training.rl.collect import RolloutWorker, starts_of
 from training.rl.conditioning import BETTER, UNTOLD, WORSE, conditions
 from training.rl.learner import Learner, Lessons, _compared, _drawn, lessons_of
 from training.rl.load import load_learnable
@@ -193,13 +193,6 @@ def test_a_time_out_is_bootstrapped_and_a_success_is_not(tiny: Path) -> None:
     cut = next(one for one in valued if one.timed_out)
     assert cut.value_after == pytest.approx(0.5)
     assert _compared(cut, wanted)[1][-1] == pytest.approx(wanted.gamma * 0.5)
-
-
-def test_what_is_scored_as_a_whole_has_nothing_to_come(tiny: Path) -> None:
-    wanted = recipe(tiny, frames=False, reward="truth", upper_bound=True)
-    rollouts = rollouts_of(wanted, load_learnable(str(tiny), think="off"), reward_of(wanted))
-    assert any(sum(map(len, (d.actions for d in one.decisions))) >= 8 and not one.scored for one in rollouts)
-    assert not any(one.timed_out or one.after for one in rollouts)
 
 
 def test_decisions_that_tell_more_are_learned_from_more_often_and_the_mean_stays() -> None:
