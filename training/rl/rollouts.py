@@ -213,8 +213,7 @@ class Collector:
                 one.rewards[-1] = self._reward.reward(score.success)
             else:
                 one.rewards[-1] = score.value / 100.0 if self._pay.graded else float(score.success)
-            # The reward has seen the whole episode: nothing is still to come.
-            results.append(replace(one.rollout(score.success), timed_out=False, after=None, why=score.why))
+            results.append(replace(one.rollout(score.success), why=score.why))
         return results
 
 
