@@ -9,7 +9,8 @@ it.
 The player learns from the chance of success that the reward gives an episode, and not from its yes or no: a judge may
 be on the wrong side of its threshold, and still put the episodes of a start in the right order. An episode gets one
 such number for some twenty decisions. A critic that goes over all that was practised lately tells which of them changed
-what was to be expected, and the player learns most often from those.
+what was to be expected, and the player learns most often from those. The time limit is that of practice and not of the
+task, and the player can't see it: where it cuts a try short, the critic says what would still have come.
 """
 
 from __future__ import annotations
@@ -62,6 +63,6 @@ def recipe_of(recipe: ImproveRecipe, policy: str, number: int, workers: str | in
         "policy": policy, "suite": recipe.suite, "reward": reward, "method": "ppo", "think": "auto", "epochs": 1,
         "upper_bound": recipe.reward == "truth", "iterations": recipe.rounds, "tasks": recipe.practised,
         "group": recipe.group, "worlds": 32, "rate": recipe.practice_rate, "kl": recipe.kl, "frozen_vision": True,
-        "temperature": recipe.temperature, "frames": False, "graded": True, "gamma": 1.0, "share": recipe.share,
-        "workers": workers, "seed": recipe.seed * 1000 + number,
+        "temperature": recipe.temperature, "frames": False, "graded": True, "unfinished": True, "gamma": 1.0,
+        "share": recipe.share, "workers": workers, "seed": recipe.seed * 1000 + number,
     })  # fmt: skip

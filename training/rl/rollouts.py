@@ -97,11 +97,13 @@ class Pay:
     A FrameReward scores the frame after each decision: 1 where the goal is reached, and the episode ends there. With
     `shaped` the difference of chances comes on top. Another reward scores the whole episode at its end: 1 for a
     success, or with `graded` its value from 0 to 1. A corrected reward pays what has the mean of the true one, which
-    may be below 0 and above 1.
+    may be below 0 and above 1. `unfinished`: an episode that the time limit cut short, and that such a reward calls no
+    success, is no failure: what would still have come is told by a value function.
     """
 
     shaped: bool = False
     graded: bool = False
+    unfinished: bool = False
 
 
 class Clock:
@@ -213,7 +215,10 @@ class Collector:
                 one.rewards[-1] = self._reward.reward(score.success)
             else:
                 one.rewards[-1] = score.value / 100.0 if self._pay.graded else float(score.success)
-            results.append(replace(one.rollout(score.success), why=score.why))
+            whole = replace(one.rollout(score.success), why=score.why)
+            if not self._pay.unfinished:  # the reward has seen the whole episode: nothing is still to come
+                whole = replace(whole, timed_out=False, after=None)
+            results.append(whole)
         return results
 
 

@@ -28,7 +28,7 @@ from tests.support.lamp_rewards import Near, Up
 from tests.support.tiny_small import tiny_small
 from training.recipe import Progress
 from training.rl.alarms import CollapseError
-from training.rl.collect import RolloutWorker, starts_of
+from training.rl.collect import RolloutWorker, pay_of, starts_of
 from training.rl.conditioning import BETTER, UNTOLD, WORSE, conditions
 from training.rl.learner import Learner, Lessons, _compared, _drawn, lessons_of
 from training.rl.load import load_learnable
@@ -142,7 +142,7 @@ def test_a_damaged_state_and_another_recipe_are_refused(tiny: Path, tmp_path: Pa
 
 
 def rollouts_of(wanted: RlRecipe, learnable: Any, reward: Any = None) -> tuple[Rollout, ...]:
-    collector = Collector(lamp_world.LampWorld, wanted.worlds, reward or Up())
+    collector = Collector(lamp_world.LampWorld, wanted.worlds, reward or Up(), pay_of(wanted))
     starts = starts_of(wanted, reward or Up(), 0)
     return collector.collect(learnable.spec, sampler(learnable, wanted.temperature, 1), starts).rollouts
 
@@ -398,3 +398,15 @@ def test_a_decision_tells_the_hidden_state_that_it_was_drawn_from(tiny: Path) ->
     made = learner._made_of([context for one in rollouts for context in one.contexts])
     torch.testing.assert_close(learner._states(rollouts), made, atol=1e-4, rtol=1e-4)
     assert len(made.unique(dim=0)) > 1
+
+
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_what_the_time_limit_cut_short_may_be_no_failure(tiny: Path, unfinished: bool) -> None:
+    wanted = recipe(tiny, reward=UP, unfinished=unfinished)
+    learnable = load_learnable(str(tiny), think="off")
+    rollouts = rollouts_of(wanted, learnable)
+    late = [one for one in rollouts if sum(len(d.actions) for d in one.decisions) >= 8 and not one.scored]
+    assert late
+    cut = [one for one in late if not any(decision.done for decision in one.decisions)]
+    assert {one.timed_out for one in cut} == {one.after is not None for one in cut} == {unfinished}
+    assert not any(one.timed_out for one in rollouts if one.scored)
