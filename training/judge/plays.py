@@ -64,9 +64,8 @@ def play(
     """Sample a policy's tries and write them to the folder `out` as training.small.judge_episodes.collect does.
 
     `counts`: tries of each judged suite. `temperature`: of sampling. `time_limit`: ticks of a try, at most.
-    What a run that was stopped had played stays; the same arguments are
-    expected to follow. Raises ValueError for a suite that is held out or not fit for the
-    judge, and RuntimeError where a process can't play.
+    What a run that was stopped had played stays; the same arguments are expected to follow. Raises ValueError for a
+    suite that is held out or not fit for the judge, and RuntimeError where a process can't play.
     """
     orders = list(_orders(counts))
     if not orders:

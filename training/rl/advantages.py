@@ -36,21 +36,18 @@ def gae(
     return advantages, advantages + expected
 
 
-def group_relative(
-    returns: npt.ArrayLike, groups: Sequence[int], *, scaled: bool = True, least_spread: float = ALIKE
-) -> Floats:
+def group_relative(returns: npt.ArrayLike, groups: Sequence[int], *, scaled: bool = True) -> Floats:
     """The advantage (N,) of each of N episodes over the mean of its group; NaN where a group's returns are all alike,
     as those of a single episode are: such a group teaches nothing.
 
-    `groups`: the number of each episode's group. `scaled`: divide by the group's standard deviation. `least_spread`: a
-    standard deviation of no more than this is none.
+    `groups`: the number of each episode's group. `scaled`: divide by the group's standard deviation.
     """
     paid, numbers = np.asarray(returns, np.float64), np.asarray(groups)
     advantages = np.full(len(paid), np.nan)
     for number in np.unique(numbers):
         members = numbers == number
         spread = paid[members].std()
-        if spread > least_spread:
+        if spread > ALIKE:
             advantages[members] = (paid[members] - paid[members].mean()) / (spread if scaled else 1.0)
     return advantages
 

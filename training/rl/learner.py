@@ -177,18 +177,14 @@ def lessons_of(rollouts: Sequence[Rollout], recipe: RlRecipe, rng: np.random.Gen
     totals = [one.total for one in rollouts]
     if recipe.method == "grpo":
         groups = [one.start.group for one in rollouts]
-        of_episodes = group_relative(totals, groups, scaled=recipe.scaled, least_spread=recipe.least_spread)
+        of_episodes = group_relative(totals, groups, scaled=recipe.scaled)
         kept = ~np.isnan(of_episodes)
     else:
         kept = imitation.top_share(totals, recipe.top)
         of_episodes = kept.astype(np.float64)
     chosen = [one for one, keep in zip(rollouts, kept, strict=True) if keep]
     lengths = np.array([len(one.rewards) for one in chosen], int)
-    of_decisions = of_episodes[kept]
-    if recipe.even and len(chosen):
-        of_decisions = of_decisions * lengths.mean() / lengths
-    weights = np.repeat(of_decisions, lengths)
-    return _lessons(chosen, weights)
+    return _lessons(chosen, np.repeat(of_episodes[kept], lengths))
 
 
 def _compared(rollout: Rollout, recipe: RlRecipe) -> tuple[Floats, Floats]:

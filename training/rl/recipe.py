@@ -45,10 +45,8 @@ class RlRecipe(Section):
 
     Learning: `epochs` over the decisions of a round, in steps of `batch`. `rate`, `value_rate`: learning rates of the
     policy and of the value head. `frozen_vision`: the image encoder of `small` stays as it is. `gamma`, `trace`: see
-    advantages.gae. `scaled`, `least_spread`: see advantages.group_relative. `share`: of a round's decisions that "ppo"
-    learns from, drawn in proportion to the size of their advantages: the others tell little and cost as much.
-    `even`: without a value function, episodes count alike, however many decisions they have. Otherwise long failures
-    push the policy away from what it does more than short successes hold it.
+    advantages.gae. `scaled`: see advantages.group_relative. `share`: of a round's decisions that "ppo" learns from,
+    drawn in proportion to the size of their advantages: the others tell little and cost as much.
     `level`, `clip_low`, `clip_high`, `dual`: see policy_gradient. `kl`, `entropy`: weights of the distance to the
     parent and of the entropy. `beta`, `largest`: see imitation.exponential. `top`: the share of episodes that
     "filtered" learns from. `better`, `untold`: see conditioning.conditions. `norm`: of gradients, at most.
@@ -85,8 +83,6 @@ class RlRecipe(Section):
     trace: float = pydantic.Field(0.95, ge=0.0, le=1.0)
     share: float = pydantic.Field(1.0, gt=0.0, le=1.0)
     scaled: bool = True
-    least_spread: float = pydantic.Field(1e-6, ge=0.0)
-    even: bool = False
     level: Literal["decision", "token"] = "decision"
     clip_low: float = pydantic.Field(0.20, gt=0.0, lt=1.0)
     clip_high: float = pydantic.Field(0.28, gt=0.0)

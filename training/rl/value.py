@@ -1,8 +1,8 @@
 """`ValueHead`: how much reward is still to come, told from the hidden state of a policy; and `Critic`, which fits it.
 
-The head is small, and the hidden states are there once the policy has played. So it goes over the last rounds again and
-again, which costs next to nothing, and soon tells more than the mean. Its loss changes the head alone, and not the
-policy that makes the hidden states.
+The head is small and reads hidden states that are there already. So it goes over the last rounds again and again at
+little cost, and soon tells more than the mean. Its loss changes the head alone, and not the policy that makes the
+hidden states.
 """
 
 from __future__ import annotations

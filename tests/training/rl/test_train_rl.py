@@ -225,21 +225,6 @@ def test_the_start_of_episodes(tiny: Path) -> None:
         starts_of(recipe(tiny, verbs=["fly"]), Up(), 0)
 
 
-def test_a_long_failure_weighs_no_more_than_a_short_success(tiny: Path) -> None:
-    wanted = recipe(tiny, method="grpo", tasks=1, group=2, scaled=False)
-    long, other = rollouts_of(wanted, load_learnable(str(tiny), think="off"))
-    length = len(long.rewards)
-    assert length > 1
-    failure = replace(long, rewards=np.zeros(length))
-    success = replace(other, contexts=other.contexts[:1], decisions=other.decisions[:1], rewards=np.ones(1))
-    weights = lessons_of([failure, success], wanted, np.random.default_rng(0)).weights
-    assert weights.sum() == pytest.approx(0.5 - length * 0.5)
-    evenly = wanted.model_copy(update={"even": True})
-    even = lessons_of([failure, success], evenly, np.random.default_rng(0)).weights
-    assert even.sum() == pytest.approx(0.0)
-    assert even[-1] == pytest.approx(-length * even[0])
-
-
 def test_what_goes_both_ways_is_practised_most() -> None:
     tasks = [Task(f"{number}", "go", "lamp", number) for number in range(4)]
     practice = Practice(tasks, {"0": [6, 6, 6], "1": [3, 3, 6], "2": [0, 0, 6]})
