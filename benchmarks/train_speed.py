@@ -80,6 +80,7 @@ class Text:
     frame: Tensor
     tokens: Tensor
     table: Tensor
+    meanings: Tensor
     ids: Tensor
     places: Tensor
     past: Tensor
@@ -95,6 +96,7 @@ def single(batch: Batch, number: int) -> Text:
         frame=batch.frames[0],
         tokens=torch.cat([batch.tokens[0][written], batch.targets[written][-1:]]),
         table=prompt.table,
+        meanings=prompt.meanings,
         ids=prompt.ids[0][words],
         places=prompt.places[0][words],
         past=prompt.past[0][remembered],
@@ -131,6 +133,7 @@ def collate(texts: Sequence[Text]) -> dict[str, Tensor]:
         "labels": labels,
         "pixel_values": torch.stack([text.frame for text in texts]),
         "table": torch.cat([text.table for text in texts]),
+        "meanings": torch.cat([text.meanings for text in texts]),
         "ids": ids,
         "places": _padded([text.places for text in texts], 0),
         "pack": torch.cat([read, remembered], 1),

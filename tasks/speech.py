@@ -9,6 +9,7 @@ from tasks.confirmation import beyond
 from tasks.task import Task
 
 NOT_THERE = "i see no"
+NOT_UNDERSTOOD = "i do not understand"
 
 
 def judge_speech(task: Task, outcome: Outcome) -> bool | None:
@@ -21,10 +22,10 @@ def judge_speech(task: Task, outcome: Outcome) -> bool | None:
 
 
 def false_claim(task: Task, outcome: Outcome) -> bool:
-    """Whether it was said that something is not there, or unclear, although the task can be done."""
+    """Whether it was said that something is not there, unclear or not understood, although the task can be done."""
     if task.answer:
         return False
-    return any(line.startswith((NOT_THERE, "which ")) for _, line in outcome.said)
+    return any(line.startswith((NOT_THERE, NOT_UNDERSTOOD, "which ")) for _, line in outcome.said)
 
 
 def _bag(line: str) -> list[str]:

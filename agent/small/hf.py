@@ -38,7 +38,7 @@ from agent.small.processor import SmallProcessor
 from agent.small.token_ids import ACT, END, PAD, SIZE
 
 MODEL_TYPE = "ludens-small"
-_INPUTS = ("pixel_values", "table", "ids", "places", "pack", "past", "ages", "pictures", "holders")
+_INPUTS = ("pixel_values", "table", "meanings", "ids", "places", "pack", "past", "ages", "pictures", "holders")
 
 
 class SmallHfConfig(PreTrainedConfig):
@@ -47,7 +47,7 @@ class SmallHfConfig(PreTrainedConfig):
     model_type = MODEL_TYPE
 
     def __init__(self, **sizes: Any) -> None:
-        defaults = asdict(SmallConfig())
+        defaults = {**asdict(SmallConfig()), "meanings": 0}  # what does not tell is older than the table of meanings
         for name, value in defaults.items():
             setattr(self, name, sizes.pop(name, list(value) if isinstance(value, tuple) else value))
         sizes.setdefault("vocab_size", SIZE)

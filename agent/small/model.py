@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agent.small import word_hashing
+from agent.small import word_hashing, word_meaning
 from agent.small.judge_view import JUDGE_FRAMES
 from agent.small.token_ids import FIELDS, FIRST_WORD, MARKS, SIZE
 
@@ -31,6 +31,7 @@ class SmallConfig:
 
     `width`: of a token. `heads`: of every attention. `layers`: of the decoder. `text_layers`: of the text encoder.
     `channels`, `blocks`: of the image encoder. `kinds`, `colours`: classes of the segmentation head, with "none".
+    `meanings`: of what a word means (agent.small.word_meaning); 0 for a model that reads words by their spelling alone.
     """
 
     width: int = 128
@@ -41,6 +42,7 @@ class SmallConfig:
     blocks: int = 1
     kinds: int = 62
     colours: int = 7
+    meanings: int = word_meaning.SIZE
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "channels": list(self.channels)}
@@ -54,7 +56,7 @@ class SmallConfig:
         known = asdict(cls())
         if unknown := sorted(map(repr, data.keys() - known.keys())):
             raise ValueError(f"config: unknown sizes {', '.join(unknown)}")
-        sizes = {**known, **data}
+        sizes = {**known, "meanings": 0, **data}  # a model that does not tell is older than the table of meanings
         a, b = sizes.pop("channels") if _is_pair(sizes["channels"]) else (None, None)
         for name, value in (*sizes.items(), ("channels", a), ("channels", b)):
             low, high, step = _BOUNDS[name]
@@ -76,6 +78,7 @@ _BOUNDS = {
     "blocks": (0, 64, 1),
     "kinds": (1, 4096, 1),
     "colours": (1, 256, 1),
+    "meanings": (0, word_meaning.SIZE, word_meaning.SIZE),
 }
 
 
@@ -188,14 +191,15 @@ class _Vision(nn.Module):
 class PromptBatch:
     """What the model reads beside the frames, for B rows. A row may hold several prompts.
 
-    `table` (U, NGRAMS): n-gram buckets of the words in use; row 0 is empty. `ids` (B, T): a row of `table` for each
-    word, 0 for none. `places` (B, T): the place of a word in its part of the prompt. `pack` (B, T + H): which of the
-    row's prompts a word or a past decision belongs to; negative for none. `past` (B, H, 6): past decisions, field by
-    field. `ages` (B, H): 0 for the last one. `pictures` uint8 (P, 3, 120, 160) and `holders` (P, 2): pictures, and the
-    row and prompt that each belongs to.
+    `table` (U, NGRAMS): n-gram buckets of the words in use; row 0 is empty. `meanings` (U, word_meaning.SIZE): what the
+    words mean. `ids` (B, T): a row of `table` for each word, 0 for none. `places` (B, T): the place of a word in its
+    part of the prompt. `pack` (B, T + H): which of the row's prompts a word or a past decision belongs to; negative for
+    none. `past` (B, H, 6): past decisions, field by field. `ages` (B, H): 0 for the last one. `pictures` uint8
+    (P, 3, 120, 160) and `holders` (P, 2): pictures, and the row and prompt that each belongs to.
     """
 
     table: Tensor
+    meanings: Tensor
     ids: Tensor
     places: Tensor
     pack: Tensor
@@ -245,6 +249,9 @@ class SmallModel(nn.Module):
         self.segment = nn.Linear(width, 16 * (config.kinds + config.colours))
         for table in (self.ngrams, self.embed, *self.past):
             nn.init.normal_(table.weight, std=0.05)
+        self.meaning = nn.Linear(config.meanings, width, bias=False) if config.meanings else None
+        if self.meaning is not None:
+            nn.init.zeros_(self.meaning.weight)
 
     def encode(self, frames: Tensor, prompt: PromptBatch) -> Encoded:
         """What the decoder attends to, from uint8 frames (B, 3, 120, 160) and as many rows of prompts."""
@@ -269,7 +276,10 @@ class SmallModel(nn.Module):
 
     def read(self, prompt: PromptBatch) -> tuple[Tensor, Tensor]:
         """The tokens of a batch of prompts (B, S, width), and which of its row's prompts each belongs to (B, S)."""
-        x = self.ngrams(prompt.table)[prompt.ids] + self.word_place[prompt.places]
+        words = self.ngrams(prompt.table)
+        if self.meaning is not None:
+            words = words + self.meaning(prompt.meanings)
+        x = words[prompt.ids] + self.word_place[prompt.places]
         of = prompt.pack[:, : x.shape[1]]
         mask = (of[:, :, None] == of[:, None, :])[:, None]
         for layer in self.text_layers:

@@ -32,7 +32,7 @@ from agent.small.vocabulary import VOCABULARY
 
 THINK = 12  # the most words of a thought, unless the user sets another budget
 SPOKEN = 12  # the most words of a speech
-MOST = {ANSWER: 10, CAPTION: 24, PROPOSE: 10, JUDGE: 10}  # the most words of an output in the other roles
+MOST = {ANSWER: 16, CAPTION: 24, PROPOSE: 10, JUDGE: 10}  # the most words of an output in the other roles
 Ranges = tuple[tuple[int, int], ...]  # of token ids: the first one and the one behind the last
 
 _SCORES = (SCORE_IDS[0], SCORE_IDS[-1] + 1)

@@ -103,6 +103,7 @@ def pack(rows: Sequence[Sequence[Prompt]], words: int = 0, decisions: int = 0) -
     pack_of = np.concatenate([_padded(owners, -1, words), past_owners], 1)
     return PromptBatch(
         table=torch.from_numpy(table.array()),
+        meanings=torch.from_numpy(table.meanings()),
         ids=torch.from_numpy(_padded(ids, 0, words)),
         places=torch.from_numpy(_padded(places, 0, words)),
         pack=torch.from_numpy(pack_of),

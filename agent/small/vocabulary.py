@@ -28,5 +28,6 @@ WORDS = (
     "duck", "car", "boat", "house", "tree", "mushroom", "snowman", "rocket", "dumbbell", "hat", "cross", "chair",
     "robot", "cactus", "arch", "stairs", "table", "shelf", "bin", "bench", "bed", "rug", "block", "pillar", "wall",
     "chest", "lift", "put", "push", "stack", "dig", "collect", "place",
+    "do", "understand",
 )  # fmt: skip
 VOCABULARY = (*NAMES, *NUMBERS, *SCORES, *WORDS)

@@ -20,7 +20,8 @@ from envs.doom.things import KINDS
 from tasks.doom.goals import distractors, targets_of
 from tasks.doom.language import noun_phrase, phrase, read_thing
 from tasks.doom.portraits import portrait
-from tasks.speech import NOT_THERE
+from tasks.foreign import HELD_OUT
+from tasks.speech import NOT_THERE, NOT_UNDERSTOOD
 from tasks.task import Pair, VerifierSpec, thing_name
 
 SHOWN = ("this", "this", "this thing", "that thing", "what is in the picture", "the thing in the picture")
@@ -148,6 +149,14 @@ def shown(rng: np.random.Generator, verb: str, level_seed: int, themes: Sequence
     text = phrase(rng, verb, "PICTURED").replace("the PICTURED", str(rng.choice(SHOWN)))
     picture = portrait(pair, int(rng.integers(2**30)))
     return Dialogue(level, text, VerifierSpec(verb, {"targets": [0]}), "", picture)
+
+
+def unknown(rng: np.random.Generator, verb: str, level_seed: int, themes: Sequence[str]) -> Dialogue:
+    """`verb`: "foreign", a sentence of another language, or "nonsense", one that asks for nothing; both held out."""
+    languages = [name for name in HELD_OUT if (name == "nonsense") == (verb == "nonsense")]
+    texts = [text for name in languages for text in HELD_OUT[name]]
+    level = generate(level_seed, things=[_draw(rng, targets_of("go_to", "training")) for _ in range(3)], themes=themes)
+    return Dialogue(level, texts[rng.integers(len(texts))], None, NOT_UNDERSTOOD)
 
 
 def _is(kind: str, colour: str | None) -> str:

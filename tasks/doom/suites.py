@@ -19,6 +19,7 @@ from envs.doom.looks import randomised
 from tasks.doom import dialogues
 from tasks.doom.build import in_house, in_room
 from tasks.doom.errands import errand_house
+from tasks.doom.free_sentences import FREE
 from tasks.doom.goals import HELD_OUT_PAIRS, distractors, goal_text, name_of, room_goal, targets_of
 from tasks.doom.language import Meaning, avoiding, compound, core, noun_phrase, phrase, related, sentence
 from tasks.doom.planning import errand, start_state
@@ -47,7 +48,7 @@ HOUSE = ("go_to", "pick_up", "enter", "open")
 LOOKS = "-looks"  # how the names of suites in random looks end
 
 
-Kind = Literal["room", "house", "vault", "steps", "errands", "relations", "compounds", "dialogue"]
+Kind = Literal["room", "house", "vault", "steps", "errands", "relations", "compounds", "dialogue", "free"]
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,13 @@ def _compounds(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int)
     return level, compound(rng, texts, suite.phrasing), spec
 
 
+def _free(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> Made:
+    texts = [text for text, meaning in FREE.items() if meaning.verb == verb]
+    text = texts[rng.integers(len(texts))]
+    level, spec = in_room(rng, FREE[text], seed, suite.themes)
+    return level, text, spec
+
+
 def _dialogue(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> dialogues.Dialogue:
     return _DIALOGUES[suite.name.removesuffix(LOOKS)](rng, verb, seed, suite.themes)
 
@@ -179,6 +187,7 @@ _DIALOGUES = {
     "doom-which": dialogues.unclear,
     "doom-ask": dialogues.asked,
     "doom-pictures": dialogues.shown,
+    "doom-unknown": dialogues.unknown,
 }
 _MAKERS: dict[Kind, Callable[[DoomSuite, np.random.Generator, str, int], Made | dialogues.Dialogue]] = {
     "room": _room,
@@ -189,6 +198,7 @@ _MAKERS: dict[Kind, Callable[[DoomSuite, np.random.Generator, str, int], Made | 
     "relations": _relations,
     "compounds": _compounds,
     "dialogue": _dialogue,
+    "free": _free,
 }
 _TARGETED = ("go_to", "face", "pick_up", "shoot")
 
@@ -235,6 +245,15 @@ SUITES: dict[str, DoomSuite] = {
         DoomSuite(
             "doom-pictures", "doom-basic with a picture of the thing instead of its name", verbs=_TARGETED,
             kind="dialogue", held_out=True,
+        ),
+        DoomSuite(
+            "doom-sentences", "one room; orders as people write them who were never told how to",
+            verbs=("pick_up", "face", "go_to", "shoot", "look_up", "look_down", "stand_still", "press", "touch"),
+            kind="free", held_out=True,
+        ),
+        DoomSuite(
+            "doom-unknown", "one room; other languages and nonsense: the player has to say that it does not understand",
+            verbs=("foreign", "nonsense"), kind="dialogue", held_out=True,
         ),
         DoomSuite(
             "doom-layouts", "doom-rooms in houses whose rooms join in ways never trained on", verbs=HOUSE, kind="house",

@@ -63,7 +63,8 @@ def test_both_trainers_learn_the_same_texts(recordings: Path) -> None:
     with torch.no_grad():
         hidden = model.write(model.encode(batch.frames, batch.prompt), batch.tokens, batch.order, batch.pack)
         packed = model.logits(hidden[batch.rows, batch.columns])
-        prompt = PromptBatch(**{name: rows[name] for name in ("table", "ids", "places", "pack", "past", "ages")})
+        names = ("table", "meanings", "ids", "places", "pack", "past", "ages")
+        prompt = PromptBatch(**{name: rows[name] for name in names})
         tokens = rows["input_ids"]
         order = torch.arange(tokens.shape[1]).expand_as(tokens)
         hidden = model.write(model.encode(rows["pixel_values"], prompt), tokens, order, torch.zeros_like(tokens))

@@ -16,10 +16,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from agent import doom_codec as codec
+from agent.sight import COLUMNS, ROWS
 from agent.small.model import HISTORY
 from agent.small.prompt import Prompt
-from agent.small.token_ids import PLACE, STARTS, WORD_ID, say
+from agent.small.token_ids import PLACE, STARTS, WORD_ID, say, spell
 from agent.small.word_hashing import split
+from tasks.speech import NOT_UNDERSTOOD
 from tasks.task import Query
 from training.small import lesson_world
 from training.small.batches import Batch, Text, assemble, decision, pointing
@@ -27,7 +29,8 @@ from training.small.classes import CELL
 from training.small.corpus import AHEAD, Corpus
 from training.small.lesson_world import NO_GOAL, GoalAdvice, LessonWorld, Moment
 from training.small.mix import Mix
-from training.small.phrase_bank import PhraseBank, mistyped
+from training.small.nonsense import nonsense
+from training.small.phrase_bank import PhraseBank, by_meaning, mistyped
 
 _FIELDS = len(STARTS)
 _DONE = codec.HANDS.index("done")
@@ -148,6 +151,8 @@ class Lessons:
         for goal in goals:
             page.wanted.append((len(page.prompts), goal[0]))
             page.add(*self._goal(rng, source, moment, goal))
+        if not self.goals_only and mix.unknown and rng.random() < mix.unknown:
+            page.add(Prompt(mistyped(rng, nonsense().draw(rng))), _refusal(silent=rng.random() < 0.5))
         for query, place in source.world.pointed(rng, mix, moment):
             words = mistyped(rng, split(self._banks[source.world.name].draw(rng, query)))
             page.add(Prompt(words, past=moment.acted[:0]), pointing(place))
@@ -155,6 +160,9 @@ class Lessons:
             for prompt, text in source.world.roles(rng, mix, moment, goals):
                 page.add(prompt, text)
         return page
+
+    def _typed(self, rng: np.random.Generator, words: Sequence[str]) -> list[str]:
+        return by_meaning(rng, mistyped(rng, words), self.mix.meant)
 
     def _goal(self, rng: np.random.Generator, source: _Source, moment: Moment, goal: GoalAdvice) -> tuple[Prompt, Text]:
         """Another goal than the episode's own, and what the expert does for it."""
@@ -165,7 +173,7 @@ class Lessons:
         text = self._banks[source.world.name].draw(rng, named)
         # an episode begins with a confirmation of the instruction
         spoken = [] if len(past) else source.world.confirmation(text, named)
-        return Prompt(mistyped(rng, split(text)), past=past), decision((*place, *tokens), speech=spoken)
+        return Prompt(self._typed(rng, split(text)), past=past), decision((*place, *tokens), speech=spoken)
 
     def _own(
         self, rng: np.random.Generator, source: _Source, row: int, moment: Moment, *, forgotten: bool = False
@@ -190,7 +198,7 @@ class Lessons:
         if meaning is not None and rng.random() < self.mix.reworded:
             words = split(source.world.reworded(rng, meaning))
         return (
-            Prompt(mistyped(rng, words), split(before, "thought"), past=past),
+            Prompt(self._typed(rng, words), split(before, "thought"), past=past),
             decision(fields, thought, speech, silent, weights).times(self.mix.own),
         )
 
@@ -217,6 +225,13 @@ class Lessons:
             words = mistyped(rng, split(self._banks[world.name].draw(rng, instead)))
             asked[row][number] = replace(asked[row][number], request=words, picture=picture)
             shown.add(row)
+
+
+def _refusal(*, silent: bool) -> Text:
+    """What one does about an instruction that one does not understand: say so and end, as the guide ends."""
+    hands = [*codec.NOOP[:-1], _DONE]
+    thought = [] if silent else spell("done")
+    return decision([COLUMNS, ROWS, *hands], thought, spell(NOT_UNDERSTOOD), silent)
 
 
 def _goals(rng: np.random.Generator, corpus: Corpus, row: int) -> list[GoalAdvice]:

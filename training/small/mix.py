@@ -28,5 +28,8 @@ class Mix:
     silent: float = 0.25  # of the own goals come without thoughts
     fresh: float = 0.2  # of the other goals, and of own ones without thoughts, come without a past
     pictures: float = 0.04  # of the other goals show the thing
+    plans: float = 0.0  # of the frames come with a goal that is taken apart
+    unknown: float = 0.0  # of the frames come with an instruction that nobody understands
+    meant: float = 0.0  # of the instructions have words that are read by their meaning alone
     deaf: float = 0.0  # of the frames come without any words of what is asked for
     gamma: float = 1.0  # the weight of an action that repeats the last one, to the power of how often it did

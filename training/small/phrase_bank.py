@@ -1,4 +1,5 @@
-"""`PhraseBank`: instructions for queries, many phrasings of each, made once. And `mistyped`, as people type them."""
+"""`PhraseBank`: instructions for queries, many phrasings of each, made once. And `mistyped`, as people type them, and
+`by_meaning`, with words that are known by their meaning alone."""
 
 from __future__ import annotations
 
@@ -6,9 +7,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from agent.small import word_meaning
+from agent.small.word_hashing import MEANS
 from tasks.task import Query
 
 TYPO = 0.04  # chance of a word to be mistyped
+MEANT = 0.5  # of the words of an instruction that is read by meaning
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -42,4 +46,17 @@ def mistyped(rng: np.random.Generator, words: Sequence[str]) -> list[str]:
                 word[:at] + _LETTERS[int(rng.integers(26))] + word[at + 1 :],
             )
             out[i] = changes[int(rng.integers(len(changes)))]
+    return out
+
+
+def by_meaning(rng: np.random.Generator, words: Sequence[str], share: float) -> list[str]:
+    """The words of an instruction. With chance `share`, MEANT of those that have a meaning lose their spelling or get
+    that of another word, as words look that were never taught."""
+    out = list(words)
+    if share and rng.random() < share:
+        others = word_meaning.words()
+        for i in np.flatnonzero(rng.random(len(out)) < MEANT):
+            if word_meaning.knows(out[i]):
+                spelling = others[int(rng.integers(len(others)))] if rng.random() < 0.5 else ""
+                out[i] = f"{spelling}{MEANS}{out[i]}"
     return out

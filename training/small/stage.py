@@ -250,12 +250,14 @@ def _write(stage: Stage, model: SmallModel, corpora: Sequence[Corpus], seconds: 
 
 
 def widened(model: SmallModel) -> SmallModel:
-    """The model, able to name all kinds and colours that there are by now; it keeps what it knows."""
+    """The model, able to name all kinds and colours that there are by now and to read what words mean; it keeps what it
+    knows."""
     old, now = model.config, SmallConfig()
-    if (old.kinds, old.colours) == (now.kinds, now.colours):
+    if (old.kinds, old.colours, old.meanings) == (now.kinds, now.colours, now.meanings):
         return model
-    wider = SmallModel(replace(old, kinds=now.kinds, colours=now.colours))
-    state, fresh = model.state_dict(), wider.state_dict()
+    wider = SmallModel(replace(old, kinds=now.kinds, colours=now.colours, meanings=now.meanings))
+    fresh = wider.state_dict()
+    state = fresh | model.state_dict()
     cells = CELL * CELL
     for name in ("segment.weight", "segment.bias"):
         whole = fresh[name]

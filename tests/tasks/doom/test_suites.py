@@ -13,7 +13,9 @@ from tasks import world_tasks
 from tasks.doom import dialogues, phrases, suites
 from tasks.doom.language import Meaning, read
 from tasks.doom.suites import EVALUATION_SEEDS, HELD_OUT_PAIRS, SUITES
+from tasks.doom.free_sentences import FREE
 from tasks.doom.typed import task_from_instruction
+from tasks.speech import NOT_UNDERSTOOD
 from tasks.task import Task
 
 TRAINING = [name for name, suite in SUITES.items() if not suite.held_out]
@@ -33,7 +35,7 @@ def meant(task: Task) -> set[tuple[str | None, str | None]]:
     if task.picture:
         kind, colour, _ = task.picture.removeprefix("portrait:").split("/")
         return {(kind, colour or None)}
-    meaning = read(task.instruction)
+    meaning = FREE.get(task.instruction) or read(task.instruction)
     assert meaning is not None, task.instruction
     asked = task.answer.split()
     return named(meaning) | ({(asked[1], asked[3]), (asked[1], asked[6])} if task.verb == "which" else set())
@@ -52,7 +54,7 @@ def test_tasks_are_the_same_every_time_and_can_be_judged(name: str) -> None:
     assert [t.verb for t in tasks] == [suite.verbs[i % len(suite.verbs)] for i in range(12)]
     for task in tasks:
         assert (world_tasks.verifier_of(task) is None) == bool(task.answer)
-        assert meant(task), task.instruction
+        assert task.answer == NOT_UNDERSTOOD or meant(task), task.instruction
         assert task.seed >= EVALUATION_SEEDS
 
 

