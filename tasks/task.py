@@ -12,7 +12,8 @@ Pair = tuple[str, str | None]  # the kind and the colour of a thing
 # what words say, and needs no level. A VerifierSpec is what a verifier checks: the numbers of things in one level, as
 # JSON. A Query is a row of an array, three bytes for millions of frames, and has the same form in every world.
 Query = tuple[int, int, int]
-Phrasing = Literal["training", "held_out"]
+# Suites say "training" and "held_out"; "wide" is what lessons say beyond them, in worlds that have words for it.
+Phrasing = Literal["training", "held_out", "wide"]
 
 
 def thing_name(kind: str, colour: str | None) -> str:

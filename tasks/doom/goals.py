@@ -56,7 +56,8 @@ def name_of(rng: np.random.Generator, level: Level, index: int, *, synonyms: boo
     """Words that tell thing number `index` from all others in its level."""
     thing = level.things[index]
     unique = sum(t.kind == thing.kind for t in level.things) == 1
-    return noun_phrase(rng, thing.kind, thing.colour, unique_kind=unique and not synonyms, synonyms=synonyms)
+    phrasing: Phrasing = "held_out" if synonyms else "training"
+    return noun_phrase(rng, thing.kind, thing.colour, unique_kind=unique and not synonyms, phrasing=phrasing)
 
 
 def room_goal(rng: np.random.Generator, verb: str, pairs: str = "training") -> tuple[list[Pair], dict[str, Any]]:

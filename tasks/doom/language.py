@@ -1,7 +1,7 @@
 """The language of instructions: sentences from phrasings and words, and their reading.
 
-`phrase`, `compound`, `avoiding`, `related` and `sentence` make sentences from tasks.doom.phrases; `read` turns a typed
-sentence, training or held out, back into what it means.
+`phrase`, `compound`, `avoiding`, `related` and `sentence` make sentences from tasks.doom.phrases, and with the phrasing
+"wide" half of the time from tasks.doom.wide_phrases instead; `read` turns any of those back into what it means.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -28,67 +29,108 @@ from tasks.doom.phrases import (
     THEN,
     TRAINING,
 )
+from tasks.doom.wide_phrases import (
+    WHOLE,
+    WIDE,
+    WIDE_AVOID,
+    WIDE_CALLS,
+    WIDE_COLOURS,
+    WIDE_NOUNS,
+    WIDE_PREFIXES,
+    WIDE_RELATIONS,
+    WIDE_SUFFIXES,
+    WIDE_THEN,
+)
 from tasks.task import Pair, Phrasing, thing_name
 from tasks.templates import PREFIXES, SUFFIXES, words_of
 
 __all__ = [
     "COLOUR_WORDS", "HELD_OUT", "HELD_OUT_COLOUR_WORDS", "HELD_OUT_NOUNS", "NOUNS", "TRAINING", "Meaning", "Phrasing",
-    "avoiding", "compound", "noun_phrase", "phrase", "plain", "plain_goal", "read", "read_thing", "related", "sentence",
-    "taught", "words",
+    "avoiding", "colour_word", "compound", "noun_phrase", "phrase", "plain", "plain_goal", "read", "read_thing",
+    "related", "sentence", "taught", "words",
 ]  # fmt: skip
 
 
+_T = TypeVar("_T")
+
+
+def _table(rng: np.random.Generator, phrasing: Phrasing, training: _T, held_out: _T, wide: _T) -> _T:
+    """What a phrasing draws from. The wide one uses the training table half of the time; the others draw nothing, since
+    the tasks of suites hang on every draw."""
+    if phrasing == "wide":
+        return wide if rng.random() < 0.5 else training
+    return training if phrasing == "training" else held_out
+
+
+def colour_word(rng: np.random.Generator, colour: str, phrasing: Phrasing = "training") -> str:
+    """A word for a colour, any of them as likely as the next."""
+    table = _table(rng, phrasing, COLOUR_WORDS, HELD_OUT_COLOUR_WORDS, WIDE_COLOURS)
+    return str(rng.choice(list(table[colour])))
+
+
 def noun_phrase(
-    rng: np.random.Generator, kind: str, colour: str | None, *, unique_kind: bool = False, synonyms: bool = False
+    rng: np.random.Generator,
+    kind: str,
+    colour: str | None,
+    *,
+    unique_kind: bool = False,
+    phrasing: Phrasing = "training",
 ) -> str:
-    """Words for a thing without its article. `unique_kind`: the colour may be left out. `synonyms`: held-out words."""
-    nouns = HELD_OUT_NOUNS.get(kind, NOUNS[kind]) if synonyms else NOUNS[kind]
+    """Words for a thing without its article. `unique_kind`: the colour may be left out."""
+    table = _table(rng, phrasing, NOUNS, HELD_OUT_NOUNS, WIDE_NOUNS)
+    nouns = table.get(kind, NOUNS[kind])
     # people use the plain name most
-    noun = nouns[0] if not synonyms and rng.random() < 0.6 else str(rng.choice(list(nouns)))
+    noun = nouns[0] if table is NOUNS and rng.random() < 0.6 else str(rng.choice(list(nouns)))
     if colour is None or (unique_kind and rng.random() < 0.2):
         return noun
-    words = HELD_OUT_COLOUR_WORDS[colour] if synonyms else COLOUR_WORDS[colour]
-    return f"{words[0] if rng.random() < 0.7 else rng.choice(list(words))} {noun}"
+    words = _table(rng, phrasing, COLOUR_WORDS, HELD_OUT_COLOUR_WORDS, WIDE_COLOURS)[colour]
+    plain_one = phrasing != "wide" or words is COLOUR_WORDS[colour]
+    return f"{words[0] if plain_one and rng.random() < 0.7 else rng.choice(list(words))} {noun}"
 
 
 def related(
     rng: np.random.Generator, noun: str, relation: str, other: str = "", phrasing: Phrasing = "training"
 ) -> str:
     """Words for the thing that stands in a relation: "torch left of the imp", "nearer torch"; without an article."""
-    words = str(rng.choice(list((RELATIONS if phrasing == "training" else HELD_OUT_RELATIONS)[relation])))
+    words = str(rng.choice(list(_table(rng, phrasing, RELATIONS, HELD_OUT_RELATIONS, WIDE_RELATIONS)[relation])))
     return f"{noun} {words} the {other}" if other else f"{words} {noun}"
 
 
 def core(rng: np.random.Generator, verb: str, noun: str = "", phrasing: Phrasing = "training") -> str:
     """The bare instruction. `noun` comes from `noun_phrase` or `related`, without an article."""
-    templates = (TRAINING if phrasing == "training" else HELD_OUT)[verb]
-    text = str(rng.choice(list(templates)))
-    if phrasing == "training" and rng.random() < 0.25:
-        text = templates[0]
+    table = _table(rng, phrasing, TRAINING, HELD_OUT, WIDE)
+    text = str(rng.choice(list(table[verb])))
+    if table is TRAINING and rng.random() < 0.25:
+        text = table[verb][0]
     return text.format(x=noun if verb == "press" else f"the {noun}")
 
 
-def _dressed(rng: np.random.Generator, text: str) -> str:
-    text = f"{rng.choice(list(PREFIXES))}{text}{rng.choice(list(SUFFIXES))}"
+def _dressed(rng: np.random.Generator, text: str, phrasing: Phrasing = "training") -> str:
+    """The text with what is said before and after it."""
+    prefixes = _table(rng, phrasing, PREFIXES, PREFIXES, WIDE_PREFIXES)
+    if phrasing == "wide" and text.startswith(WHOLE):
+        prefixes = WIDE_CALLS
+    suffixes = _table(rng, phrasing, SUFFIXES, SUFFIXES, WIDE_SUFFIXES)
+    text = f"{rng.choice(list(prefixes))}{text}{rng.choice(list(suffixes))}"
     return text[0].upper() + text[1:] if rng.random() < 0.2 else text
 
 
 def phrase(rng: np.random.Generator, verb: str, noun: str = "", *, phrasing: Phrasing = "training") -> str:
     """An instruction. `noun` comes from `noun_phrase` or `related`, without an article."""
-    return _dressed(rng, core(rng, verb, noun, phrasing))
+    return _dressed(rng, core(rng, verb, noun, phrasing), phrasing)
 
 
 def compound(rng: np.random.Generator, steps: Sequence[str], phrasing: Phrasing = "training") -> str:
     """One instruction out of several from `core`, to be done in order."""
-    pairs = THEN if phrasing == "training" else HELD_OUT_THEN
+    pairs = _table(rng, phrasing, THEN, HELD_OUT_THEN, WIDE_THEN)
     before, between = pairs[rng.integers(len(pairs))]
-    return _dressed(rng, before + between.join(steps))
+    return _dressed(rng, before + between.join(steps), phrasing)
 
 
 def avoiding(rng: np.random.Generator, text: str, noun: str, phrasing: Phrasing = "training") -> str:
     """An instruction from `core` with something that must not be touched."""
-    tail = str(rng.choice(list(AVOID if phrasing == "training" else HELD_OUT_AVOID)))
-    return _dressed(rng, text + tail.format(y=f"the {noun}"))
+    tail = str(rng.choice(list(_table(rng, phrasing, AVOID, HELD_OUT_AVOID, WIDE_AVOID))))
+    return _dressed(rng, text + tail.format(y=f"the {noun}"), phrasing)
 
 
 @dataclass(frozen=True)
@@ -138,28 +180,29 @@ def _name(kind: str, colour: str | None) -> str:
     return thing_name(kind, colour)
 
 
-def sentence(rng: np.random.Generator, meaning: Meaning) -> str:
-    """An instruction, in training phrasings, that `read` takes to mean this."""
-    texts = [core(rng, step.verb, _noun(rng, step)) for step in (meaning, *meaning.then)]
+def sentence(rng: np.random.Generator, meaning: Meaning, phrasing: Phrasing = "training") -> str:
+    """An instruction that `read` takes to mean this."""
+    texts = [core(rng, step.verb, _noun(rng, step, phrasing), phrasing) for step in (meaning, *meaning.then)]
     if meaning.avoid is not None:
-        return avoiding(rng, texts[0], noun_phrase(rng, *meaning.avoid))
-    return compound(rng, texts) if meaning.then else _dressed(rng, texts[0])
+        return avoiding(rng, texts[0], noun_phrase(rng, *meaning.avoid, phrasing=phrasing), phrasing)
+    return compound(rng, texts, phrasing) if meaning.then else _dressed(rng, texts[0], phrasing)
 
 
-def _noun(rng: np.random.Generator, meaning: Meaning) -> str:
+def _noun(rng: np.random.Generator, meaning: Meaning, phrasing: Phrasing) -> str:
     if meaning.kind is None:
         return ""
-    noun = noun_phrase(rng, meaning.kind, meaning.colour)
+    noun = noun_phrase(rng, meaning.kind, meaning.colour, phrasing=phrasing)
     if meaning.relation is None:
         return noun
-    return related(rng, noun, meaning.relation, noun_phrase(rng, *meaning.other) if meaning.other else "")
+    other = noun_phrase(rng, *meaning.other, phrasing=phrasing) if meaning.other else ""
+    return related(rng, noun, meaning.relation, other, phrasing)
 
 
 def _compile() -> list[tuple[str, re.Pattern[str]]]:
     patterns = []
     for verb in TRAINING:
-        for template in TRAINING[verb] + HELD_OUT[verb]:
-            body = re.escape(template).replace(re.escape("{x}"), "(?P<x>.+?)")
+        for template in TRAINING[verb] + HELD_OUT[verb] + WIDE[verb]:
+            body = re.escape(template.rstrip("?")).replace(re.escape("{x}"), "(?P<x>.+?)") + r"\??"
             patterns.append((verb, re.compile(body)))
     # the longest template first: "go to the key and take it" is no "go to"
     return sorted(patterns, key=lambda p: -len(p[1].pattern))
@@ -169,43 +212,51 @@ def _any(words: Iterable[str]) -> str:
     return "|".join(re.escape(w) for w in sorted(set(words), key=lambda w: -len(w)))
 
 
-def _both(key: str) -> tuple[str, ...]:
-    return RELATIONS[key] + HELD_OUT_RELATIONS[key]
+def _all(key: str) -> tuple[str, ...]:
+    return RELATIONS[key] + HELD_OUT_RELATIONS[key] + WIDE_RELATIONS[key]
 
 
 _PATTERNS = _compile()
-_STRIP = re.compile(r"^(?:please|now|can you|could you|would you|hey|ok|okay|next|then|and|first|to begin with)[, ]+")
-_TAIL = re.compile(r"(?:,? please|,? now| for me|[.!?])+$")
-_THEN = re.compile(f"^(?P<a>.+?)(?:{_any(b for _, b in THEN + HELD_OUT_THEN)})(?P<b>.+)$")
+_BEFORE = {text for text in (*WIDE_PREFIXES, *WIDE_CALLS, *(before for before, _ in WIDE_THEN)) if text}
+_STRIP = re.compile(
+    rf"^(?:{_any(_BEFORE)}"
+    "|(?:please|now|can you|could you|would you|hey|ok|okay|next|then|and|first|to begin with)[, ]+)"
+)
+_TAIL = re.compile(rf"(?:{_any(text for text in WIDE_SUFFIXES if text)}|,? please|,? now| for me|[.!?])+$")
+_THEN = re.compile(f"^(?P<a>.+?)(?:{_any(b for _, b in THEN + HELD_OUT_THEN + WIDE_THEN)})(?P<b>.+)$")
 _AVOID = re.compile(
-    "^(?P<a>.+?)(?:" + "|".join(re.escape(t).replace(re.escape("{y}"), "(.+)") for t in AVOID + HELD_OUT_AVOID) + ")$"
+    "^(?P<a>.+?)(?:"
+    + "|".join(re.escape(t).replace(re.escape("{y}"), "([^.]+)") for t in AVOID + HELD_OUT_AVOID + WIDE_AVOID)
+    + ")$"
 )
 _BETWEEN = {
-    key: re.compile(f"^(?P<a>.+?) (?:{_any(_both(key))}) (?P<b>(?:the|a|an|that) .+)$")
+    key: re.compile(f"^(?P<a>.+?) (?:{_any(_all(key))}) (?P<b>(?:the|a|an|that) .+)$")
     for key in ("left_of", "right_of", "next_to")
 }
-_RANK = {key: re.compile(f"^(?:the |that )?(?:{_any(_both(key))}) (?P<a>.+)$") for key in ("nearer", "farther")}
+_RANK = {key: re.compile(f"^(?:the |that )?(?:{_any(_all(key))}) (?P<a>.+)$") for key in ("nearer", "farther")}
 _PLACES = {"press": {"panel"}, "open": {"door", "gate"}, "unlock": {"door"}, "switch": {"gate"}}
 
 
-def _words() -> list[tuple[str, str]]:
-    pairs = [(n, kind) for table in (NOUNS, HELD_OUT_NOUNS) for kind, nouns in table.items() for n in nouns]
-    return sorted(pairs, key=lambda p: -len(p[0]))
+_KIND_OF = {
+    noun: kind for table in (NOUNS, HELD_OUT_NOUNS, WIDE_NOUNS) for kind, nouns in table.items() for noun in nouns
+}
 
 
-def taught() -> dict[str, str]:
-    """What things are called in training, and the plain name of each."""
-    return {noun: nouns[0] for nouns in NOUNS.values() for noun in nouns}
+def taught(*, wide: bool = False) -> dict[str, str]:
+    """What things are called in training, and the plain name of each. `wide`: also what lessons alone call them."""
+    nouns = {noun: nouns[0] for nouns in NOUNS.values() for noun in nouns}
+    return nouns | {noun: NOUNS[kind][0] for kind in NOUNS if wide for noun in WIDE_NOUNS[kind]}
 
 
 @functools.cache
 def words() -> frozenset[str]:
     """The words that instructions are made of."""
-    tables = (TRAINING, HELD_OUT, NOUNS, HELD_OUT_NOUNS, COLOUR_WORDS, HELD_OUT_COLOUR_WORDS, RELATIONS,
-              HELD_OUT_RELATIONS)  # fmt: skip
+    tables = (TRAINING, HELD_OUT, WIDE, NOUNS, HELD_OUT_NOUNS, WIDE_NOUNS, COLOUR_WORDS, HELD_OUT_COLOUR_WORDS,
+              WIDE_COLOURS, RELATIONS, HELD_OUT_RELATIONS, WIDE_RELATIONS)  # fmt: skip
     said = [text for table in tables for texts in table.values() for text in texts]
-    around = [text for pair in (*THEN, *HELD_OUT_THEN) for text in pair]
-    return words_of((*said, *around, *AVOID, *HELD_OUT_AVOID, *PREFIXES, *SUFFIXES))
+    around = [text for pair in (*THEN, *HELD_OUT_THEN, *WIDE_THEN) for text in pair]
+    around += [*PREFIXES, *WIDE_PREFIXES, *WIDE_CALLS, *SUFFIXES, *WIDE_SUFFIXES]
+    return words_of((*said, *around, *AVOID, *HELD_OUT_AVOID, *WIDE_AVOID))
 
 
 def read_thing(text: str) -> tuple[str, str | None] | None:
@@ -213,15 +264,13 @@ def read_thing(text: str) -> tuple[str, str | None] | None:
     words = re.sub(r"^(?:the|a|an|that|this) ", "", text.strip().lower())
     colour = None
     for name in COLOURS:
-        for word in COLOUR_WORDS[name] + HELD_OUT_COLOUR_WORDS[name]:
+        for word in COLOUR_WORDS[name] + HELD_OUT_COLOUR_WORDS[name] + WIDE_COLOURS[name]:
             if words.startswith(word + " "):
                 colour, words = name, words[len(word) + 1 :]
-    for noun, kind in _words():
-        if words == noun:
-            if kind in KINDS and colour is not None and colour not in KINDS[kind].colours:
-                return None
-            return kind, colour
-    return None
+    kind = _KIND_OF.get(words)
+    if kind is None or (kind in KINDS and colour is not None and colour not in KINDS[kind].colours):
+        return None
+    return kind, colour
 
 
 def _thing(words: str) -> Meaning | None:

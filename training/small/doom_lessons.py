@@ -7,6 +7,7 @@ with different words and different actions, and a model that ignores the words c
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,9 +25,8 @@ from tasks.doom import expert, proposals, questions
 from tasks.doom.dialogues import SHOWN
 from tasks.doom.geometry import bearing
 from tasks.doom.goals import HELD_OUT_PAIRS, spec_in
-from tasks.doom.language import Meaning, compound, core, noun_phrase, phrase, plain, plain_goal
+from tasks.doom.language import Meaning, colour_word, compound, core, noun_phrase, phrase, plain, plain_goal, sentence
 from tasks.doom.navigation import clear
-from tasks.doom.phrases import COLOUR_WORDS
 from tasks.doom.scene import FIXTURES, Scene, Seen, pack, scene_of, unpack
 from tasks.task import Query
 from tasks.teacher import Advice
@@ -85,8 +85,12 @@ class DoomLessons(LessonWorld):
     def phrase(self, rng: np.random.Generator, query: Query) -> str:
         verb, thing, alone = query
         if thing == PICTURED:
-            return phrase(rng, VERBS[verb], "PICTURED").replace("the PICTURED", str(rng.choice(SHOWN)))
-        return phrase(rng, VERBS[verb], _noun(rng, thing, alone))
+            text = phrase(rng, VERBS[verb], "PICTURED", phrasing="wide")
+            return re.sub("[Tt]he PICTURED", str(rng.choice(SHOWN)), text)
+        return phrase(rng, VERBS[verb], _noun(rng, thing, alone), phrasing="wide")
+
+    def reworded(self, rng: np.random.Generator, meaning: Meaning) -> str:
+        return sentence(rng, meaning, "wide")
 
     def confirmation(self, text: str, query: Query | None = None) -> list[int]:
         spoken = self.tasks.confirmation(text)
@@ -176,17 +180,17 @@ def _step(rng: np.random.Generator, steps: Sequence[GoalAdvice], moment: Moment)
 
 def _compound(rng: np.random.Generator, steps: Sequence[Query]) -> list[str]:
     """The words of one instruction for several queries with things, one after the other."""
-    texts = [core(rng, VERBS[verb], _noun(rng, thing, alone)) for verb, thing, alone in steps]
-    return mistyped(rng, split(compound(rng, texts)))
+    texts = [core(rng, VERBS[verb], _noun(rng, thing, alone), "wide") for verb, thing, alone in steps]
+    return mistyped(rng, split(compound(rng, texts, "wide")))
 
 
 def _noun(rng: np.random.Generator, thing: int, alone: int) -> str:
     """Words for what a query wants."""
     if thing == PANEL_CLASS:
-        return noun_phrase(rng, "panel", None)
+        return noun_phrase(rng, "panel", None, phrasing="wide")
     if thing >= COLOURED:
-        return f"{rng.choice(list(COLOUR_WORDS[COLOURS[thing - COLOURED]]))} {rng.choice(_ANYTHING)}"
-    return noun_phrase(rng, *PAIR_OF[thing], unique_kind=bool(alone)) if thing else ""
+        return f"{colour_word(rng, COLOURS[thing - COLOURED], 'wide')} {rng.choice(_ANYTHING)}"
+    return noun_phrase(rng, *PAIR_OF[thing], unique_kind=bool(alone), phrasing="wide") if thing else ""
 
 
 def meaning_of(query: Query) -> Meaning:

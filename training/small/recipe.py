@@ -101,7 +101,12 @@ def _finished(recipe: SmallRecipe, out: Path, last: Path) -> Path:
     times = {mode: json.loads((out / mode / "manifest.json").read_text())["trained"] for mode in MODES}
     trained = {"recipe": recipe.model_dump(), "stages": times}
     save_small(
-        load_model(last), out / "small", parent=last, trained=trained, nouns=taught(), recipe=recipe.model_dump()
+        load_model(last),
+        out / "small",
+        parent=last,
+        trained=trained,
+        nouns=taught(wide=True),
+        recipe=recipe.model_dump(),
     )
     return out / "small"
 

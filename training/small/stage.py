@@ -271,4 +271,4 @@ def widened(model: SmallModel) -> SmallModel:
 def _nouns(worlds: set[str]) -> dict[str, str]:
     """What things are called in some worlds, with the plain name of each. Doom's are always among them."""
     goals = [world_tasks.of(name).goals for name in sorted(worlds)]
-    return {kind: kind for module in goals if module is not None for kind, _ in module.CLASSES} | taught()
+    return {kind: kind for module in goals if module is not None for kind, _ in module.CLASSES} | taught(wide=True)
