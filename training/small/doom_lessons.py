@@ -21,7 +21,7 @@ from agent.small.word_hashing import split
 from envs.doom.level import Level
 from envs.doom.things import CLASSES, COLOURS, KINDS
 from envs.doom.world import DoomState
-from tasks.doom import expert, proposals, questions
+from tasks.doom import expert, plans, proposals, questions
 from tasks.doom.dialogues import SHOWN
 from tasks.doom.geometry import bearing
 from tasks.doom.goals import HELD_OUT_PAIRS, spec_in
@@ -35,7 +35,7 @@ from training.small.batches import Text, decision, words_of
 from training.small.classes import CELL, COLOUR_OF, FIXTURE_NAMES
 from training.small.lesson_world import SEEN, WORDS, GoalAdvice, LessonWorld, Moment, word_ids
 from training.small.mix import Mix
-from training.small.phrase_bank import mistyped
+from training.small.phrase_bank import by_meaning, mistyped
 
 VERBS = ("go_to", "face", "pick_up", "shoot", "touch", "press", "look_up", "look_down", "stand_still")
 PANEL_CLASS = 255  # stands for the panel where a thing's class is expected
@@ -125,6 +125,13 @@ class DoomLessons(LessonWorld):
             yield _step(rng, both, moment)
         scene = unpack(moment.scene)
         yield from _questions(rng, mix, scene)
+        if mix.plans and rng.random() < mix.plans:
+            planned = plans.draw(rng, "wide")
+            words = by_meaning(rng, mistyped(rng, [plans.PLAN, *split(planned.goal)]), mix.meant)
+            yield (
+                Prompt(words, memory=split(planned.memory, "memory")),
+                words_of(ANSWER, spell(plans.THEN.join(planned.steps))),
+            )
         if rng.random() < mix.captions and (caption := questions.caption(scene)):
             yield Prompt(), words_of(CAPTION, spell(caption))
         if rng.random() < mix.proposals:

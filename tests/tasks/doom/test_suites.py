@@ -11,9 +11,9 @@ from envs.doom.levels import TRAINING_THEMES
 from envs.doom.looks import MIXED
 from tasks import world_tasks
 from tasks.doom import dialogues, phrases, suites
+from tasks.doom.free_sentences import FREE
 from tasks.doom.language import Meaning, read
 from tasks.doom.suites import EVALUATION_SEEDS, HELD_OUT_PAIRS, SUITES
-from tasks.doom.free_sentences import FREE
 from tasks.doom.typed import task_from_instruction
 from tasks.speech import NOT_UNDERSTOOD
 from tasks.task import Task

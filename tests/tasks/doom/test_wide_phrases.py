@@ -12,6 +12,7 @@ import pytest
 from envs.doom.things import ACTORS, COLOURS, KINDS
 from tasks import templates
 from tasks.doom import phrases, wide_phrases
+from tasks.doom.free_sentences import FREE
 from tasks.doom.language import Meaning, compound, core, noun_phrase, phrase, read, read_thing, sentence, taught, words
 from tasks.task import Pair
 
@@ -186,3 +187,11 @@ def test_what_suites_say_hangs_on_the_same_draws_as_ever() -> None:
         said.append(phrase(rng, "go_to", noun, phrasing=phrasing))
         said.append(str(rng.integers(10**6)))
     assert said == ["can you go to the green torch", "147926", "Now move close to the emerald fire torch", "601498"]
+
+
+def test_free_sentences_are_of_their_own() -> None:
+    """No template of two words or more is what an order of doom-sentences consists of."""
+    for template in _templates():
+        if len(template.replace("{x}", "").split()) > 1:
+            body = re.compile(rf"\b{re.escape(template).replace(re.escape('{x}'), '.+')}\b")
+            assert not [text for text in FREE if body.search(text)], template
