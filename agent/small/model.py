@@ -7,6 +7,7 @@ one token, and the last thought as words.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -86,6 +87,25 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2
 
 
+@dataclass(frozen=True)
+class _Spots:
+    """Where M tokens lie in `rows` rows of `length`: `at` (M,), counted over all rows. Rows of different lengths are
+    mostly empty, and all but attention can do without what is empty."""
+
+    at: Tensor
+    rows: int
+    length: int
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Tokens (M, C) in their rows (rows, length, C); the rest is 0."""
+        empty = x.new_zeros(self.rows * self.length, x.shape[-1])
+        return empty.index_copy(0, self.at, x).unflatten(0, (self.rows, self.length))
+
+    def listed(self, x: Tensor) -> Tensor:
+        """The tokens of rows as a list again."""
+        return x.flatten(0, 1).index_select(0, self.at)
+
+
 class _Attention(nn.Module):
     """Multi-head attention of `x`, which is normalised first, to itself or to a source."""
 
@@ -97,21 +117,32 @@ class _Attention(nn.Module):
         self.kv = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, heads, S, width / heads) of a source (B, S, width)."""
-        k, v = self.kv(source).chunk(2, -1)
+    def keys_values(
+        self, source: Tensor, spread: Callable[[Tensor], Tensor] = lambda x: x
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, heads, S, width / heads) of a source (B, S, width). `spread`: gives a list its rows."""
+        k, v = spread(self.kv(source)).chunk(2, -1)
         return self._split(k), self._split(v)
 
     def _split(self, x: Tensor) -> Tensor:
         result: Tensor = x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
         return result
 
-    def forward(self, x: Tensor, source: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None) -> Tensor:
-        """`source`: keys and values; those of `x` where there are none."""
+    def forward(
+        self,
+        x: Tensor,
+        source: tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
+        spots: _Spots | None = None,
+    ) -> Tensor:
+        """`source`: keys and values; those of `x` where there are none. `spots`: where tokens lie in rows if `x` has
+        them in a list."""
         h = self.norm(x)
-        k, v = source if source is not None else self.keys_values(h)
-        y = F.scaled_dot_product_attention(self._split(self.q(h)), k, v, attn_mask=mask)
-        result: Tensor = x + self.out(y.transpose(-3, -2).flatten(-2))
+        spread = spots.spread if spots is not None else lambda x: x
+        k, v = source if source is not None else self.keys_values(h, spread)
+        y = F.scaled_dot_product_attention(self._split(spread(self.q(h))), k, v, attn_mask=mask)
+        y = y.transpose(-3, -2).flatten(-2)
+        result: Tensor = x + self.out(spots.listed(y) if spots is not None else y)
         return result
 
 
@@ -268,6 +299,12 @@ class SmallModel(nn.Module):
         x = F.pixel_shuffle(x, 4)[:, :, :30]
         return x[:, : self.config.kinds], x[:, self.config.kinds :]
 
+    def cell_logits(self, image: Tensor) -> Tensor:
+        """The same logits as they are learned: (N * 80, kinds + colours, 16), the 4 x 4 cells of an image token in one
+        row, and with them the two rows of cells below the frame."""
+        result: Tensor = self.segment(image).unflatten(-1, (-1, 16)).flatten(0, 1)
+        return result
+
     def clip(self, image: Tensor) -> Tensor:
         """Image tokens of N episodes as the judge sees them, (N, JUDGE_FRAMES * 80, width), from those of their frames,
         (N * JUDGE_FRAMES, 80, width)."""
@@ -309,22 +346,28 @@ class SmallModel(nn.Module):
         result: Tensor = self.embed(tokens) + place * free.unsqueeze(-1)
         return result
 
-    def write(self, encoded: Encoded, tokens: Tensor, order: Tensor, pack: Tensor) -> Tensor:
+    def write(
+        self, encoded: Encoded, tokens: Tensor, order: Tensor, pack: Tensor, at: Tensor | None = None
+    ) -> Tensor:
         """Hidden states (B, L, width) for written tokens (B, L), all in one pass (teacher forcing).
 
         A row may hold several texts: `pack` (B, L) tells which of the row's prompts a token belongs to, `order` (B, L)
-        its place in its text. `logits` makes predictions of the hidden states.
+        its place in its text. `logits` makes predictions of the hidden states. `at` (M,): the tokens that count,
+        counted over all rows; then the hidden states are those of these alone (M, width), and come sooner.
         """
         x = self.token(tokens, order)
-        length = tokens.shape[1]
+        rows, length = tokens.shape
+        spots = None if at is None else _Spots(at, rows, length)
+        if spots is not None:
+            x = spots.listed(x)
         earlier = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
         own = ((pack[:, :, None] == pack[:, None, :]) & earlier)[:, None]
         text = (pack[:, :, None] == encoded.pack[:, None, :])[:, None]
         image = self.image_norm(encoded.image)
         for layer in self.layers:
-            x = layer.own(x, mask=own)  # type: ignore[operator]
-            x = layer.text(x, layer.text.keys_values(encoded.text), text)  # type: ignore[operator,union-attr]
-            x = layer.image(x, layer.image.keys_values(image))  # type: ignore[operator,union-attr]
+            x = layer.own(x, mask=own, spots=spots)  # type: ignore[operator]
+            x = layer.text(x, layer.text.keys_values(encoded.text), text, spots)  # type: ignore[operator,union-attr]
+            x = layer.image(x, layer.image.keys_values(image), spots=spots)  # type: ignore[operator,union-attr]
             x = layer.feed(x)  # type: ignore[operator]
         result: Tensor = self.norm(x)
         return result

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agent.small.model import Encoded, SmallModel
+from agent.small.model import GRID, Encoded, SmallModel
 from agent.small.output_grammar import CHOICES, MASK
 from training.small.batches import Batch
-from training.small.classes import COLOUR_OF, KIND_OF, UNKNOWN
+from training.small.classes import CELL, COLOUR_OF, KIND_OF, UNKNOWN
 
 NAMES = (
     "silent", "thought", "speech", "hushed", "words", "score", "end",
@@ -31,16 +31,25 @@ def vision_loss(model: SmallModel, batch: Batch) -> tuple[Tensor, dict[str, Tens
 def _cells_loss(model: SmallModel, image: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy of the kind and the colour in every cell, and how many cells with a thing are named rightly. Most
     cells are empty; they count a tenth."""
+    logits, cells = model.cell_logits(image), blocks(cells)
     kinds = torch.from_numpy(KIND_OF).to(cells.device)[cells].long()
     colours = torch.from_numpy(COLOUR_OF).to(cells.device)[cells].long()
-    kind_logits, colour_logits = model.segmentation(image)
+    kind_logits, colour_logits = logits.split([model.config.kinds, model.config.colours], 1)
     weight = torch.where(kinds > 0, 1.0, 0.1) * (cells != UNKNOWN)
     total = weight.sum().clamp(min=1.0)
     kind = (F.cross_entropy(kind_logits, kinds, reduction="none") * weight).sum() / total
     colour = (F.cross_entropy(colour_logits, colours, reduction="none") * weight).sum() / total
-    things = kinds > 0
-    right = (kind_logits.argmax(1) == kinds) & (colour_logits.argmax(1) == colours) & things
-    return kind + colour, right.sum() / things.sum()
+    # max, since argmax is slower on a CPU
+    right = (kind_logits.max(1).indices == kinds) & (colour_logits.max(1).indices == colours) & (kinds > 0)
+    return kind + colour, right.sum() / (kinds > 0).sum()
+
+
+def blocks(cells: Tensor) -> Tensor:
+    """Cells (N, 30, 40) by the image token that they belong to: (N * 80, 16), as SmallModel.cell_logits has them. What
+    lies below the frame is UNKNOWN."""
+    rows, columns = GRID
+    whole = F.pad(cells, (0, 0, 0, rows * CELL - cells.shape[1]), value=UNKNOWN)
+    return whole.unflatten(2, (columns, CELL)).unflatten(1, (rows, CELL)).transpose(2, 3).reshape(-1, CELL * CELL)
 
 
 def text_loss(
@@ -59,8 +68,9 @@ def text_loss(
     """
     image = model.see(batch.frames) if seen is None else seen
     encoded = Encoded(model.clip(image) if clips else image, *model.read(batch.prompt))
-    hidden = model.write(encoded, batch.tokens, batch.order, batch.pack)
-    logits = model.logits(hidden[batch.rows, batch.columns]) + MASK.to(hidden.device)[batch.choices]
+    at = batch.rows * batch.tokens.shape[1] + batch.columns
+    hidden = model.write(encoded, batch.tokens, batch.order, batch.pack, at)
+    logits = model.logits(hidden) + MASK.to(hidden.device)[batch.choices]
     each = F.cross_entropy(logits, batch.targets, reduction="none")
     counts = (batch.choices >= choices.start) & (batch.choices < choices.stop)
     loss = (each * batch.weights * counts).sum() / batch.texts
