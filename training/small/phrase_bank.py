@@ -19,7 +19,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 class PhraseBank:
     """`each` phrasings of every query, each made by `phrase` when it is first drawn."""
 
-    def __init__(self, seed: int, phrase: Callable[[np.random.Generator, Query], str], each: int = 200) -> None:
+    def __init__(self, seed: int, phrase: Callable[[np.random.Generator, Query], str], each: int = 1000) -> None:
         self._seed, self._each, self._phrase = seed, each, phrase
         self._texts: dict[tuple[Query, int], str] = {}
 

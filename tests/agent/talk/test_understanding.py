@@ -79,7 +79,8 @@ def test_what_is_not_understood_is_said_with_the_words(doom: Understanding, text
         ("would you be so kind as to fetch me the blue key that lies over there please", "fetch the blue key"),
         ("Would you mind going over to the red key, my friend, when you have a moment?", "go over to the red key"),
         ("I was wondering if you could please grab the red key for me, thank you very much!", "grab the red key"),
-        ("it would be great if you could shoot the imp, if you don't mind", "shoot the imp"),
+        # taught as it is, so nothing is left out
+        *[("it would be great if you could shoot the imp, if you don't mind",) * 2],
     ],
 )  # fmt: skip
 def test_what_a_sentence_leaves_out_is_filled_in_and_politeness_left_out(
