@@ -8,6 +8,7 @@ in a batch. Frames are uint8 RGB arrays (H, W, 3) as the policy's `spec.view` wa
 | `Answers`       | `answer(frames, questions, memories)`     | `agent chat`, the suite doom-answers               |
 | `Captions`      | `caption(frames)`                         | `agent chat`, the planner's view                   |
 | `KnowsNouns`    | `known(noun)`                             | `agent chat`: which words the policy was taught    |
+| `Plans`         | `plan(goals, memories)`                   | the planner `small`, the suite doom-plans          |
 | `Proposes`      | `propose(frames, seed)`                   | the suite doom-proposals                           |
 | `Judges`        | `judge(instructions, frames)`             | the suite doom-judge, rewards                      |
 | `Samples`       | `sample(contexts, temperature)`           | reinforcement learning                             |
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from envs.world import World
 
 Frames = npt.NDArray[np.uint8]
+THEN = " then "  # between two steps of a plan, where it is one text
 
 
 @runtime_checkable
@@ -66,6 +68,15 @@ class Captions(Protocol):
 
     def caption(self, frames: Sequence[Frames]) -> list[str]:
         """What is in each of B frames, from left to right, such as "red torch left and blue torch right"."""
+        ...
+
+
+@runtime_checkable
+class Plans(Protocol):
+    """Takes goals apart."""
+
+    def plan(self, goals: Sequence[str], memories: Sequence[str] | None = None) -> list[tuple[str, ...]]:
+        """The steps of each of B goals that are left, in order. `memories`: what was done, as for `Answers`."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""`agent eval` of what a model says: the suites doom-answers, doom-proposals and doom-conversation."""
+"""`agent eval` of what a model says: the suites doom-answers, doom-proposals, doom-plans and doom-conversation."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent.capabilities import Answers, Proposes, require
+from agent.capabilities import Answers, Plans, Proposes, require
 from agent.cli import console
 
-SUITES = {"doom-answers": Answers, "doom-proposals": Proposes, "doom-conversation": Answers}  # what a policy needs
+# what a policy needs
+SUITES = {"doom-answers": Answers, "doom-proposals": Proposes, "doom-plans": Plans, "doom-conversation": Answers}
 
 
 def evaluate(suite: str, policy: str, view: str | None, n: int, seed: int, workers: str, json: Path | None) -> None:
-    """Measure one of SUITES on `n` questions, frames or conversations; prints a table, or JSON where `json` is "-".
+    """Measure one of SUITES on `n` questions, frames, goals or conversations; prints a table, or JSON where `json` is "-".
 
     Raises UserError for a policy that lacks the capability.
     """
@@ -35,6 +36,12 @@ def evaluate(suite: str, policy: str, view: str | None, n: int, seed: int, worke
                 )
                 for phrasing in ("training", "held_out")
             )  # fmt: skip
+            results["held_out_phrasings"] = other
+        elif suite == "doom-plans":
+            results, other = (
+                roles.evaluate_plans(player.plan, n, seed, phrasing=phrasing, on_progress=on_progress)
+                for phrasing in ("training", "held_out")
+            )
             results["held_out_phrasings"] = other
         elif suite == "doom-conversation":
             results = conversations.evaluate_conversations(load, n, seed, workers=workers, on_progress=on_progress)
@@ -99,4 +106,22 @@ def _conversations(results: dict[str, Any]) -> Any:
     return console.table(["handled rightly %", *rows, "conversations"], lines)
 
 
-_TABLES = {"doom-answers": _answers, "doom-proposals": _proposals, "doom-conversation": _conversations}
+def _plans(results: dict[str, Any]) -> Any:
+    """A row for the whole and one for each kind of goal."""
+    from training.evaluation.statistics import percent
+
+    other = results["held_out_phrasings"]
+    rows = {"all": (results, other), **{kind: (r, other["by_kind"][kind]) for kind, r in results["by_kind"].items()}}
+    lines = [
+        [kind, percent(a["exact"], a["ci"]), str(a["goals"]), percent(b["exact"], b["ci"])]
+        for kind, (a, b) in rows.items()
+    ]
+    return console.table(["exact %", "policy", "goals", "held-out phrasings and words"], lines)
+
+
+_TABLES = {
+    "doom-answers": _answers,
+    "doom-proposals": _proposals,
+    "doom-plans": _plans,
+    "doom-conversation": _conversations,
+}

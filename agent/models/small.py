@@ -5,6 +5,7 @@ It was taught four roles about pictures and nothing else. The text of a message 
     (a picture, no words)           what is in it, from left to right
     describe                        the same
     propose                         an instruction that can be carried out there
+    plan: GOAL                      what has to be done for it, the first step first, with "then" between two
     judge: INSTRUCTION (pictures)   how well it was followed, 0 to 100, and why
     QUESTION                        the answer
 """
@@ -20,7 +21,7 @@ import numpy as np
 from agent.models.base import Delta, RefusedError, Reply, Request, Usage
 from agent.models.config import Settings
 
-ROLES = "show it a picture and ask about it, or say describe, propose, or judge: INSTRUCTION"
+ROLES = "show it a picture and ask about it, or say describe, propose, plan: GOAL, or judge: INSTRUCTION"
 
 
 class SmallBackend:
@@ -58,6 +59,7 @@ class SmallBackend:
         """There is nothing to release."""
 
     def _say(self, text: str, images: tuple[np.ndarray, ...], seed: int) -> str:
+        from agent.capabilities import THEN
         from agent.small.judge_view import view
         from agent.small.model import FRAME_SIZE
         from agent.view import fit
@@ -67,6 +69,8 @@ class SmallBackend:
         if mark and role.strip().lower() == "judge":
             (score, why), *_ = self._policy.judge([rest.strip()], view(frames)[None])
             return f"{score:.0f}: {why}" if why else f"{score:.0f}"
+        if mark and role.strip().lower() == "plan":
+            return THEN.join(self._policy.plan([rest.strip()])[0])
         if text.lower().rstrip(".") in ("", "describe"):
             return self._policy.caption(frames[-1:])[0]
         if text.lower().rstrip(".") == "propose":

@@ -117,9 +117,7 @@ class _Attention(nn.Module):
         self.kv = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def keys_values(
-        self, source: Tensor, spread: Callable[[Tensor], Tensor] = lambda x: x
-    ) -> tuple[Tensor, Tensor]:
+    def keys_values(self, source: Tensor, spread: Callable[[Tensor], Tensor] = lambda x: x) -> tuple[Tensor, Tensor]:
         """Keys and values (B, heads, S, width / heads) of a source (B, S, width). `spread`: gives a list its rows."""
         k, v = spread(self.kv(source)).chunk(2, -1)
         return self._split(k), self._split(v)
@@ -346,9 +344,7 @@ class SmallModel(nn.Module):
         result: Tensor = self.embed(tokens) + place * free.unsqueeze(-1)
         return result
 
-    def write(
-        self, encoded: Encoded, tokens: Tensor, order: Tensor, pack: Tensor, at: Tensor | None = None
-    ) -> Tensor:
+    def write(self, encoded: Encoded, tokens: Tensor, order: Tensor, pack: Tensor, at: Tensor | None = None) -> Tensor:
         """Hidden states (B, L, width) for written tokens (B, L), all in one pass (teacher forcing).
 
         A row may hold several texts: `pack` (B, L) tells which of the row's prompts a token belongs to, `order` (B, L)

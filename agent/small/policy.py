@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from agent import doom_codec as codec
+from agent.capabilities import THEN
 from agent.forked_torch import survive_forks
 from agent.policy import Context, Decision, PolicySpec, Think, thought_budget
 from agent.sight import COLUMNS
@@ -24,7 +25,8 @@ from agent.small.model import FRAME_SIZE, HISTORY, Encoded, SmallModel
 from agent.small.output_grammar import THINK, Output, decision_of
 from agent.small.prompt import Prompt, asked_for, pack, prompt_of
 from agent.small.token_ids import ACT, ANSWER, CAPTION, JUDGE, PROPOSE, SCORE_IDS, STARTS, WORD_ID, say
-from agent.small.word_hashing import split
+from agent.small.vocabulary import PLAN
+from agent.small.word_hashing import PARTS, split
 from agent.view import View
 
 _STEPS = 32  # tokens of an output that can be drawn at random
@@ -142,6 +144,15 @@ class SmallPolicy:
         told = memories or [""] * len(questions)
         prompts = [Prompt(split(q), memory=split(m, "memory")) for q, m in zip(questions, told, strict=True)]
         return self._say(ANSWER, frames, prompts)
+
+    def plan(self, goals: Sequence[str], memories: Sequence[str] | None = None) -> list[tuple[str, ...]]:
+        """What has to be done for each goal, in order: "unlock the blue door" takes "pick up blue key" and "open blue
+        door". What a memory tells is left out: see `answer`."""
+        told = memories or [""] * len(goals)
+        words = [[PLAN, *split(goal)[1 - PARTS["request"] :]] for goal in goals]
+        prompts = [Prompt(goal, memory=split(memory, "memory")) for goal, memory in zip(words, told, strict=True)]
+        unseen = np.zeros((*FRAME_SIZE, 3), np.uint8)
+        return [tuple(text.split(THEN)) for text in self._say(ANSWER, [unseen] * len(goals), prompts)]
 
     def caption(self, frames: Sequence[Frames]) -> list[str]:
         """What is in each frame, from left to right."""

@@ -31,3 +31,4 @@ WORDS = (
     "do", "understand",
 )  # fmt: skip
 VOCABULARY = (*NAMES, *NUMBERS, *SCORES, *WORDS)
+PLAN = "plan"  # the word before a goal that is to be taken apart

@@ -11,6 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
+from agent.capabilities import THEN
 from agent.models.base import ChatModel, Message, Picture, RefusedError, UnavailableError
 from agent.models.load import load_model
 from agent.models.pictures import within_bytes
@@ -29,6 +32,7 @@ SEEN = View((720, 1280), exactly=False, frames=3, apart=1000.0, earlier=(180, 32
 _LINE = 240  # characters of a line of dialogue, and of what comes of a step
 _MAX_TOKENS = 500  # of a reply
 _TRIES = 2  # of a step, after which `small` gives it up
+_UNSEEN = np.zeros((120, 160, 3), np.uint8)  # a goal is taken apart by its words alone
 PASSED, ALL_DONE = "some time has passed", "all steps are done"  # two of the reasons to ask a planner
 DONE, GIVEN_UP = "done", "given up"  # what came of a step, if it is not what the player says
 
@@ -158,8 +162,9 @@ class ChatPlanner:
 class SmallPlanner:
     """`small` as a planner.
 
-    It writes no plans: its steps are the parts of the goal's own words. If the player is stuck, it is told to face a
-    thing that the model proposes. Then it sees another part of the room, and does nothing that was not asked for.
+    Its steps are the parts of the goal's own words. A part that needs something first, such as a key, is replaced by
+    the steps that the model writes for it. If the player is stuck, it is told to face a thing that the model proposes.
+    Then it sees another part of the room, and does nothing that was not asked for.
     """
 
     view = View.stretched((120, 160))
@@ -172,7 +177,7 @@ class SmallPlanner:
         """The plan's `notes` hold the step in which the player faces a thing."""
         steps, (last, end) = now.steps, now.history[-1] if now.history else ("", "")
         if not steps and not last:
-            return Plan(tuple(intents.steps(now.goal))[:MOST_STEPS])
+            return Plan(self._apart(now)[:MOST_STEPS])
         if end not in ("", DONE, GIVEN_UP) and last not in (*steps, now.notes):
             if [step for step, _ in now.history].count(last) > _TRIES:
                 return Plan(done=True, say=end)
@@ -183,6 +188,16 @@ class SmallPlanner:
         thing = self._model.chat([Message("user", "propose", now.frames[-1:])]).text.partition(" the ")[2]
         aside = f"face the {thing}" if thing else ""
         return Plan((aside, *steps)[:MOST_STEPS] if aside else steps, notes=aside)
+
+    def _apart(self, now: Situation) -> tuple[str, ...]:
+        """The steps of a new goal."""
+        steps: list[str] = []
+        for part in intents.steps(now.goal):
+            asked = Message("user", f"plan: {part}", now.frames[-1:] or (_UNSEEN,))
+            planned = self._model.chat([asked]).text.split(THEN)
+            # the player takes a part that needs nothing first in the user's own words
+            steps += planned if len(planned) > 1 or planned[0].startswith("press ") else [part]
+        return tuple(dict.fromkeys(steps))
 
     def close(self) -> None:
         self._model.close()

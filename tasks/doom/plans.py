@@ -6,20 +6,19 @@ shown none of this.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from agent.capabilities import THEN
 from envs.doom.level import LOCKS
 from tasks.doom.goals import HELD_OUT_PAIRS, targets_of
 from tasks.doom.language import Meaning, plain, plain_goal, sentence
 from tasks.task import Phrasing, thing_name
 
-PLAN = "plan"  # the word before a goal whose steps are asked for
-THEN = " then "  # between two steps of a plan
 MOST_WORDS = 16  # of a plan
-_COLOURS = [colour for colour in LOCKS if ("key", colour) not in HELD_OUT_PAIRS]  # of locks that lessons name
+SHOWN_LOCKS = tuple(colour for colour in LOCKS if ("key", colour) not in HELD_OUT_PAIRS)  # what lessons name
 _VERBS = ("pick_up", "go_to", "face", "shoot", "touch")
 _LINES = {
     "pick_up": "i picked up the {}",
@@ -56,13 +55,13 @@ def _parts(step: Meaning) -> tuple[str, ...]:
     return (plain(Meaning(step.verb, step.kind, step.colour, step.relation, step.other)),)
 
 
-def draw(rng: np.random.Generator, phrasing: Phrasing = "training") -> Planned:
-    """A random goal, mostly one that needs something first, and a random memory."""
+def draw(rng: np.random.Generator, phrasing: Phrasing = "training", colours: Sequence[str] = SHOWN_LOCKS) -> Planned:
+    """A random goal, mostly one that needs something first, and a random memory. `colours`: of locks."""
     while True:
-        first = _goal(rng, locked=rng.random() < 0.7)
-        then = (_goal(rng, locked=rng.random() < 0.3),) if rng.random() < 0.25 else ()
+        first = _goal(rng, colours, locked=rng.random() < 0.7)
+        then = (_goal(rng, colours, locked=rng.random() < 0.3),) if rng.random() < 0.25 else ()
         meaning = Meaning(first.verb, first.kind, first.colour, then=then)
-        deeds = [_deed(rng, first) for _ in range(rng.integers(0, 4))]
+        deeds = [_deed(rng, first, colours) for _ in range(rng.integers(0, 4))]
         left = steps(meaning, deeds_of(deeds))
         if len(THEN.join(left).split()) <= MOST_WORDS:
             lines = [_LINES[deed.verb].format(_name(deed)) for deed in deeds]
@@ -74,9 +73,9 @@ def deeds_of(done: Collection[Meaning]) -> list[str]:
     return [plain_goal(deed.verb, _name(deed)) for deed in done]
 
 
-def _goal(rng: np.random.Generator, *, locked: bool) -> Meaning:
+def _goal(rng: np.random.Generator, colours: Sequence[str], *, locked: bool) -> Meaning:
     if locked:
-        colour = str(rng.choice(_COLOURS))
+        colour = str(rng.choice(list(colours)))
         kinds = (
             ("unlock", "door", colour),
             ("unlock", "door", colour),
@@ -89,13 +88,13 @@ def _goal(rng: np.random.Generator, *, locked: bool) -> Meaning:
     return Meaning(verb, *pairs[rng.integers(len(pairs))])
 
 
-def _deed(rng: np.random.Generator, goal: Meaning) -> Meaning:
+def _deed(rng: np.random.Generator, goal: Meaning, colours: Sequence[str]) -> Meaning:
     """Something that was done: what the goal needs first now and then, or something like it."""
     draw = rng.random()
     if draw < 0.3 and goal.kind == "door":
         return Meaning("pick_up", "key", goal.colour)
     if draw < 0.5:
-        return Meaning("pick_up", "key", str(rng.choice(_COLOURS)))
+        return Meaning("pick_up", "key", str(rng.choice(list(colours))))
     if draw < 0.6:
         return Meaning("press", "panel")
     verb = str(rng.choice(["pick_up", "go_to", "shoot"]))

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agent.capabilities import THEN
 from agent.sight import COLUMNS, ROWS, column_of
 from agent.small.prompt import Prompt
 from agent.small.token_ids import ANSWER, CAPTION, PROPOSE, spell
+from agent.small.vocabulary import PLAN
 from agent.small.word_hashing import split
 from envs.doom.level import Level
 from envs.doom.things import CLASSES, COLOURS, KINDS
@@ -127,10 +129,10 @@ class DoomLessons(LessonWorld):
         yield from _questions(rng, mix, scene)
         if mix.plans and rng.random() < mix.plans:
             planned = plans.draw(rng, "wide")
-            words = by_meaning(rng, mistyped(rng, [plans.PLAN, *split(planned.goal)]), mix.meant)
+            words = by_meaning(rng, mistyped(rng, [PLAN, *split(planned.goal)]), mix.meant)
             yield (
                 Prompt(words, memory=split(planned.memory, "memory")),
-                words_of(ANSWER, spell(plans.THEN.join(planned.steps))),
+                words_of(ANSWER, spell(THEN.join(planned.steps))),
             )
         if rng.random() < mix.captions and (caption := questions.caption(scene)):
             yield Prompt(), words_of(CAPTION, spell(caption))
