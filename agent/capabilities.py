@@ -212,6 +212,7 @@ _METHODS: dict[type, str] = {
     Answers: "answer(frames, questions, memories) -> list[str]",
     Captions: "caption(frames) -> list[str]",
     KnowsNouns: "known(noun) -> str | None",
+    Plans: "plan(goals, memories) -> list[tuple[str, ...]]",
     Proposes: "propose(frames, seed) -> list[str]",
     Judges: "judge(instructions, frames) -> list[tuple[float, str]]",
     Samples: "sample(contexts, *, temperature, generator, seeds) -> list[Decision]",

@@ -23,7 +23,7 @@ FILES = (ROOT / "README.md", ROOT / "agent" / "small" / "weights" / "README.md")
 SUITES = (
     "doom-basic", "doom-pairs", "doom-themes", "doom-phrasings", "doom-synonyms", "doom-room", "doom-pictures",
     "doom-rooms", "doom-layouts", "doom-compounds", "doom-relations", "doom-missing", "doom-which", "doom-ask",
-    "doom-vault",
+    "doom-sentences", "doom-unknown", "doom-vault-steps", "doom-vault",
 )  # fmt: skip
 COMPARED = "doom-basic"
 BASELINES = f"{COMPARED}, baselines"
@@ -32,12 +32,13 @@ WORLDS = {"playroom-basic": 60, "minetest-basic": 40}
 # In this order: what tells most comes first, then budgets of thoughts, and last what takes long or tells less.
 ORDER = (
     "doom-basic", "doom-rooms", "doom-compounds", "doom-pairs", "doom-judge", "doom-phrasings", "doom-themes",
-    "doom-missing", "doom-answers", "doom-proposals", "doom-ask", BASELINES, "playroom-basic", "minetest-basic",
+    "doom-missing", "doom-answers", "doom-proposals", "doom-plans", "doom-ask", BASELINES, "playroom-basic",
+    "minetest-basic",
     "doom-conversation", "thoughts", "doom-pictures", "doom-which", "doom-room", "doom-relations", "doom-synonyms",
-    "doom-layouts", "doom-vault",
+    "doom-layouts", "doom-sentences", "doom-unknown", "doom-vault-steps", "doom-vault",
 )  # fmt: skip
 # Episodes, frames or conversations of each where the other suites have 500.
-ROLES = {"doom-answers": 1000, "doom-proposals": 500, "doom-judge": 1000, "doom-conversation": 200}
+ROLES = {"doom-answers": 1000, "doom-proposals": 500, "doom-plans": 500, "doom-judge": 1000, "doom-conversation": 200}
 BUDGETS = ("off", "2", "4", "8", "auto")  # of thoughts, on these suites:
 THOUGHTFUL = ("doom-rooms", "doom-compounds")
 COLUMNS = ("policy", "expert", "random", "no language", "language control")
@@ -100,6 +101,7 @@ def table(results: dict[str, Any]) -> str:
 
 def _said(results: dict[str, Any]) -> list[str]:
     answers, proposals, judge = (results[name] for name in ("doom-answers", "doom-proposals", "doom-judge"))
+    plans, other = results["doom-plans"], results["doom-plans"]["held_out_phrasings"]
     missing = results["doom-missing"]
     says = missing["by_verb"]["missing"]
     held = answers["held_out_phrasings"]
@@ -122,6 +124,8 @@ def _said(results: dict[str, Any]) -> list[str]:
         f"| proposals that can be done, % of {proposals['proposals']} | "
         f"{part(proposals['achievable'], proposals['ci'])} | read by the grammar "
         f"{100 * proposals['read']:.1f}; {proposals['different']} different |",
+        f"| goals of locks and gates taken apart, exact % of {plans['goals']} | {part(plans['exact'], plans['ci'])} | "
+        f"phrasings and words never trained on {part(other['exact'], other['ci'])} |",
         f"| judge, AUROC over {judge['episodes']} episodes, {judge['failures']} of them failures | "
         f"{judge['auroc']:.3f} ({judge['auroc_ci'][0]:.3f}–{judge['auroc_ci'][1]:.3f}) | without the instruction "
         f"{judge['no_language']['auroc']:.3f} |",

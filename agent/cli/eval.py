@@ -73,7 +73,7 @@ def evaluate(
         return
     if allow_differences:
         raise UserError("--allow-differences belongs to --bench")
-    if suite in ("doom-answers", "doom-proposals", "doom-conversation") and not tasks:
+    if suite in ("doom-answers", "doom-proposals", "doom-plans", "doom-conversation") and not tasks:
         from agent.cli import roles
 
         roles.evaluate(suite, policy, view, episodes, seed, workers, json)

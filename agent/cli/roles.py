@@ -14,7 +14,8 @@ SUITES = {"doom-answers": Answers, "doom-proposals": Proposes, "doom-plans": Pla
 
 
 def evaluate(suite: str, policy: str, view: str | None, n: int, seed: int, workers: str, json: Path | None) -> None:
-    """Measure one of SUITES on `n` questions, frames, goals or conversations; prints a table, or JSON where `json` is "-".
+    """Measure one of SUITES on `n` questions, frames, goals or conversations; prints a table, or
+    JSON where `json` is "-".
 
     Raises UserError for a policy that lacks the capability.
     """

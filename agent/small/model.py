@@ -87,6 +87,18 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2
 
 
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Scaled dot-product attention."""
+    if q.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    # torch's own goes backwards slowly in bfloat16 on a CPU, in which only training computes
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    if mask is not None:
+        scores += torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, -1e4)
+    result: Tensor = scores.softmax(-1).to(v.dtype) @ v
+    return result
+
+
 @dataclass(frozen=True)
 class _Spots:
     """Where M tokens lie in `rows` rows of `length`: `at` (M,), counted over all rows. Rows of different lengths are
@@ -99,11 +111,13 @@ class _Spots:
     def spread(self, x: Tensor) -> Tensor:
         """Tokens (M, C) in their rows (rows, length, C); the rest is 0."""
         empty = x.new_zeros(self.rows * self.length, x.shape[-1])
-        return empty.index_copy(0, self.at, x).unflatten(0, (self.rows, self.length))
+        result: Tensor = empty.index_copy(0, self.at, x).unflatten(0, (self.rows, self.length))
+        return result
 
     def listed(self, x: Tensor) -> Tensor:
         """The tokens of rows as a list again."""
-        return x.flatten(0, 1).index_select(0, self.at)
+        result: Tensor = x.flatten(0, 1).index_select(0, self.at)
+        return result
 
 
 class _Attention(nn.Module):
@@ -138,7 +152,7 @@ class _Attention(nn.Module):
         h = self.norm(x)
         spread = spots.spread if spots is not None else lambda x: x
         k, v = source if source is not None else self.keys_values(h, spread)
-        y = F.scaled_dot_product_attention(self._split(spread(self.q(h))), k, v, attn_mask=mask)
+        y = _attend(self._split(spread(self.q(h))), k, v, mask)
         y = y.transpose(-3, -2).flatten(-2)
         result: Tensor = x + self.out(spots.listed(y) if spots is not None else y)
         return result

@@ -73,6 +73,7 @@ def test_a_missing_capability_is_told_with_its_method_and_what_to_take() -> None
         ("doom-judge", "judge(instructions"),
         ("doom-answers", "answer(frames"),
         ("doom-proposals", "propose(frames"),
+        ("doom-plans", "plan(goals"),
         ("doom-conversation", "answer(frames"),
     ],
 )
@@ -85,7 +86,7 @@ def test_eval_refuses_a_policy_that_lacks_it(suite: str, method: str, capsys: py
 
 def test_capabilities_are_never_probed_by_attribute() -> None:
     root = Path(__file__).parents[2]
-    names = "answer|caption|propose|judge|known|start|labels|sample|spec"
+    names = "answer|caption|propose|plan|judge|known|start|labels|sample|spec"
     probe = re.compile(rf'(?:has|get)attr\((?!state,)[^()]*"(?:{names})"')  # a world's state has labels of its own
     for folder in ("agent", "tasks", "rewards", "training", "benchmarks"):
         for file in (root / folder).rglob("*.py"):

@@ -49,7 +49,10 @@ def blocks(cells: Tensor) -> Tensor:
     lies below the frame is UNKNOWN."""
     rows, columns = GRID
     whole = F.pad(cells, (0, 0, 0, rows * CELL - cells.shape[1]), value=UNKNOWN)
-    return whole.unflatten(2, (columns, CELL)).unflatten(1, (rows, CELL)).transpose(2, 3).reshape(-1, CELL * CELL)
+    result: Tensor = (
+        whole.unflatten(2, (columns, CELL)).unflatten(1, (rows, CELL)).transpose(2, 3).reshape(-1, CELL * CELL)
+    )
+    return result
 
 
 def text_loss(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import multiprocessing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -207,28 +205,9 @@ class _Objective:
         if self.peak and not self.work and not part.judged:
             self.work = operations(model, part.batch, self._choices, part.glance) / len(part.batch.frames)
         here, glance = part.batch.to(self._device), _moved(part.glance, self._device)
-        with quick(self._device):
+        quick = self._device.type == "cuda" or cpu_has_bfloat16()
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=quick):
             return stage_loss(model, here, self._choices, part.judged, glance)
-
-
-@contextmanager
-def quick(device: torch.device) -> Iterator[None]:
-    """Compute in bfloat16 where the device has instructions for it."""
-    if device.type == "cpu" and not cpu_has_bfloat16():
-        yield
-        return
-    with ExitStack() as stack:
-        stack.enter_context(torch.autocast(device.type, torch.bfloat16))
-        if device.type == "cpu":  # the fused kernel goes backwards slowly in bfloat16
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-            stack.callback(_sum_in_bfloat16, torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed())
-            _sum_in_bfloat16(True)
-        yield
-
-
-def _sum_in_bfloat16(allowed: bool) -> None:
-    """Whether attention in plain steps stays in bfloat16. The setting is of all devices, whatever its name says."""
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(allowed)
 
 
 def cpu_has_bfloat16() -> bool:

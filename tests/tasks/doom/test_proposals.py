@@ -182,7 +182,12 @@ def test_proposals_are_measured_by_the_expert(world: DoomWorld) -> None:
 
 @pytest.mark.parametrize(
     ("suite", "role"),
-    [("doom-answers", "answer("), ("doom-proposals", "propose("), ("doom-conversation", "answer(")],
+    [
+        ("doom-answers", "answer("),
+        ("doom-proposals", "propose("),
+        ("doom-plans", "plan("),
+        ("doom-conversation", "answer("),
+    ],
 )
 def test_a_policy_without_the_role_is_told(suite: str, role: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["eval", "--suite", suite, "--policy", "random", "--episodes", "5"]) == 2
