@@ -29,6 +29,7 @@ RESOLUTIONS = {"160x120": (120, 160), "320x240": (240, 320), "640x480": (480, 64
 MAX_LOOK = 45.0  # degrees in one tick
 _TEXT_SIZE = 96_000  # bytes kept for the level text in the PWAD, which is overwritten in place for every level
 _SOUND_HZ, _HEARD_TICKS = 22050, 8  # samples a second; how many ticks the engine keeps them for
+_DRAWN = 8  # pictures that are drawn again before a restored state goes on
 _SETTLE_TICKS = 5  # the engine ignores turning in the first ticks of an episode
 _KEY_BUTTONS = {
     "KeyW": vizdoom.Button.MOVE_FORWARD,
@@ -89,6 +90,15 @@ class DoomState:
     markers: frozenset[int]
     doors: tuple[float, ...]
     labels: npt.NDArray[np.uint8] | None = field(default=None, compare=False)  # arrays have no plain equality
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """What leads to a state: the level and the seed of an episode, and what the engine was told since, and for how many
+    ticks. The engine's own saved games lead to other frames."""
+
+    episode: object
+    told: tuple[tuple[list[float], int], ...]
 
 
 def _pwad(lumps: Sequence[tuple[str, bytes]]) -> bytes:
@@ -155,6 +165,9 @@ class DoomWorld(World):
         self._folder: Path | None = None
         self._text_offset = 0
         self._level: Level | None = None
+        self._seed = 0
+        self._episode = object()
+        self._told: list[tuple[list[float], int]] = []
         self._tick = 0
         self._over = True
         self._sectors = False
@@ -182,17 +195,43 @@ class DoomWorld(World):
             self.close()
             self._sectors = True
         game = self._load(text.ljust(_TEXT_SIZE))
-        game.set_seed(level_seed % 2**31)
         weapon = self._weapon and (level.look is None or level.look.weapon)
         if weapon != self._weapon_shown:
             game.set_render_weapon(weapon)
             self._weapon_shown = weapon
-        game.new_episode()
-        if level.fov != FOV:  # every episode begins with the usual view, and takes this one within the ticks to come
-            game.send_game_command(f"fov {level.fov}")
-        game.make_action([0.0] * len(_BUTTONS), _SETTLE_TICKS)
-        self._level, self._tick, self._over, self._last = level, 0, False, None
+        self._level, self._seed, self._episode = level, level_seed % 2**31, object()
+        self._begin(game)
         return self._observe()
+
+    def _begin(self, game: vizdoom.DoomGame) -> None:
+        """Begin the level that the engine has."""
+        assert self._level is not None
+        game.set_seed(self._seed)
+        game.new_episode()
+        if (
+            self._level.fov != FOV
+        ):  # every episode begins with the usual view, and takes this one within the ticks to come
+            game.send_game_command(f"fov {self._level.fov}")
+        game.make_action([0.0] * len(_BUTTONS), _SETTLE_TICKS)
+        self._told, self._tick, self._over, self._last = [], 0, False, None
+
+    def save(self) -> object:
+        """The state of the episode, as it is now (envs.snapshots)."""
+        if self._over:
+            raise gymnasium.error.ResetNeeded("doom: save() after the end or before reset(); call reset() first")
+        return _Saved(self._episode, tuple(self._told))
+
+    def restore(self, saved: object) -> None:
+        """Go back to a state of this episode, by doing again what led there: a twelfth of a millisecond a tick. Raises
+        ValueError for a state of another episode."""
+        if not isinstance(saved, _Saved) or saved.episode is not self._episode or self._game is None:
+            raise ValueError("doom: the saved state is of another episode")
+        self._begin(self._game)
+        for number, (told, ticks) in enumerate(saved.told):
+            self._game.set_action(told)
+            # a picture takes four times as long; the last ones are drawn, since a picture depends on those before it
+            self._game.advance_action(ticks, number >= len(saved.told) - _DRAWN)
+        self._told, self._tick = list(saved.told), sum(ticks for _, ticks in saved.told)
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         return self._advance(action, 1)
@@ -221,7 +260,9 @@ class DoomWorld(World):
         if action is not self._last and not self.action_space.contains(action):
             raise ValueError(f"doom: {action!r} is not in {self.action_space!r}")
         self._last = action
-        reward = self._game.make_action([*held_buttons(action.keys, action.buttons), *action.look], ticks)
+        told = [*held_buttons(action.keys, action.buttons), *action.look]
+        reward = self._game.make_action(told, ticks)
+        self._told.append((told, ticks))
         self._tick += ticks
         self._unheard += ticks
         if self._game.is_episode_finished():
