@@ -89,12 +89,12 @@ class Text:
 
 def single(batch: Batch, number: int) -> Text:
     """Text `number` of a batch of one frame."""
-    prompt, written = batch.prompt, batch.pack[0] == number
+    prompt, written = batch.prompt, batch.pack[0, batch.columns] == number
     read = prompt.pack[0] == number
     words, remembered = read[: prompt.ids.shape[1]], read[prompt.ids.shape[1] :]
     return Text(
         frame=batch.frames[0],
-        tokens=torch.cat([batch.tokens[0][written], batch.targets[written][-1:]]),
+        tokens=torch.cat([batch.tokens[0, batch.columns[written]], batch.targets[written][-1:]]),
         table=prompt.table,
         meanings=prompt.meanings,
         ids=prompt.ids[0][words],

@@ -39,7 +39,8 @@ class Batch:
 
     `frames` uint8 (N, 3, H, W). `prompt`: the prompts of all rows. `tokens` (N, L): the texts' tokens without their
     last ones. `order` (N, L): the place of a token in its text. `pack` (N, L): the number of its text in the row.
-    `rows`, `columns` (M,): where a token follows. `targets`, `choices`, `weights` (M,): which one, its kind of choice
+    `rows`, `columns` (M,): where a token follows. `spots`: the same places counted over all rows, and some empty ones.
+    `targets`, `choices`, `weights` (M,): which one, its kind of choice
     and its weight. `texts`: how many texts there are. `cells` (N, 30, 40): classes of the segmentation, or None.
     """
 
@@ -50,6 +51,7 @@ class Batch:
     pack: Tensor
     rows: Tensor
     columns: Tensor
+    spots: Tensor
     targets: Tensor
     choices: Tensor
     weights: Tensor
@@ -107,7 +109,9 @@ def assemble(
     cells: npt.NDArray[np.uint8] | None = None,
 ) -> Batch:
     """A batch of frames (N, H, W, 3), each with its prompts and their texts."""
-    length = max(sum(len(text.tokens) - 1 for text in row) for row in texts)
+    length = _rounded(max(sum(len(text.tokens) - 1 for text in row) for row in texts), 16)
+    words = max(sum(max(1, _words(prompt)) for prompt in row) for row in asked)
+    decisions = max(sum(len(prompt.past) for prompt in row) for row in asked)
     tokens, order, owner = (np.zeros((len(texts), length), np.int64) for _ in range(3))
     rows: list[int] = []
     columns: list[int] = []
@@ -129,15 +133,31 @@ def assemble(
             at += n
     return Batch(
         frames=torch.from_numpy(frames).permute(0, 3, 1, 2),
-        prompt=pack(asked),
+        prompt=pack(asked, _rounded(words, 32), _rounded(decisions, 32)),
         tokens=torch.from_numpy(tokens),
         order=torch.from_numpy(order),
         pack=torch.from_numpy(owner),
         rows=torch.tensor(rows),
         columns=torch.tensor(columns),
+        spots=torch.from_numpy(_spots(np.array(rows, np.int64) * length + np.array(columns, np.int64), tokens.size)),
         targets=torch.tensor(targets),
         choices=torch.tensor(choices),
         weights=torch.tensor(weights),
         texts=sum(map(len, texts)),
         cells=None if cells is None else torch.from_numpy(cells),
     )
+
+
+def _words(prompt: Prompt) -> int:
+    return len(prompt.request) + len(prompt.thought) + len(prompt.memory)
+
+
+def _rounded(size: int, step: int) -> int:
+    """The next multiple of `step`. Matrices of ever new shapes are slow: oneDNN makes code for each."""
+    return -(-size // step) * step
+
+
+def _spots(used: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
+    """The places in use, and of the other places up to `size` as many as make the number round."""
+    empty = np.setdiff1d(np.arange(size), used, assume_unique=True)
+    return np.concatenate([used, empty[: _rounded(len(used), 64) - len(used)]])

@@ -71,9 +71,8 @@ def text_loss(
     """
     image = model.see(batch.frames) if seen is None else seen
     encoded = Encoded(model.clip(image) if clips else image, *model.read(batch.prompt))
-    at = batch.rows * batch.tokens.shape[1] + batch.columns
-    hidden = model.write(encoded, batch.tokens, batch.order, batch.pack, at)
-    logits = model.logits(hidden) + MASK.to(hidden.device)[batch.choices]
+    hidden = model.write(encoded, batch.tokens, batch.order, batch.pack, batch.spots)
+    logits = model.logits(hidden)[: len(batch.targets)] + MASK.to(hidden.device)[batch.choices]
     each = F.cross_entropy(logits, batch.targets, reduction="none")
     counts = (batch.choices >= choices.start) & (batch.choices < choices.stop)
     loss = (each * batch.weights * counts).sum() / batch.texts

@@ -171,7 +171,7 @@ def test_prompts_of_a_row_do_not_see_each_other(model: SmallModel) -> None:
         batch = assemble(pictures, rows, [[decision((0,) * 6), decision((1,) * 6)]])
         read, pack = model.read(batch.prompt)
         out = model.write(Encoded(model.see(batch.frames), read, pack), batch.tokens, batch.order, batch.pack)
-        return out[0, len(decision((0,) * 6).choices) :]
+        return out[batch.rows, batch.columns][len(decision((0,) * 6).choices) :]
 
     torch.testing.assert_close(hidden("red key"), hidden("blue imp"), atol=1e-5, rtol=1e-4)
 

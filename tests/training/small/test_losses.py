@@ -42,12 +42,13 @@ def test_a_list_of_tokens_is_written_as_rows_are() -> None:
     model, batch = _model(), _batch()
     encoded = model.encode(batch.frames, batch.prompt)
     rows = model.write(encoded, batch.tokens, batch.order, batch.pack)
-    at = batch.rows * batch.tokens.shape[1] + batch.columns
-    assert len(at) < batch.tokens.numel()
-    listed = model.write(encoded, batch.tokens, batch.order, batch.pack, at)
-    torch.testing.assert_close(listed, rows[batch.rows, batch.columns])
+    assert len(batch.spots.unique()) == len(batch.spots)
+    listed = model.write(encoded, batch.tokens, batch.order, batch.pack, batch.spots)
+    used = batch.rows * batch.tokens.shape[1] + batch.columns
+    torch.testing.assert_close(batch.spots[: len(used)], used)
+    torch.testing.assert_close(listed[: len(used)], rows[batch.rows, batch.columns])
     other = Encoded(encoded.image.flip(0), encoded.text, encoded.pack)
-    assert not torch.allclose(model.write(other, batch.tokens, batch.order, batch.pack, at), listed, atol=1e-4)
+    assert not torch.allclose(model.write(other, batch.tokens, batch.order, batch.pack, batch.spots), listed, atol=1e-4)
 
 
 def test_cells_are_learned_where_they_are_named() -> None:
