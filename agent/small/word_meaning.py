@@ -15,7 +15,8 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 
 FILE = Path(__file__).with_name("meanings.safetensors")
-SIZE = 96  # numbers of a vector
+COLOUR = 4  # numbers of a vector that tell the colour, where the word names one
+SIZE = 96 + COLOUR  # numbers of a vector
 
 
 @functools.cache
@@ -37,7 +38,8 @@ def words() -> list[str]:
 
 
 def vectors(words: Iterable[str]) -> npt.NDArray[np.float32]:
-    """The meanings of some words, (N, SIZE), at most of unit length; zeros for a word that the table does not
+    """The meanings of some words, (N, SIZE), at most of unit length but for its
+    colour; zeros for a word that the table does not
     have."""
     rows, table, scale = _table()
     return table[[rows.get(word, -1) for word in words]] * scale

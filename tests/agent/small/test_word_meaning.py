@@ -32,7 +32,7 @@ def test_an_unknown_word_has_no_meaning() -> None:
 def test_the_table_is_that_of_the_weights() -> None:
     """Checkpoints depend on every number of it: another table needs another name and new weights."""
     digest = hashlib.sha256(word_meaning.FILE.read_bytes()).hexdigest()
-    assert digest == "5da6e67f25ad173271f6bdae296352ceb19397c614320d38bd6e64acaea927dc"
+    assert digest == "61ecd2a6bfa81cf98c42564b283aeba60deb6095edd5c8912480e2917302634b"
 
 
 def test_a_model_reads_meanings() -> None:
@@ -60,5 +60,14 @@ def test_an_older_config_has_no_meanings() -> None:
     old = {name: value for name, value in SmallConfig().to_json().items() if name != "meanings"}
     assert SmallConfig.from_json(old).meanings == 0
     assert SmallConfig.from_json(SmallConfig().to_json()) == SmallConfig()
-    with pytest.raises(ValueError, match="meanings must be 0 to 96 in steps of 96, got 48"):
+    with pytest.raises(ValueError, match="meanings must be 0 to 100 in steps of 100, got 48"):
         SmallConfig.from_json({**old, "meanings": 48})
+
+
+def test_names_of_colours_have_their_colour() -> None:
+    def colour(word: str) -> np.ndarray:
+        return word_meaning.vectors([word])[0, -word_meaning.COLOUR :]
+
+    assert not colour("torch").any()
+    for word, other, like in (("crimson", "navy", "red"), ("navy", "lemon", "blue"), ("lemon", "jade", "yellow")):
+        assert np.abs(colour(word) - colour(like)).sum() < np.abs(colour(other) - colour(like)).sum()
