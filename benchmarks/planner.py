@@ -1,12 +1,13 @@
 """What a planner is worth: `small` alone, and under planners, on instructions longer than it was ever taught.
 
     python benchmarks/planner.py --episodes 60 --out planner.json
+    python benchmarks/planner.py --suite doom-vault --rows expert alone small
 
 Each task has four or five steps in one room, such as "pick up the red key, then shoot the imp, then press the switch,
 then go to the torch"; `small` is taught two at most. Ground truth checks every step in its order, and the episode fails
 where a wrong thing is taken, shot or stood at. The levels never occur in training. The world waits for the planner, so
 that the figures do not depend on the machine's speed. The expert shows what can be done. A planner reads what `small`
-says is in view; smol sees no pictures.
+says is in view; smol sees no pictures. With `--suite` the tasks are those of a suite of doom.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 from agent.loop.players import InStep, Player, ScriptedPlayer
 from agent.models import load_model
 from agent.small import SmallPolicy, load_small
+from agent.small.checkpoint import SHIPPED
 from agent.talk.conversation import Conversation
 from agent.talk.planned_conversation import PlannedConversation
 from agent.talk.planner import ChatPlanner, Planner, load_planner
@@ -34,7 +36,7 @@ from envs.doom.world import DoomWorld
 from tasks.doom.build import in_room
 from tasks.doom.goals import targets_of
 from tasks.doom.language import Meaning, sentence
-from tasks.doom.suites import EVALUATION_SEEDS
+from tasks.doom.suites import EVALUATION_SEEDS, evaluation
 from tasks.expert_policy import ExpertPolicy
 from tasks.play import play_task
 from tasks.task import Task
@@ -107,16 +109,20 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=60)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--rows", nargs="+", default=["expert", "alone", "small", "smol"], help="or models by name")
+    parser.add_argument("--suite", help="play the tasks of a suite instead")
+    parser.add_argument("--policy", type=Path, help="a checkpoint of small instead of the shipped one")
     parser.add_argument("--out", type=Path, help="write every episode there, as JSON")
     args = parser.parse_args()
-    tasks = list(long_tasks(args.seed, args.episodes))
-    small, world = load_small(), DoomWorld()
+    suite = evaluation(args.suite) if args.suite else None
+    tasks = list(suite.tasks(args.seed, args.episodes) if suite else long_tasks(args.seed, args.episodes))
+    small, world = load_small(args.policy or SHIPPED), DoomWorld()
     results: dict[str, list[dict[str, Any]]] = {}
     try:
         for row in args.rows:
             planner: Planner | None = None
             if row not in ("expert", "alone"):
-                planner = load_planner(row)
+                named = f"small:{args.policy}" if row == "small" and args.policy else row
+                planner = load_planner(named)
                 if isinstance(planner, ChatPlanner):
                     planner.close()
                     # The same plans in every run, and as long as it takes.

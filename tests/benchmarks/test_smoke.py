@@ -62,6 +62,7 @@ def run(name: str, *arguments: str) -> str:
         pytest.param("page", "--instructions 1 --seconds 0.5 --stalled 1", "tick, 1 stalled viewers", marks=slow),
         pytest.param("page", "--episodes 1", "| a viewer, 640x480 and sound |", marks=slow),
         pytest.param("planner", "--episodes 1 --rows expert small", "plans an episode", marks=slow),
+        pytest.param("planner", "--episodes 1 --rows expert --suite doom-vault", "expert  ", marks=slow),
         pytest.param(
             "poison", "--episodes 1 --seconds 9 --kinds part --arms none verification --out /dev/null",
             "| part | verification | 1 | 100.0 (21–100) |", marks=slow,
