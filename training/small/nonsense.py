@@ -18,11 +18,53 @@ from tasks.foreign import TRAINING, sentences
 from tasks.reader import WorldReader
 
 _FAR = 0.22  # the largest cosine between a strange word and any that instructions use; one word in forty is as far
+_COMMON = 15_000  # words that people talk with
 _ORDERS = (
     "go to the {}", "pick up the {}", "take the {}", "find the {}", "shoot the {}", "touch the {}", "face the {}",
     "look at the {}", "bring me the {}", "get the {} for me", "{} the {}", "please {} it", "walk to the {} {}",
     "can you {} the {}?", "where is the {}?", "what colour is the {}?",
 )  # fmt: skip
+# What people say that is no order for a player; any word may stand in it.
+_TALK = (
+    "my {} likes {}",
+    "the {} of the {} is {}",
+    "how many {} are in a {}?",
+    "who invented the {}?",
+    "what is a {}?",
+    "why is the {} so {}?",
+    "i bought a {} yesterday",
+    "we had {} for lunch",
+    "she told me about the {}",
+    "he works for a {} in {}",
+    "the {} was {} all day",
+    "they say that {} is better than {}",
+    "i dreamt of a {} {}",
+    "sell the {}",
+    "cook the {}",
+    "explain {} to me",
+    "define {}",
+    "compare {} and {}",
+    "add {} to {}",
+    "remember the {} next week",
+    "when does the {} begin?",
+    "in the {} there was a {}",
+    "no {} without {}",
+    "{} or {}",
+    "{} and {} and {}",
+    "the {} said that the {} would {}",
+    "you are a {}",
+    "i feel {}",
+    "is {} a kind of {}?",
+    "give me the price of {}",
+    "read the {} aloud",
+    "wash the {}",
+    "{}!",
+    "{} {}",
+    "once there was a {} who was {}",
+    "the weather in {} is {}",
+    "{} plus {} is {}",
+    "thanks for the {}",
+)
 _SYLLABLES = [a + b for a in "bdfgklmnprstvwz" for b in "aeiou"]
 
 
@@ -48,8 +90,11 @@ class Nonsense:
                 words = [words[i] for i in rng.permutation(len(words))[: rng.integers(2, 8)]]
             return words
         if kind < 0.6:
+            talk = _TALK[rng.integers(len(_TALK))]
+            return split(talk.format(*_drawn(rng, self._words[:_COMMON], talk.count("{}"))))
+        if kind < 0.7:
             return _drawn(rng, self._words, int(rng.integers(2, 10)))
-        if kind < 0.75:
+        if kind < 0.8:
             return ["".join(_drawn(rng, _SYLLABLES, int(rng.integers(2, 5)))) for _ in range(rng.integers(1, 7))]
         order = _ORDERS[rng.integers(len(_ORDERS))]
         return split(order.format(*_drawn(rng, self._strange, order.count("{}"))))
