@@ -18,7 +18,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results.json"
-BEFORE = ROOT / "benchmarks" / "results-fourth.json"  # the same of the generation before
 FILES = (ROOT / "README.md", ROOT / "agent" / "small" / "weights" / "README.md")
 # Suites that `small` is measured on, and the one that its baselines are played on too, which takes most of the time.
 SUITES = (
@@ -42,7 +41,7 @@ ORDER = (
 ROLES = {"doom-answers": 1000, "doom-proposals": 500, "doom-plans": 500, "doom-judge": 1000, "doom-conversation": 200}
 BUDGETS = ("off", "2", "4", "8", "auto")  # of thoughts, on these suites:
 THOUGHTFUL = ("doom-rooms", "doom-compounds")
-COLUMNS = ("policy", "before", "expert", "random", "no language", "language control")
+COLUMNS = ("policy", "expert", "random", "no language", "language control")
 
 
 def play(policy: str, episodes: int, seed: int) -> dict[str, Any]:
@@ -76,27 +75,23 @@ def play(policy: str, episodes: int, seed: int) -> dict[str, Any]:
 def table(results: dict[str, Any]) -> str:
     """Markdown: success with its interval for every suite, what else is said and judged, thoughts and their worth."""
     first = results["doom-basic"]
-    before = json.loads(BEFORE.read_text())
     lines = [
         f"Success in %, 95 % Wilson interval, n = {first['episodes']} a suite, task seed {first['seed']}; levels never "
         "trained on. An episode ends when the agent says that it is done: who says so too early has failed.",
         "",
-        "| suite | small | fourth generation | expert | random | no language | language control |",
-        "|---|---|---|---|---|---|---|",
+        "| suite | small | expert | random | no language | language control |",
+        "|---|---|---|---|---|---|",
     ]
     for suite in (s for s in SUITES if s in results):
         beside = results.get(BASELINES, {}).get("baselines", {}) if suite == COMPARED else {}
-        rows = {"policy": results[suite], "before": before.get(suite), **beside}
+        rows = {"policy": results[suite], **beside}
         lines.append(f"| {suite} | " + " | ".join(cell(rows.get(column)) for column in COLUMNS) + " |")
     for suite in (s for s in ("doom-basic", "doom-rooms", "doom-compounds") if s in results):
         verbs = results[suite]["by_verb"].items()
         lines += ["", f"By verb on {suite}: " + "; ".join(f"{verb} {cell(r)}" for verb, r in verbs) + "."]
     played = {suite: results[suite] for suite in WORLDS if suite in results}
     if played:
-        found = (
-            f"{suite} {cell(result)}, n = {result['episodes']} (fourth generation {cell(before[suite])})"
-            for suite, result in played.items()
-        )
+        found = (f"{suite} {cell(result)}, n = {result['episodes']}" for suite, result in played.items())
         lines += ["", f"In other worlds: {'; '.join(found)}."]
     lines += ["", *_said(results)]
     if all(f"{suite}, think {budget}" in results for suite in THOUGHTFUL for budget in BUDGETS[:-1]):
