@@ -2,6 +2,7 @@
 
     python benchmarks/results.py --episodes 500 --seed 11            plays, fills the tables; goes on where it stopped
     python benchmarks/results.py --tables                            fills the tables from benchmarks/results.json
+    python benchmarks/results.py --policy DIR --results FILE         plays another checkpoint, and prints its table
 
 A table stands between the lines `<!-- results -->` and `<!-- /results -->` of a Markdown file.
 """
@@ -44,9 +45,10 @@ THOUGHTFUL = ("doom-rooms", "doom-compounds")
 COLUMNS = ("policy", "expert", "random", "no language", "language control")
 
 
-def play(policy: str, episodes: int, seed: int) -> dict[str, Any]:
-    """Run `agent eval` on everything; what was measured before is kept, so that a stopped run goes on."""
-    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+def play(policy: str, episodes: int, seed: int, kept: Path | None = None) -> dict[str, Any]:
+    """Run `agent eval` on everything; what was measured before is `kept`, so that a stopped run goes on."""
+    kept = kept or RESULTS
+    found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     wanted: dict[str, list[str]] = {}
     for suite in SUITES:
         wanted[suite] = ["--suite", suite, "--episodes", str(episodes), "--policy-only"]
@@ -57,7 +59,8 @@ def play(policy: str, episodes: int, seed: int) -> dict[str, Any]:
         wanted[suite] = ["--suite", suite, "--env", suite.partition("-")[0], "--policy-only"]
         wanted[suite] += ["--episodes", str(max(1, count * episodes // 500))]
     wanted["minetest-basic"] += ["--workers", "1"]  # two games at once would take each other's time
-    wanted["doom-judge"] += ["--calibrate", "--plot", str(ROOT / "docs" / "judge.png")]
+    plot = ROOT / "docs" / "judge.png" if kept == RESULTS else kept.with_suffix(".judge.png").resolve()
+    wanted["doom-judge"] += ["--calibrate", "--plot", str(plot)]
     for suite in THOUGHTFUL:
         for budget in BUDGETS[:-1]:
             key = f"{suite}, think {budget}"
@@ -68,7 +71,7 @@ def play(policy: str, episodes: int, seed: int) -> dict[str, Any]:
         command = [sys.executable, "-m", "agent", "eval", "--policy", policy, "--seed", str(seed), "--json", "-"]
         done = subprocess.run([*command, *wanted[name]], check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         found[name] = json.loads(done.stdout)
-        RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+        kept.write_text(json.dumps(found, indent=2) + "\n")
     return found
 
 
@@ -193,12 +196,13 @@ def main() -> None:
     parser.add_argument("--policy", default="small")
     parser.add_argument("--episodes", type=int, default=500)
     parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the figures are kept")
     parser.add_argument("--tables", action="store_true", help="only fill the tables")
     args = parser.parse_args()
     if not args.tables:
-        play(args.policy, args.episodes, args.seed)
-    text = table(json.loads(RESULTS.read_text()))
-    for file in FILES:
+        play(args.policy, args.episodes, args.seed, args.results)
+    text = table(json.loads(args.results.read_text()))
+    for file in FILES if args.results == RESULTS else ():
         fill(file, text)
     print(text)
 
