@@ -100,7 +100,9 @@ def test_steps_of_a_conversation_are_complete_in_themselves() -> None:
     assert intents.steps("go to the torch, then bring me the key") == ["go to the torch", "bring me the key"]
 
 
-SUITES = sorted(name for name in world_tasks.suites() if name != "doom-pictures")  # those show what they mean
+# doom-pictures shows what it means; the sentences of the other two are not the grammar's, and those of the last mean nothing
+BEYOND = {"doom-pictures", "doom-sentences", "doom-unknown"}
+SUITES = sorted(name for name in world_tasks.suites() if name not in BEYOND)
 
 
 @pytest.mark.parametrize("name", SUITES)
