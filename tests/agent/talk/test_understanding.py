@@ -100,7 +100,7 @@ def test_steps_of_a_conversation_are_complete_in_themselves() -> None:
     assert intents.steps("go to the torch, then bring me the key") == ["go to the torch", "bring me the key"]
 
 
-# doom-pictures shows what it means; the sentences of the other two are not the grammar's, and those of the last mean nothing
+# One shows what it means; the sentences of another are nobody's grammar, and those of the last mean nothing.
 BEYOND = {"doom-pictures", "doom-sentences", "doom-unknown"}
 SUITES = sorted(name for name in world_tasks.suites() if name not in BEYOND)
 
