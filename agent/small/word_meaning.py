@@ -32,9 +32,10 @@ def knows(word: str) -> bool:
     return word in _table()[0]
 
 
-def words() -> list[str]:
+@functools.cache
+def words() -> tuple[str, ...]:
     """The words of the table, the most frequent first."""
-    return list(_table()[0])
+    return tuple(_table()[0])
 
 
 def vectors(words: Iterable[str]) -> npt.NDArray[np.float32]:

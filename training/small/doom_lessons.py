@@ -140,7 +140,7 @@ class DoomLessons(LessonWorld):
         yield from _questions(rng, mix, scene)
         if mix.plans and rng.random() < mix.plans:
             planned = plans.draw(rng, "wide")
-            words = by_meaning(rng, mistyped(rng, [PLAN, *split(planned.goal)]), mix.meant)
+            words = [PLAN, *by_meaning(rng, mistyped(rng, split(planned.goal)), mix.meant)]
             yield (
                 Prompt(words, memory=split(planned.memory, "memory")),
                 words_of(ANSWER, spell(THEN.join(planned.steps))),

@@ -152,7 +152,7 @@ class Lessons:
             page.wanted.append((len(page.prompts), goal[0]))
             page.add(*self._goal(rng, source, moment, goal))
         if not self.goals_only and mix.unknown and rng.random() < mix.unknown:
-            page.add(Prompt(mistyped(rng, nonsense().draw(rng))), _refusal(silent=rng.random() < 0.5))
+            page.add(Prompt(self._typed(rng, nonsense().draw(rng))), _refusal(silent=rng.random() < 0.5))
         for query, place in source.world.pointed(rng, mix, moment):
             words = mistyped(rng, split(self._banks[source.world.name].draw(rng, query)))
             page.add(Prompt(words, past=moment.acted[:0]), pointing(place))

@@ -17,7 +17,7 @@ from agent.small.word_hashing import split
 from tasks.foreign import TRAINING, sentences
 from tasks.reader import WorldReader
 
-_FAR = 0.22  # the largest cosine between a strange word and any that instructions use; one word in forty is as far
+_FAR = 1 / 40  # of the words are strange: those that are farthest from any that instructions use
 _COMMON = 15_000  # words that people talk with
 _ORDERS = (
     "go to the {}", "pick up the {}", "take the {}", "find the {}", "shoot the {}", "touch the {}", "face the {}",
@@ -79,7 +79,7 @@ class Nonsense:
     def _far_from(self, known: Sequence[str]) -> list[str]:
         near = _unit(word_meaning.vectors([word for word in known if word_meaning.knows(word)]))
         closest = (_unit(word_meaning.vectors(self._words)) @ near.T).max(1)
-        return [word for word, cosine in zip(self._words, closest.tolist(), strict=True) if cosine < _FAR]
+        return [self._words[i] for i in np.flatnonzero(closest <= np.quantile(closest, _FAR))]
 
     def draw(self, rng: np.random.Generator) -> list[str]:
         """The words of one instruction."""

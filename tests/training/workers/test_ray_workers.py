@@ -89,6 +89,8 @@ def test_a_node_that_is_killed_loses_nothing_and_doubles_nothing(cluster: Any, t
     found: list[LevelPlayed] = []
     with hire(partial(Collector, settings(tmp_path / "ray")), f"ray:{cluster.address}") as workers:
         assert workers.count == 2
+        while any(one.arriving is not None for one in workers._hired):  # type: ignore[attr-defined]
+            assert len(list(workers.run([[]]))) == 1  # the work begins when both are there
         for _, result in workers.run([[level] for level in levels]):
             assert not isinstance(result, Failed), result
             found += result
