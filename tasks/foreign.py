@@ -1,6 +1,6 @@
 """Sentences that no player here understands: other languages, and English that asks for nothing that can be done.
 
-`TRAINING` is what lessons show; `HELD_OUT`, in languages and words of its own, is for evaluation alone.
+`TRAINING` is what lessons show; `HELD_OUT` has other sentences, for evaluation alone, and six languages more.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ It was taught four roles about pictures and nothing else. The text of a message 
     (a picture, no words)           what is in it, from left to right
     describe                        the same
     propose                         an instruction that can be carried out there
-    plan: GOAL                      what has to be done for it, the first step first, with "then" between two
+    plan: GOAL                      what has to be done for it, the first step first, with "then" between two; this
+                                    takes no picture
     judge: INSTRUCTION (pictures)   how well it was followed, 0 to 100, and why
     QUESTION                        the answer
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.capabilities import THEN
 from agent.models.base import Delta, RefusedError, Reply, Request, Usage
 from agent.models.config import Settings
 
@@ -42,12 +44,17 @@ class SmallBackend:
         """The reply. It takes a fraction of a second, so that `seconds` is ignored. Raises RefusedError for what none
         of the roles can do."""
         message = request.messages[-1]
-        if not message.images:
+        role, mark, rest = message.text.strip().partition(":")
+        plans = bool(mark) and role.strip().lower() == "plan"  # by words alone
+        if not message.images and not plans:
             raise RefusedError(f"small does not chat without a picture; {ROLES}")
         if request.schema is not None:
             raise RefusedError("small writes plain sentences, no JSON; leave the schema out")
         with self._lock:
-            text = self._say(message.text.strip(), message.images, request.seed or 0)
+            if plans:
+                text = THEN.join(self._policy.plan([rest.strip()])[0])
+            else:
+                text = self._say(message.text.strip(), message.images, request.seed or 0)
         return Reply(text, self.name, Usage(len(message.text.split()), len(text.split())))
 
     def stream(self, request: Request, seconds: float) -> Iterator[Delta | Reply]:
@@ -59,7 +66,6 @@ class SmallBackend:
         """There is nothing to release."""
 
     def _say(self, text: str, images: tuple[np.ndarray, ...], seed: int) -> str:
-        from agent.capabilities import THEN
         from agent.small.judge_view import view
         from agent.small.model import FRAME_SIZE
         from agent.view import fit
@@ -69,8 +75,6 @@ class SmallBackend:
         if mark and role.strip().lower() == "judge":
             (score, why), *_ = self._policy.judge([rest.strip()], view(frames)[None])
             return f"{score:.0f}: {why}" if why else f"{score:.0f}"
-        if mark and role.strip().lower() == "plan":
-            return THEN.join(self._policy.plan([rest.strip()])[0])
         if text.lower().rstrip(".") in ("", "describe"):
             return self._policy.caption(frames[-1:])[0]
         if text.lower().rstrip(".") == "propose":

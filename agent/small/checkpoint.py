@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from agent import doom_codec as codec
 from agent.checkpoint import CheckpointError, written_whole
 from agent.lineage import MANIFEST, WEIGHTS, Data, Lineage, commit, parent_of, recipe_hash
+from agent.small import word_meaning
 from agent.small.model import FRAME_SIZE, SmallConfig, SmallModel
 
 FORMAT = 2
@@ -66,6 +67,7 @@ def save_small(
         "trained": dict(trained or {}),
         "nouns": dict(nouns or {}),
         **({"ask": ask} if ask else {}),
+        **({"meanings": word_meaning.digest()} if model.config.meanings else {}),
     }
     with written_whole(out) as part:
         # half precision halves the file; the policy computes in single precision again
@@ -100,10 +102,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(ask := manifest.setdefault("ask", ""), str):
         raise CheckpointError(f"{file}: ask: expected a text, got {reprlib.repr(ask)}")
     try:
-        SmallConfig.from_json(manifest.get("config"))
+        config = SmallConfig.from_json(manifest.get("config"))
         Lineage.from_json(manifest)
     except ValueError as error:
         raise CheckpointError(f"{file}: {error}") from None
+    if config.meanings and manifest.get("meanings") != word_meaning.digest():
+        raise CheckpointError(
+            f"{folder}: the checkpoint reads words by another table of meanings than this version has; "
+            "train one anew with 'agent train worlds' or use --policy small"
+        )
     return manifest
 
 

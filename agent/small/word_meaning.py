@@ -7,6 +7,7 @@ meaning here; `small` then reads its spelling alone (agent.small.word_hashing).
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -33,14 +34,18 @@ def knows(word: str) -> bool:
 
 
 @functools.cache
+def digest() -> str:
+    """The SHA-256 of the table: weights that read meanings depend on every number of it."""
+    return hashlib.sha256(FILE.read_bytes()).hexdigest()
+
+
+@functools.cache
 def words() -> tuple[str, ...]:
     """The words of the table, the most frequent first."""
     return tuple(_table()[0])
 
 
 def vectors(words: Iterable[str]) -> npt.NDArray[np.float32]:
-    """The meanings of some words, (N, SIZE), at most of unit length but for its
-    colour; zeros for a word that the table does not
-    have."""
+    """The meanings of some words, (N, SIZE), all of about one length; zeros for a word that the table does not have."""
     rows, table, scale = _table()
     return table[[rows.get(word, -1) for word in words]] * scale

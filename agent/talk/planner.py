@@ -7,11 +7,10 @@ that it can do is write a `Plan`: steps, a line to the user, notes, and whether 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
-
-import numpy as np
 
 from agent.capabilities import THEN
 from agent.models.base import ChatModel, Message, Picture, RefusedError, UnavailableError
@@ -32,7 +31,8 @@ SEEN = View((720, 1280), exactly=False, frames=3, apart=1000.0, earlier=(180, 32
 _LINE = 240  # characters of a line of dialogue, and of what comes of a step
 _MAX_TOKENS = 500  # of a reply
 _TRIES = 2  # of a step, after which `small` gives it up
-_UNSEEN = np.zeros((120, 160, 3), np.uint8)  # a goal is taken apart by its words alone
+_SWITCH = "press switch"  # the plan of what a switch opens
+_FORBIDS = re.compile(r"\b(?:don't|do not|never|without|avoid\w*|away from|clear of|alone)\b")
 PASSED, ALL_DONE = "some time has passed", "all steps are done"  # two of the reasons to ask a planner
 DONE, GIVEN_UP = "done", "given up"  # what came of a step, if it is not what the player says
 
@@ -177,7 +177,7 @@ class SmallPlanner:
         """The plan's `notes` hold the step in which the player faces a thing."""
         steps, (last, end) = now.steps, now.history[-1] if now.history else ("", "")
         if not steps and not last:
-            return Plan(self._apart(now)[:MOST_STEPS])
+            return Plan(self._apart(now.goal)[:MOST_STEPS])
         if end not in ("", DONE, GIVEN_UP) and last not in (*steps, now.notes):
             if [step for step, _ in now.history].count(last) > _TRIES:
                 return Plan(done=True, say=end)
@@ -189,15 +189,17 @@ class SmallPlanner:
         aside = f"face the {thing}" if thing else ""
         return Plan((aside, *steps)[:MOST_STEPS] if aside else steps, notes=aside)
 
-    def _apart(self, now: Situation) -> tuple[str, ...]:
+    def _apart(self, goal: str) -> tuple[str, ...]:
         """The steps of a new goal."""
         steps: list[str] = []
-        for part in intents.steps(now.goal):
-            asked = Message("user", f"plan: {part}", now.frames[-1:] or (_UNSEEN,))
-            planned = self._model.chat([asked]).text.split(THEN)
-            # the player takes a part that needs nothing first in the user's own words
-            steps += planned if len(planned) > 1 or planned[0].startswith("press ") else [part]
-        return tuple(dict.fromkeys(steps))
+        for part in intents.steps(goal):
+            planned = self._model.chat([Message("user", f"plan: {part}")]).text.split(THEN)
+            by_switch = planned == [_SWITCH] and "press" not in part.lower()
+            if (len(planned) > 1 or by_switch) and not _FORBIDS.search(part.lower()):
+                steps += [step for step in planned if step not in steps]  # a key may be there already
+            else:
+                steps.append(part)  # in the user's own words: they tell more than the plan
+        return tuple(steps)
 
     def close(self) -> None:
         self._model.close()

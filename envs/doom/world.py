@@ -208,9 +208,8 @@ class DoomWorld(World):
         assert self._level is not None
         game.set_seed(self._seed)
         game.new_episode()
-        if (
-            self._level.fov != FOV
-        ):  # every episode begins with the usual view, and takes this one within the ticks to come
+        # an episode begins with the usual view, and takes this one within the ticks to come
+        if self._level.fov != FOV:
             game.send_game_command(f"fov {self._level.fov}")
         game.make_action([0.0] * len(_BUTTONS), _SETTLE_TICKS)
         self._told, self._tick, self._over, self._last = [], 0, False, None
@@ -227,11 +226,17 @@ class DoomWorld(World):
         if not isinstance(saved, _Saved) or saved.episode is not self._episode or self._game is None:
             raise ValueError("doom: the saved state is of another episode")
         self._begin(self._game)
-        for number, (told, ticks) in enumerate(saved.told):
+        left = sum(ticks for _, ticks in saved.told)
+        self._told, self._tick = list(saved.told), left
+        for told, ticks in saved.told:
             self._game.set_action(told)
             # a picture takes four times as long; the last ones are drawn, since a picture depends on those before it
-            self._game.advance_action(ticks, number >= len(saved.told) - _DRAWN)
-        self._told, self._tick = list(saved.told), sum(ticks for _, ticks in saved.told)
+            quick = max(0, min(ticks, left - _DRAWN))
+            if quick:
+                self._game.advance_action(quick, False)
+            for _ in range(ticks - quick):
+                self._game.advance_action(1, True)
+            left -= ticks
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         return self._advance(action, 1)
@@ -262,7 +267,10 @@ class DoomWorld(World):
         self._last = action
         told = [*held_buttons(action.keys, action.buttons), *action.look]
         reward = self._game.make_action(told, ticks)
-        self._told.append((told, ticks))
+        if self._told and self._told[-1][0] == told:  # hours of play are kept
+            self._told[-1] = (told, self._told[-1][1] + ticks)
+        else:
+            self._told.append((told, ticks))
         self._tick += ticks
         self._unheard += ticks
         if self._game.is_episode_finished():

@@ -198,7 +198,9 @@ def _noun(rng: np.random.Generator, meaning: Meaning, phrasing: Phrasing) -> str
     return related(rng, noun, meaning.relation, other, phrasing)
 
 
-def _compile() -> list[tuple[str, re.Pattern[str]]]:
+@functools.cache
+def _patterns() -> list[tuple[str, re.Pattern[str]]]:
+    """What each verb is said like. Made when it is first read: it takes a while."""
     patterns = []
     for verb in TRAINING:
         for template in TRAINING[verb] + HELD_OUT[verb] + WIDE[verb]:
@@ -216,13 +218,14 @@ def _all(key: str) -> tuple[str, ...]:
     return RELATIONS[key] + HELD_OUT_RELATIONS[key] + WIDE_RELATIONS[key]
 
 
-_PATTERNS = _compile()
 _BEFORE = {text for text in (*WIDE_PREFIXES, *WIDE_CALLS, *(before for before, _ in WIDE_THEN)) if text}
 _STRIP = re.compile(
     rf"^(?:{_any(_BEFORE)}"
     "|(?:please|now|can you|could you|would you|hey|ok|okay|next|then|and|first|to begin with)[, ]+)"
 )
-_TAIL = re.compile(rf"(?:{_any(text for text in WIDE_SUFFIXES if text)}|,? please|,? now| for me|[.!?])+$")
+_TAIL = re.compile(
+    rf"(?:{_any(text for text in WIDE_SUFFIXES if text.strip('.!?'))}|,? please|,? now| for me|[.!?]++)+$"
+)
 _THEN = re.compile(f"^(?P<a>.+?)(?:{_any(b for _, b in THEN + HELD_OUT_THEN + WIDE_THEN)})(?P<b>.+)$")
 _AVOID = re.compile(
     "^(?P<a>.+?)(?:"
@@ -293,7 +296,7 @@ def _thing(words: str) -> Meaning | None:
 
 def _one(words: str) -> Meaning | None:
     """A single instruction, without what is to be avoided."""
-    for verb, pattern in _PATTERNS:
+    for verb, pattern in _patterns():
         match = pattern.fullmatch(words)
         if match is None:
             continue

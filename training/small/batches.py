@@ -40,8 +40,8 @@ class Batch:
     `frames` uint8 (N, 3, H, W). `prompt`: the prompts of all rows. `tokens` (N, L): the texts' tokens without their
     last ones. `order` (N, L): the place of a token in its text. `pack` (N, L): the number of its text in the row.
     `rows`, `columns` (M,): where a token follows. `spots`: the same places counted over all rows, and some empty ones.
-    `targets`, `choices`, `weights` (M,): which one, its kind of choice
-    and its weight. `texts`: how many texts there are. `cells` (N, 30, 40): classes of the segmentation, or None.
+    `targets`, `choices`, `weights` (M,): which one, its kind of choice and its weight. `texts`: how many texts there
+    are. `cells` (N, 30, 40): classes of the segmentation, or None.
     """
 
     frames: Tensor

@@ -73,8 +73,8 @@ def things() -> frozenset[str]:
 
 
 def colours(words: Sequence[str], things: Collection[str] = ()) -> npt.NDArray[np.float32]:
-    """The colours that words name (N, COLOUR), of the weight that a meaning has: whether the word names one, and how much redder than green, yellower
-    than blue and lighter than grey it is, at most 1 either way."""
+    """The colours that words name (N, COLOUR), of the weight that a meaning has: whether the word names one, and how
+    much redder than green, yellower than blue and lighter than grey it is. `things`: words that name no colour."""
     from matplotlib.colors import CSS4_COLORS, XKCD_COLORS, to_rgb
 
     named = {name.removeprefix("xkcd:"): to_rgb(code) for name, code in {**CSS4_COLORS, **XKCD_COLORS}.items()}

@@ -117,7 +117,9 @@ def small() -> Iterator[Model]:
         yield model
 
 
-@pytest.mark.parametrize("text", ["is there a torch?", "describe", "", "propose", "judge: go to the torch"])
+@pytest.mark.parametrize(
+    "text", ["is there a torch?", "describe", "", "propose", "plan: open the red door", "judge: go to the torch"]
+)
 def test_small_has_its_roles(small: Model, text: str) -> None:
     *pieces, reply = small.stream([Message("user", text, (FRAME,) * 3)], seed=2)
     assert isinstance(reply, Reply)

@@ -152,6 +152,7 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     "half of the weights": (raw(lambda data: data[: len(data) // 2]), "cut off"),
     "a byte too few": (raw(lambda data: data[:-1]), "cut off"),
     "a header that is cut off": (raw(lambda data: data[:100]), "cut off"),
+    "another table of meanings": (says(meanings="0" * 64), "another table of meanings"),
     "a header of 2**60 bytes": (raw(lambda data: struct.pack("<Q", 2**60) + data[8:]), "cut off"),
     "no safetensors": (raw(lambda data: b"PK\x03\x04" + data), "cut off"),
     "a shape that is not there": (header(lambda told: told[NAME].update(shape=[10**12])), "cut off"),

@@ -18,7 +18,7 @@ def cosine(a: str, b: str) -> float:
 
 @pytest.mark.parametrize(("word", "near", "far"), [
     ("serpent", "snake", "lamp"), ("grab", "seize", "ceiling"), ("sphere", "globe", "walk"), ("kill", "murder", "look"),
-    ("mushroom", "fungus", "salmon"), ("forest", "woods", "green"),
+    ("mushroom", "fungus", "salmon"),
 ])  # fmt: skip
 def test_synonyms_are_near(word: str, near: str, far: str) -> None:
     assert cosine(word, near) > cosine(word, far) + 0.2

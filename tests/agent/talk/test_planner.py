@@ -409,6 +409,36 @@ def test_what_small_proposes_changes_the_view_and_does_not_pile_up() -> None:
     assert planner.plan(Situation("look up", stuck, plan.notes, plan.steps, frames=(FRAME,))) == plan
 
 
+class Knows:
+    """A model that takes goals apart, some of them too far."""
+
+    name = "small"
+    plans = {  # noqa: RUF012
+        "unlock the blue door": "pick up blue key then open blue door",
+        "open the blue door and don't touch the imp": "pick up blue key then open blue door",
+        "open the gate": "press switch",
+        "press the switch near the imp": "press switch",
+    }
+
+    def chat(self, asked: Any, **how: Any) -> Any:
+        assert not asked[0].images
+        role, _, goal = asked[0].text.partition(": ")
+        assert role == "plan"
+        return Reply(self.plans.get(goal, "look up"), self.name)
+
+
+@pytest.mark.parametrize(("goal", "steps"), [
+    ("unlock the blue door", ("pick up blue key", "open blue door")),
+    ("pick up the red key, then open the gate", ("pick up the red key", "press switch")),
+    ("unlock the blue door, then unlock the blue door", ("pick up blue key", "open blue door")),
+    ("look up, then look down, then look up", ("look up", "look down", "look up")),
+    ("press the switch near the imp", ("press the switch near the imp",)),
+    ("open the blue door and don't touch the imp", ("open the blue door and don't touch the imp",)),
+])  # fmt: skip
+def test_small_takes_apart_what_needs_something_first(goal: str, steps: tuple[str, ...]) -> None:
+    assert SmallPlanner(Knows()).plan(Situation(goal)) == Plan(steps)  # type: ignore[arg-type]
+
+
 @pytest.mark.slow
 def test_smol_plans() -> None:
     pytest.importorskip("xllamacpp", reason="xllamacpp is missing: pip install 'ludens[smol]'")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -145,3 +147,12 @@ def test_a_thing_can_be_named_without_its_colour_only_where_it_is_alone() -> Non
     alone = {noun_phrase(np.random.default_rng(i), "key", "red", unique_kind=True) for i in range(80)}
     assert {read_thing(t) for t in alone} == {("key", "red"), ("key", None)}
     assert all(read_thing(noun) == (kind, None) for kind in KINDS for noun in phrases.NOUNS[kind])
+
+
+@pytest.mark.parametrize(
+    "text", ["wow" + "!" * 2000 + " go", "go" + "?!." * 600, "please " * 280, "go to the torch" + ", thank you" * 150]
+)
+def test_reading_takes_no_longer_the_more_one_shouts(text: str) -> None:
+    began = time.process_time()
+    read(text)
+    assert time.process_time() - began < 2.0

@@ -1,8 +1,16 @@
 """Plans: what has to be done first, and how it is measured."""
 
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
+from agent.cli import run
+from agent.policy import Context, Decision, PolicySpec
+from agent.small import load_small
 from agent.small.token_ids import spell
 from envs.doom.level import LOCKS
 from tasks.doom import plans
@@ -59,3 +67,32 @@ def test_who_knows_every_plan_has_all_right_and_who_forgets_the_memory_has_not()
     assert wrong["mistakes"]
     goals = [plans.draw(np.random.default_rng(i), "training", tuple(LOCKS)).goal for i in range(60)]
     assert any("yellow" in goal and "door" in goal for goal in goals), "locks of all colours are asked for"
+
+
+class PlansAll:
+    """A policy that knows the plans of locks and gates, and no more."""
+
+    spec = PolicySpec()
+
+    def act(self, contexts: Sequence[Context]) -> list[Decision]:
+        raise AssertionError("nothing is played")
+
+    def plan(self, goals: Sequence[str], memories: Sequence[str] | None = None) -> list[tuple[str, ...]]:
+        return [plans.steps(meaning) for goal in goals if (meaning := read(goal))]
+
+
+def test_the_suite_is_measured_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    policy = f"{__name__}:PlansAll"
+    assert run(["eval", "--suite", "doom-plans", "--policy", policy, "--episodes", "60", "--seed", "3"]) == 0
+    assert "several steps" in capsys.readouterr().out
+    assert run(["eval", "--suite", "doom-plans", "--policy", policy, "--episodes", "60", "--json", "-"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert 0.5 < told["exact"] < 1.0, "it forgets what the memory tells"
+    assert told["goals"] == told["held_out_phrasings"]["goals"] == 60
+
+
+def test_small_reads_the_end_of_a_long_goal() -> None:
+    small = load_small()
+    asked = "well " * 40 + "unlock the blue door"
+    assert small.plan([asked]) == small.plan([asked[-150:]])
+    assert len(small.plan([asked, "look up"], ["", "i picked up the red key"])) == 2
