@@ -1,4 +1,4 @@
-"""What words mean: a table of vectors for the most frequent English words, so that words with near meanings are near.
+"""What words mean: a table of vectors of English words, so that words with near meanings are near.
 
 training/small/word_meanings.py makes the table from a sentence encoder. A word that the table does not have has no
 meaning here; `small` then reads its spelling alone (agent.small.word_hashing).

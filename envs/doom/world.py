@@ -221,8 +221,8 @@ class DoomWorld(World):
         return _Saved(self._episode, tuple(self._told))
 
     def restore(self, saved: object) -> None:
-        """Go back to a state of this episode, by doing again what led there: a twelfth of a millisecond a tick. Raises
-        ValueError for a state of another episode."""
+        """Go back to a state of this episode, by doing again what led there; the later in the episode, the longer that
+        takes. Raises ValueError for a state of another episode."""
         if not isinstance(saved, _Saved) or saved.episode is not self._episode or self._game is None:
             raise ValueError("doom: the saved state is of another episode")
         self._begin(self._game)

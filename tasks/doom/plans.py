@@ -15,17 +15,12 @@ from agent.capabilities import THEN
 from envs.doom.level import LOCKS
 from tasks.doom.goals import HELD_OUT_PAIRS, targets_of
 from tasks.doom.language import Meaning, plain, plain_goal, sentence
+from tasks.doom.questions import DEEDS
 from tasks.task import Phrasing, thing_name
 
 MOST_WORDS = 16  # of a plan
 SHOWN_LOCKS = tuple(colour for colour in LOCKS if ("key", colour) not in HELD_OUT_PAIRS)  # what lessons name
 _VERBS = ("pick_up", "go_to", "face", "shoot", "touch")
-_LINES = {
-    "pick_up": "i picked up the {}",
-    "go_to": "i went to the {}",
-    "shoot": "i shot the {}",
-    "press": "i pressed the {}",
-}
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ def draw(rng: np.random.Generator, phrasing: Phrasing = "training", colours: Seq
         deeds = [_deed(rng, first, colours) for _ in range(rng.integers(0, 4))]
         left = steps(meaning, deeds_of(deeds))
         if len(THEN.join(left).split()) <= MOST_WORDS:
-            lines = [_LINES[deed.verb].format(_name(deed)) for deed in deeds]
+            lines = [DEEDS[deed.verb][0].format(x=_name(deed)) for deed in deeds]
             return Planned(sentence(rng, meaning, phrasing), " . ".join(lines), left)
 
 

@@ -377,7 +377,7 @@ _ASKERS: dict[str, Callable[[np.random.Generator, Scene], _Found | None]] = {
 KINDS_OF_QUESTIONS = tuple(_ASKERS)
 
 # Memories. What is done, as it is remembered; the second form is the answer to "what did you do".
-_DEEDS: dict[str, tuple[str, str]] = {
+DEEDS: dict[str, tuple[str, str]] = {
     "pick_up": ("i picked up the {x}", "picked up {x}"),
     "go_to": ("i went to the {x}", "went to {x}"),
     "shoot": ("i shot the {x}", "shot {x}"),
@@ -412,7 +412,7 @@ def ask_memory(rng: np.random.Generator, *, phrasing: Phrasing = "training", hel
         found = _MEMORIES[kind](rng, deeds, rooms, held_out_pairs)
         if found is not None:
             break
-    lines = [_DEEDS[verb][0].format(x=_plain(pair)) for verb, pair in deeds]
+    lines = [DEEDS[verb][0].format(x=_plain(pair)) for verb, pair in deeds]
     if kind == "memory_rooms" or rng.random() < 0.5:
         lines.append(f"i was in {rooms} room{'s' if rooms > 1 else ''}")
     return Question(_worded(rng, found, phrasing), found.answer, kind, " . ".join(lines))
@@ -423,7 +423,7 @@ def _plain(pair: Pair) -> str:
 
 
 def _deed(rng: np.random.Generator, held_out_pairs: bool) -> _Deed:
-    verb = str(rng.choice(list(_DEEDS)))
+    verb = str(rng.choice(list(DEEDS)))
     # most questions are about things that were picked up
     verb = "pick_up" if rng.random() < 0.25 else verb
     if verb in _DEED_PLACES:
@@ -473,7 +473,7 @@ def _rooms(rng: np.random.Generator, deeds: Sequence[_Deed], rooms: int, held: b
 def _end(topic: str, index: int) -> Callable[[np.random.Generator, Sequence[_Deed], int, bool], _Found | None]:
     def find(rng: np.random.Generator, deeds: Sequence[_Deed], rooms: int, held: bool) -> _Found | None:
         verb, pair = deeds[index]
-        return _Found(topic, _DEEDS[verb][1].format(x=_plain(pair)))
+        return _Found(topic, DEEDS[verb][1].format(x=_plain(pair)))
 
     return find
 
