@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
 from agent import doom_codec as codec
@@ -30,7 +31,7 @@ from training.small.corpus import AHEAD, Corpus
 from training.small.lesson_world import NO_GOAL, GoalAdvice, LessonWorld, Moment
 from training.small.mix import Mix
 from training.small.nonsense import nonsense
-from training.small.phrase_bank import PhraseBank, by_meaning, mistyped
+from training.small.phrase_bank import PhraseBank, blurred, by_meaning, mistyped
 
 _FIELDS = len(STARTS)
 _DONE = codec.HANDS.index("done")
@@ -118,7 +119,12 @@ class Lessons:
         prompts = [page.prompts for page in pages]
         if self.mix.pictures and not self.goals_only:
             self._show(rng, frames, cells, prompts, pictured)
-        return assemble(np.stack(frames), prompts, [page.texts for page in pages], np.stack(cells).astype(np.int16))
+        texts = [page.texts for page in pages]
+        batch = assemble(np.stack(frames), prompts, texts, np.stack(cells).astype(np.int16))
+        if self.mix.blur:
+            meanings = batch.prompt.meanings
+            meanings.copy_(torch.from_numpy(blurred(rng, meanings.numpy(), self.mix.blur)))
+        return batch
 
     def _rows(self, step: int) -> list[npt.NDArray[np.int64]]:
         """The rows of every corpus that batch number `step` is about."""

@@ -32,5 +32,6 @@ class Mix:
     plans: float = 0.0  # of the frames come with a goal that is taken apart
     unknown: float = 0.0  # of the frames come with an instruction that nobody understands
     meant: float = 0.0  # of the instructions have words that are read by their meaning alone
+    blur: float = 0.0  # how far the meaning of a word is moved towards that of another one, at most, in its own lengths
     deaf: float = 0.0  # of the frames come without any words of what is asked for
     gamma: float = 1.0  # the weight of an action that repeats the last one, to the power of how often it did

@@ -1,11 +1,12 @@
-"""`PhraseBank`: instructions for queries, many phrasings of each, made once. And `mistyped`, as people type them, and
-`by_meaning`, with words that are known by their meaning alone."""
+"""`PhraseBank`: instructions for queries, many phrasings of each, made once. And `mistyped`, as people type them,
+`by_meaning`, with words that are known by their meaning alone, and `blurred`, with words that mean nearly the same."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from agent.small import word_meaning
 from agent.small.word_hashing import MEANS
@@ -59,4 +60,17 @@ def by_meaning(rng: np.random.Generator, words: Sequence[str], share: float) -> 
             if word_meaning.knows(out[i]):
                 spelling = others[int(rng.integers(len(others)))] if rng.random() < 0.5 else ""
                 out[i] = f"{spelling}{MEANS}{out[i]}"
+    return out
+
+
+def blurred(rng: np.random.Generator, meanings: npt.NDArray[np.float32], most: float) -> npt.NDArray[np.float32]:
+    """Meanings (N, word_meaning.SIZE), each moved towards that of a random word by up to `most` of its length: a word
+    that was never taught is only near to one that was. Colours stay, and so does a word without a meaning."""
+    others = word_meaning.words()
+    towards = word_meaning.vectors([others[i] for i in rng.integers(len(others), size=len(meanings))])
+    far = rng.uniform(0.0, most, (len(meanings), 1)).astype(np.float32) * meanings.any(1, keepdims=True)
+    towards[:, -word_meaning.COLOUR :] = 0.0
+    scale = np.ones(meanings.shape[1], np.float32)
+    scale[-word_meaning.COLOUR :] = 0.0  # of what is moved alone the length is kept
+    out: npt.NDArray[np.float32] = (meanings + far * towards) / (1.0 + scale * (np.sqrt(1.0 + far**2) - 1.0))
     return out
