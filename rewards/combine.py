@@ -1,10 +1,11 @@
-"""Rewards made of rewards: `agree`, `mixture`, `twice`, `shaped`, `corrected` and `noisy`.
+"""Rewards made of rewards: `agree`, `mixture`, `twice`, `sure`, `shaped`, `corrected` and `noisy`.
 
 | name                        | what it says of an episode                                                       |
 | --------------------------- | -------------------------------------------------------------------------------- |
 | `agree:A+B`                 | success where all call it one, none where all call it none, otherwise no score   |
 | `mixture:0.7*A+0.3*B`       | the weighted mean of those that gave a score                                     |
 | `twice:A`                   | success where A says so twice: of the episode, and of every second frame of it   |
+| `sure:A`                    | A's score, but none where A can't tell: its value and its threshold disagree     |
 | `shaped:A`                  | how much further than its first frames the episode came                          |
 | `corrected:FP,FN:A`         | A's success, de-biased by the known shares of false positives and negatives      |
 | `corrected:FN:A`            | the same by the share of false negatives alone, up to the size of the steps      |
@@ -103,6 +104,19 @@ class Mixture(_Combined):
         value = sum(weight * score.value for weight, score in known) / total
         sure = sum(weight * score.success for weight, score in known) / total
         return Score(value, sure >= 0.5, "; ".join(score.why for _, score in known), self.name)
+
+
+class Sure(_Combined):
+    """A reward that says when it can't tell. Its value is a chance; a chance above a half that does not reach the
+    threshold of success, or one below a half that does, is no score."""
+
+    def _joined(self, results: tuple[Result, ...]) -> Result:
+        (result,) = results
+        if isinstance(result, Failure):
+            return result
+        if (result.value > _HALF) != result.success and result.value != _HALF:
+            return Failure(f"{result.by} can't tell: {result.value:.0f} of 100")
+        return replace(result, by=self.name)
 
 
 @dataclass(frozen=True)
@@ -246,6 +260,11 @@ def load_mixture(parts: str) -> Mixture:
 def load_twice(part: str) -> Twice:
     """`A`: a reward."""
     return Twice(load_reward(part))
+
+
+def load_sure(part: str) -> Sure:
+    """`A`: a reward whose value is a chance, such as judge and calibrated:FOLDER."""
+    return Sure(f"sure:{part}", [load_reward(part)])
 
 
 def load_shaped(part: str) -> Shaped:

@@ -20,6 +20,7 @@ from envs.errors import UserError
 from rewards.calibration import CALIBRATION, Calibration
 from rewards.reward import Footage
 from rewards.score import Failure, Score
+from tasks.goal_text import goal_of
 from tasks.task import Task
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Judge:
 
     The policy gets frames (B, 8, H, W, 3), which `view` chooses, as its spec wants to see them, or else at 120x160.
     `calibration`: what the policy's values mean. The score is the chance of success times 100; success is a value of
-    at least the threshold. `batch`: episodes that share a pass of the model.
+    at least the threshold of the instruction's verb. `batch`: episodes that share a pass of the model.
     """
 
     sees_truth = False
@@ -69,26 +70,29 @@ class Judge:
             except Exception as error:  # a broken file must not end the scoring of the others
                 results[i] = Failure(f"its frames can't be read: {error}")
         if clips:
-            said = self._ask([pairs[i][0].instruction for i in clips], np.stack(list(clips.values())))
+            said = self._ask([pairs[i][0] for i in clips], np.stack(list(clips.values())))
             height, width = next(iter(clips.values())).shape[1:3]
             for i, one in zip(clips, said, strict=True):
                 results[i] = replace(one, saw=saw[i], size=(height, width)) if isinstance(one, Score) else one
         return [results[i] for i in range(len(pairs))]
 
-    def _ask(self, instructions: list[str], clips: Frames) -> list[Score | Failure]:
+    def _ask(self, tasks: list[Task], clips: Frames) -> list[Score | Failure]:
         try:
-            answers = self._policy.judge(instructions, clips)
-            if len(answers) != len(instructions):
-                raise ValueError(f"{len(answers)} answers for {len(instructions)} episodes")
+            answers = self._policy.judge([task.instruction for task in tasks], clips)
+            if len(answers) != len(tasks):
+                raise ValueError(f"{len(answers)} answers for {len(tasks)} episodes")
         except Exception as error:  # a foreign model: it may raise anything
-            return [Failure(f"the judge failed: {type(error).__name__}: {error}")] * len(instructions)
-        return [self._result(value, why) for value, why in answers]
+            return [Failure(f"the judge failed: {type(error).__name__}: {error}")] * len(tasks)
+        return [self._result(task, value, why) for task, (value, why) in zip(tasks, answers, strict=True)]
 
-    def _result(self, value: float, why: str) -> Score | Failure:
+    def _result(self, task: Task, value: float, why: str) -> Score | Failure:
         if not 0.0 <= value <= 100.0:  # false for NaN too
             return Failure(f"the judge failed: it gave {value!r} instead of a value from 0 to 100")
         chance = float(self.calibration.chance(value))
-        return Score(100.0 * chance, value >= self.calibration.threshold, why, self.name)
+        least = self.calibration.threshold
+        if self.calibration.verbs:
+            least = self.calibration.threshold_of(goal_of(task.world, task.instruction).verb)
+        return Score(100.0 * chance, value >= least, why, self.name)
 
 
 def load_judge(policy: str = "") -> Judge | ModelJudge:

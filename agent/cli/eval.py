@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli import console
+from agent.cli import console, judging
 from agent.cli.options import Env, PolicyName, Think, ViewText, Workers
 from envs.errors import UserError
 
@@ -78,10 +78,8 @@ def evaluate(
 
         roles.evaluate(suite, policy, view, episodes, seed, workers, json)
         return
-    if suite == "doom-judge" and not tasks:
-        from agent.cli import judging
-
-        judging.evaluate(policy, view, episodes, seed, workers, json, plot, calibrate)
+    if suite in judging.SUITES and not tasks:
+        judging.evaluate(suite, policy, view, episodes, seed, workers, json, plot, calibrate)
         return
     if plot is not None or calibrate:
         raise UserError("--plot and --calibrate belong to --suite doom-judge")

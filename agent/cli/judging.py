@@ -8,10 +8,12 @@ from typing import Any
 from agent.cli import console
 from envs.errors import UserError
 
-SUITE = "doom-judge"
+# Episodes in levels of training's kind, in textures that no judge learns from, and in vaults.
+SUITES = ("doom-judge", "doom-judge-themes", "doom-judge-vault")
 
 
 def evaluate(
+    suite: str,
     policy: str,
     view: str | None,
     episodes: int,
@@ -21,7 +23,8 @@ def evaluate(
     plot: Path | None,
     calibrate: bool,
 ) -> None:
-    """Judge episodes of levels that training never sees, and say how well that went.
+    """Judge episodes of levels that training never sees, and say how well that went. `suite`: of
+    training.evaluation.judge.SUITES.
 
     `calibrate`: first fix the threshold, on twice as many episodes of training levels, and write it beside the
     checkpoint where the policy has one.
@@ -35,7 +38,7 @@ def evaluate(
         from training.evaluation.judge import calibrate as fit_calibration
         from training.evaluation.judge import evaluate_judge
 
-        judge: Judges = require(compose.load_policy(policy, view=view), Judges, policy, f"--suite {SUITE}")
+        judge: Judges = require(compose.load_policy(policy, view=view), Judges, policy, f"--suite {suite}")
         folder, calibration = _folder(policy), None
         if not calibrate:
             if folder is None:
@@ -52,11 +55,11 @@ def evaluate(
                 if folder is not None:
                     calibration.save(folder)
             report = evaluate_judge(
-                judge, calibration, episodes, seed, workers=workers, plot=plot, on_progress=on_progress
+                judge, calibration, episodes, seed, suite=suite, workers=workers, plot=plot, on_progress=on_progress
             )
         except (OSError, ValueError) as error:
             raise UserError(f"the judge can't be measured: {error}") from error
-    report = {"suite": SUITE, "policy": policy, "seed": seed, **report, **compose.provenance()}
+    report = {"suite": suite, "policy": policy, "seed": seed, **report, **compose.provenance()}
     if machine:
         console.print_json(report)
         return
@@ -97,6 +100,8 @@ def _table(report: dict[str, Any]) -> Any:
             ["AUROC", _area(report["auroc"], report["auroc_ci"])],
             ["AUROC without instruction", _area(blind["auroc"], blind["auroc_ci"])],
             ["threshold", f"{report['threshold']:.1f} of 100"],
+            *([f"threshold of {verb}", f"{least:.1f}"] for verb, least in report["threshold_by_verb"].items()),
+            ["can't tell (sure:)", _percent(report["cannot_tell"])],
             ["false positives", _percent(report["false_positive"])],
             ["true positives", _percent(report["true_positive"])],
             ["expected calibration error", f"{100 * report['calibration_error']:.1f} %"],

@@ -11,7 +11,18 @@ import numpy.typing as npt
 import pytest
 
 from envs.errors import UserError
-from rewards.combine import Agree, Corrected, Mixture, Noisy, Shaped, Twice, load_agree, load_corrected, load_mixture
+from rewards.combine import (
+    Agree,
+    Corrected,
+    Mixture,
+    Noisy,
+    Shaped,
+    Sure,
+    Twice,
+    load_agree,
+    load_corrected,
+    load_mixture,
+)
 from rewards.reward import Frames, VerifiedFootage, load_reward
 from rewards.score import Failure, Score
 from rewards.wrapper import EveryFrame, FrameReward
@@ -182,3 +193,19 @@ def test_an_episode_is_as_good_as_its_best_frame_after_a_decision() -> None:
     with pytest.raises(UserError, match="no single frames"):
         load_reward("frames:truth")
     assert load_reward("frames:clip").name == "frames:calibrated:clip"
+
+
+def test_who_cannot_tell_gives_no_score() -> None:
+    reward = Sure("sure", [Grey(least=80.0)])
+    yes, doubted, half, no = reward.score(TASK, [Film(90), Film(60), Film(50), Film(10)])
+    assert isinstance(yes, Score)
+    assert (yes.value, yes.success, yes.by) == (90.0, True, "sure")
+    assert doubted == Failure("grey can't tell: 60 of 100")
+    assert isinstance(half, Score)
+    assert isinstance(no, Score)
+    assert not no.success
+    (below,) = Sure("sure", [Grey(least=20.0)]).score(TASK, [Film(30)])
+    assert below == Failure("grey can't tell: 30 of 100"), "called a success, though none is likelier"
+    (out,) = Sure("sure", [Grey(least=None)]).score(TASK, [Film(1)])
+    assert out == Failure("grey is out")
+    assert load_reward("sure:truth").sees_truth

@@ -194,3 +194,12 @@ def test_scores_are_kept_beside_the_episodes_and_replaced_by_episode_and_reward(
     (tmp_path / SCORES).write_text('{"episode": "a"}\n{"epis')
     with pytest.raises(UserError, match="line 2"):
         save_scores(tmp_path, "judge", {})
+
+
+def test_the_judge_has_thresholds_of_verbs() -> None:
+    judge = Judge(Eyes(), Calibration(40.0, (0.0, 100.0), (0.0, 1.0), {"face": 60.0}))
+    near, face = score_pairs(judge, [(TASK, Clip(50)), (OTHER, Clip(50))])
+    assert isinstance(near, Score)
+    assert isinstance(face, Score)
+    assert (near.success, face.success) == (True, False)
+    assert near.value == face.value

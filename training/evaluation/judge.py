@@ -20,9 +20,13 @@ from rewards.calibration import Calibration, fit
 from training.evaluation.statistics import auroc, auroc_interval, calibration_error, proportion, reliability
 from training.recipe import OnProgress, Progress, ignore_progress
 from training.small.judge_episodes import SOURCES, collect, load
-from training.small.judge_goals import HOUSES
+from training.small.judge_goals import HOUSES, THEMES
 
-SUITES = ("doom-room", HOUSES.name)
+SUITES = {
+    "doom-judge": ("doom-room", HOUSES.name),
+    "doom-judge-themes": ("doom-themes", THEMES.name),
+    "doom-judge-vault": ("doom-vault", "doom-vault-steps"),
+}
 CALIBRATION_SEED = 0xCA1  # of the levels that a threshold is fixed on: training data should take another
 BATCH = 32
 FEW = 5  # episodes
@@ -61,7 +65,7 @@ def measure(
     episodes."""
     values = np.asarray(values, np.float64)
     truth = np.array([line["success"] for line in lines], bool)
-    passed = values >= calibration.threshold
+    passed = values >= np.array([calibration.threshold_of(line["verb"]) for line in lines])
     chances = calibration.chance(values)
     same = np.array([said == line["reason"] for said, line in zip(reasons, lines, strict=True)], bool)
     sources = np.array([line["source"] for line in lines])
@@ -78,6 +82,8 @@ def measure(
         "auroc": auroc(values, truth),
         "auroc_ci": list(auroc_interval(values, truth)),
         "threshold": calibration.threshold,
+        "threshold_by_verb": dict(calibration.verbs),
+        "cannot_tell": _share((calibration.chance(values) > 0.5) != passed),
         "false_positive": _share(passed[~truth]),
         "true_positive": _share(passed[truth]),
         "calibration_error": calibration_error(chances, truth),
@@ -130,9 +136,9 @@ def calibrate(
 ) -> Calibration:
     """Fit threshold and curve on episodes of training levels. Use a `seed` that the judge's training data has not."""
     with tempfile.TemporaryDirectory() as folder:
-        frames, lines = _collected(Path(folder), episodes, seed, False, workers, on_progress)
+        frames, lines = _collected(Path(folder), "doom-judge", episodes, seed, False, workers, on_progress)
         values, _ = ask(policy, _texts(lines), frames, on_progress, "calibrate")
-    return fit(values, [line["success"] for line in lines])
+    return fit(values, [line["success"] for line in lines], verbs=[line["verb"] for line in lines])
 
 
 def evaluate_judge(
@@ -141,14 +147,16 @@ def evaluate_judge(
     episodes: int = 1000,
     seed: int = 0,
     *,
+    suite: str = "doom-judge",
     workers: str | int = 2,
     plot: Path | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> dict[str, Any]:
     """Judge episodes of levels that training never sees; the figures of `measure`, and AUROC of the same judge without
-    instructions as `no_language`, for who looks at the frames alone. `plot`: a PNG of its calibration."""
+    instructions as `no_language`, for who looks at the frames alone. `suite`: of SUITES. `plot`: a PNG of its
+    calibration."""
     with tempfile.TemporaryDirectory() as folder:
-        frames, lines = _collected(Path(folder), episodes, seed, True, workers, on_progress)
+        frames, lines = _collected(Path(folder), suite, episodes, seed, True, workers, on_progress)
         values, reasons = ask(policy, _texts(lines), frames, on_progress)
         blind, _ = ask(policy, [""] * len(lines), frames, on_progress, "no language")
     truth = [line["success"] for line in lines]
@@ -164,9 +172,10 @@ def _texts(lines: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _collected(
-    folder: Path, episodes: int, seed: int, evaluation: bool, workers: str | int, on_progress: OnProgress
+    folder: Path, suite: str, episodes: int, seed: int, evaluation: bool, workers: str | int, on_progress: OnProgress
 ) -> tuple[npt.NDArray[np.uint8], list[dict[str, Any]]]:
-    share = {suite: episodes // len(SUITES) + (i < episodes % len(SUITES)) for i, suite in enumerate(SUITES)}
+    of = SUITES[suite]
+    share = {name: episodes // len(of) + (i < episodes % len(of)) for i, name in enumerate(of)}
     return load(collect(folder, share, seed, evaluation, workers, on_progress))
 
 

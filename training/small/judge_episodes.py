@@ -123,7 +123,7 @@ def collect(
     recipes = (*RECIPES, *added, *["disturbed"] * (len(added) // 2))
     orders = list(_orders(suites_and_counts, recipes, evaluation))
     for name in suites_and_counts:
-        judged_suite(name)
+        judged_suite(name, evaluation)
     if not orders:
         raise ValueError("no episodes to collect")
     out.mkdir(parents=True, exist_ok=True)
@@ -195,7 +195,7 @@ class Collector:
         raise RuntimeError(f"no level for the recipe {order.recipe!r} of {order.suite}")
 
     def _try(self, order: Order, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        task = judged_suite(order.suite).task(self._seed, index, evaluation=self._evaluation)
+        task = judged_suite(order.suite, self._evaluation).task(self._seed, index, evaluation=self._evaluation)
         level = Level.from_json(task.options["level"])
         goal, spec = goal_of(task, level)
         task = replace(task, verifier=spec)

@@ -14,6 +14,7 @@ import numpy as np
 
 from envs.doom.layouts import TRAINING_LAYOUTS
 from envs.doom.level import Door, Level
+from envs.doom.levels import HELD_OUT_THEMES
 from envs.doom.things import KINDS
 from tasks.doom import suites
 from tasks.doom.build import checked
@@ -32,16 +33,24 @@ HOUSES = DoomSuite(
     time_limit=1400,
 )  # fmt: skip
 LOOKING = replace(HOUSES, name=f"{HOUSES.name}{suites.LOOKS}", about=f"{HOUSES.about}, in any looks", looks=True)
+THEMES = replace(
+    HOUSES, name=f"{HOUSES.name}-themes", about=f"{HOUSES.about}, with textures never trained on",
+    themes=HELD_OUT_THEMES, held_out=True,
+)  # fmt: skip
 
 _ROOM_VERBS = ("go_to", "face", "pick_up", "shoot", "touch")
 _HOUSE_VERBS = ("go_to", "pick_up", "enter")
 _DOOR_VERBS = {"door": "open", "locked": "unlock", "remote": "switch"}
 
 
-def judged_suite(name: str) -> DoomSuite:
-    """A suite that the judge learns from, by name. Raises ValueError for one that is held out or has several steps."""
-    suite = {HOUSES.name: HOUSES, LOOKING.name: LOOKING}.get(name) or suites.training(name)
-    if suite.kind not in ("room", "house", "vault"):
+def judged_suite(name: str, evaluation: bool = False) -> DoomSuite:
+    """A suite that the judge learns from, by name; in an `evaluation` one that is held out too. Raises ValueError for
+    one that it may not learn from, and for one with several steps."""
+    if evaluation:
+        suite = {one.name: one for one in (HOUSES, LOOKING, THEMES)}.get(name) or suites.evaluation(name)
+    else:
+        suite = {one.name: one for one in (HOUSES, LOOKING)}.get(name) or suites.training(name)
+    if suite.kind not in ("room", "house", "vault", "steps"):
         raise ValueError(f"suite {name!r}: the judge learns from single steps, such as doom-room or {HOUSES.name}")
     return suite
 

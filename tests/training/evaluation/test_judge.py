@@ -24,7 +24,7 @@ from tasks.task import Task, thing_name
 from tests.support.thread_workers import THREADS
 from training.evaluation import judge, statistics
 from training.small.judge_episodes import ADDED, SOURCES, collect, load
-from training.small.judge_goals import REASON
+from training.small.judge_goals import REASON, judged_suite
 
 Frames = npt.NDArray[np.uint8]
 Lines = list[dict[str, Any]]
@@ -241,3 +241,36 @@ def test_a_judge_is_measured_from_the_command_line(tmp_path: Path) -> None:
     assert report["episodes"] == 12
     assert report["auroc"] == report["no_language"]["auroc"]  # it does not read
     assert (tmp_path / "plot.png").exists()
+
+
+def test_a_verb_that_fools_the_judge_gets_a_higher_threshold(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    verbs = np.repeat(["go_to", "press", "rare"], [400, 200, 30])
+    truth = rng.random(630) < 0.5
+    values = np.clip(np.where(truth, 70.0, 20.0) + rng.normal(0.0, 10.0, 630), 0.0, 100.0)
+    fooled = (verbs == "press") & ~truth
+    values[fooled] = rng.uniform(0.0, 90.0, fooled.sum())
+    fitted = fit(values, truth, verbs=verbs.tolist())
+    assert set(fitted.verbs) == {"press"}, "one verb has too few episodes, and one needs none of its own"
+    assert fitted.threshold_of("press") > fitted.threshold == fitted.threshold_of("go_to")
+    assert (values[fooled] >= fitted.threshold_of("press")).mean() <= 0.03
+    fitted.save(tmp_path)
+    assert Calibration.load(tmp_path) == fitted
+    (tmp_path / "judge.json").write_text('{"threshold": 50, "values": [0], "chances": [0], "verbs": [1]}')
+    with pytest.raises(ValueError, match="no calibration"):
+        Calibration.load(tmp_path)
+
+
+def test_no_judge_learns_from_what_it_is_measured_on(tmp_path: Path) -> None:
+    for name in ("doom-themes", "doom-vault", "doom-vault-steps", "judge-houses-themes"):
+        assert judged_suite(name, evaluation=True).held_out
+        with pytest.raises((ValueError, LookupError), match=name):
+            collect(tmp_path, {name: 1}, 0, evaluation=False)
+
+
+@pytest.mark.slow
+def test_episodes_of_vaults_are_made_for_a_judge(tmp_path: Path) -> None:
+    frames, lines = load(collect(tmp_path, dict.fromkeys(judge.SUITES["doom-judge-vault"], 9), 5, evaluation=True))
+    assert len(frames) == 18
+    assert {line["success"] for line in lines} == {True, False}
+    assert {line["verb"] for line in lines} & {"unlock", "switch", "press"}

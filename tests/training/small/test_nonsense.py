@@ -7,7 +7,7 @@ from agent.small.word_hashing import MEANS, split
 from tasks.foreign import HELD_OUT, TRAINING, sentences
 from tasks.reader import WorldReader
 from training.small.nonsense import nonsense
-from training.small.phrase_bank import by_meaning
+from training.small.phrase_bank import blurred, by_meaning
 
 
 def test_lessons_do_not_show_what_is_held_out() -> None:
@@ -38,3 +38,20 @@ def test_by_meaning() -> None:
     replaced = sum(MEANS in word for found in drawn for word in found)
     assert 0.4 < replaced / (4 * len(drawn)) < 0.6
     assert all(word_meaning.knows(word) for word in words[:-1])
+
+
+def test_blurred() -> None:
+    words = ["torch", "red", "qzxv", "go"] * 100
+    meanings = word_meaning.vectors(words)
+    moved = blurred(np.random.default_rng(0), meanings, 1.0)
+    colours = slice(-word_meaning.COLOUR, None)
+    assert (moved[:, colours] == meanings[:, colours]).all(), "a colour stays what it is"
+    known = meanings.any(1)
+    assert not moved[~known].any(), "no meaning comes from nothing"
+    before, after = meanings[known, : -word_meaning.COLOUR], moved[known, : -word_meaning.COLOUR]
+    lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+    near = (before * after).sum(1) / lengths
+    assert near.min() > 0.4
+    assert 0.8 < near.mean() < 0.97
+    assert (near < 0.8).any()
+    assert (blurred(np.random.default_rng(0), meanings, 0.0) == meanings).all()
