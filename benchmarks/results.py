@@ -4,6 +4,8 @@
     python benchmarks/results.py --tables                            fills the tables from benchmarks/results.json
     python benchmarks/results.py --policy DIR --results FILE         plays another checkpoint, and prints its table
 
+benchmarks/results-fourth.json has the figures of the weights that shipped before, which the tables show beside.
+
 A table stands between the lines `<!-- results -->` and `<!-- /results -->` of a Markdown file.
 """
 
@@ -19,6 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results.json"
+BEFORE = RESULTS.with_name("results-fourth.json")  # the same of the fourth generation
 FILES = (ROOT / "README.md", ROOT / "agent" / "small" / "weights" / "README.md")
 # Suites that `small` is measured on, and the one that its baselines are played on too, which takes most of the time.
 SUITES = (
@@ -36,10 +39,15 @@ ORDER = (
     "doom-missing", "doom-answers", "doom-proposals", "doom-plans", "doom-ask", BASELINES, "playroom-basic",
     "minetest-basic",
     "doom-conversation", "thoughts", "doom-pictures", "doom-which", "doom-room", "doom-relations", "doom-synonyms",
-    "doom-layouts", "doom-sentences", "doom-unknown", "doom-vault-steps", "doom-vault",
+    "doom-layouts", "doom-sentences", "doom-unknown", "doom-vault-steps", "doom-judge-themes", "doom-judge-vault",
+    "doom-vault",
 )  # fmt: skip
+JUDGES = {"doom-judge-themes": "textures never trained on", "doom-judge-vault": "vaults"}
 # Episodes, frames or conversations of each where the other suites have 500.
-ROLES = {"doom-answers": 1000, "doom-proposals": 500, "doom-plans": 500, "doom-judge": 1000, "doom-conversation": 200}
+ROLES = {
+    "doom-answers": 1000, "doom-proposals": 500, "doom-plans": 500, "doom-judge": 1000, "doom-conversation": 200,
+    **dict.fromkeys(JUDGES, 1000),
+}  # fmt: skip
 BUDGETS = ("off", "2", "4", "8", "auto")  # of thoughts, on these suites:
 THOUGHTFUL = ("doom-rooms", "doom-compounds")
 COLUMNS = ("policy", "expert", "random", "no language", "language control")
@@ -82,19 +90,25 @@ def table(results: dict[str, Any]) -> str:
         f"Success in %, 95 % Wilson interval, n = {first['episodes']} a suite, task seed {first['seed']}; levels never "
         "trained on. An episode ends when the agent says that it is done: who says so too early has failed.",
         "",
-        "| suite | small | expert | random | no language | language control |",
-        "|---|---|---|---|---|---|",
+        "| suite | small | fourth generation | expert | random | no language | language control |",
+        "|---|---|---|---|---|---|---|",
     ]
+    before = json.loads(BEFORE.read_text())
     for suite in (s for s in SUITES if s in results):
         beside = results.get(BASELINES, {}).get("baselines", {}) if suite == COMPARED else {}
         rows = {"policy": results[suite], **beside}
-        lines.append(f"| {suite} | " + " | ".join(cell(rows.get(column)) for column in COLUMNS) + " |")
+        cells = [cell(rows.get(column)) for column in COLUMNS]
+        cells.insert(1, cell(before.get(suite), of=first["episodes"]))
+        lines.append(f"| {suite} | " + " | ".join(cells) + " |")
     for suite in (s for s in ("doom-basic", "doom-rooms", "doom-compounds") if s in results):
         verbs = results[suite]["by_verb"].items()
         lines += ["", f"By verb on {suite}: " + "; ".join(f"{verb} {cell(r)}" for verb, r in verbs) + "."]
     played = {suite: results[suite] for suite in WORLDS if suite in results}
     if played:
-        found = (f"{suite} {cell(result)}, n = {result['episodes']}" for suite, result in played.items())
+        found = (
+            f"{suite} {cell(result)}, n = {result['episodes']} (fourth generation {cell(before.get(suite))})"
+            for suite, result in played.items()
+        )
         lines += ["", f"In other worlds: {'; '.join(found)}."]
     lines += ["", *_said(results)]
     if all(f"{suite}, think {budget}" in results for suite in THOUGHTFUL for budget in BUDGETS[:-1]):
@@ -135,6 +149,13 @@ def _said(results: dict[str, Any]) -> list[str]:
         f"| judge, false positives at its threshold, % | {rate(judge['false_positive'])} | true positives "
         f"{rate(judge['true_positive'])}; calibration error {100 * judge['calibration_error']:.1f} |",
     ]
+    for suite, where in JUDGES.items():
+        if judge := results.get(suite):
+            lines.append(
+                f"| judge in {where}, AUROC over {judge['episodes']} episodes, {judge['failures']} of them failures | "
+                f"{judge['auroc']:.3f} ({judge['auroc_ci'][0]:.3f}–{judge['auroc_ci'][1]:.3f}) | false positives "
+                f"{rate(judge['false_positive'])}, true positives {rate(judge['true_positive'])} |"
+            )
     talks = results.get("doom-conversation")
     if talks:
         (deaf,) = talks["baselines"].values()
@@ -171,10 +192,12 @@ def rate(result: dict[str, Any]) -> str:
     return "-" if result["rate"] is None else part(result["rate"], result["ci"])
 
 
-def cell(result: dict[str, Any] | None) -> str:
+def cell(result: dict[str, Any] | None, of: int = 0) -> str:
+    """A share of success; where it is not of `of` episodes, with their number."""
     if result is None:
         return ""
-    return part(result["success"], result["ci"])
+    counted = f", n = {result['episodes']}" if of not in (0, result["episodes"]) else ""
+    return part(result["success"], result["ci"]) + counted
 
 
 def fill(file: Path, text: str) -> None:

@@ -6,6 +6,7 @@ by its own name.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -46,6 +47,7 @@ BASIC = ("go_to", "face", "pick_up", "shoot", "look")
 ROOM = (*BASIC, "touch", "press", "stand_still")
 HOUSE = ("go_to", "pick_up", "enter", "open")
 LOOKS = "-looks"  # how the names of suites in random looks end
+_VAULTS = 8  # that are tried for a step
 
 
 Kind = Literal["room", "house", "vault", "steps", "errands", "relations", "compounds", "dialogue", "free"]
@@ -118,9 +120,19 @@ def _house(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> 
 
 
 def _steps(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> Made:
-    """One step in a vault: what nothing bars at the start. Raises ValueError where the vault has no such step."""
+    """One step in a vault: what nothing bars at the start. Where players learn, its switch opens nothing: what a switch
+    is for they find out by themselves. Raises ValueError where no vault has such a step."""
+    for _ in range(0 if suite.held_out else _VAULTS):
+        with contextlib.suppress(ValueError):
+            return _step(suite, rng, verb, seed)
+    return _step(suite, rng, verb, seed)
+
+
+def _step(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> Made:
     locked = _draw(suite, rng, str(rng.choice(["unlock", "switch"])))
     level, _ = in_house(rng, locked, seed, suite.themes, suite.layouts, vault=True)
+    if not suite.held_out:
+        level = replace(level, panels=tuple(replace(panel, door=None) for panel in level.panels))
     state = start_state(level)
     things = [i for i, t in enumerate(level.things) if errand(state, (float(t.x), float(t.y))) is None]
     fits = [i for i in things if (level.things[i].kind, level.things[i].colour) in targets_of(verb)]
@@ -220,6 +232,10 @@ SUITES: dict[str, DoomSuite] = {
         DoomSuite(
             "doom-rooms", "several rooms: go to, pick up, enter, open; what is asked for is in another room",
             verbs=HOUSE, kind="house", time_limit=1050,
+        ),
+        DoomSuite(
+            "doom-steps", "houses with locks and gates that nothing opens; one step: what nothing bars at the start",
+            verbs=("pick_up", "go_to", "face", "press"), kind="steps",
         ),
         DoomSuite(
             "doom-relations", "one room, two of the same: left of, right of, next to, nearer, farther",
