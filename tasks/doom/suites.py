@@ -120,8 +120,7 @@ def _house(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> 
 
 
 def _steps(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> Made:
-    """One step in a vault: what nothing bars at the start. Where players learn, its switch opens nothing: what a switch
-    is for they find out by themselves. Raises ValueError where no vault has such a step."""
+    """One step in a vault: what nothing bars at the start. Raises ValueError where no vault has such a step."""
     for _ in range(0 if suite.held_out else _VAULTS):
         with contextlib.suppress(ValueError):
             return _step(suite, rng, verb, seed)
@@ -132,10 +131,11 @@ def _step(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> M
     locked = _draw(suite, rng, str(rng.choice(["unlock", "switch"])))
     level, _ = in_house(rng, locked, seed, suite.themes, suite.layouts, vault=True)
     if not suite.held_out:
-        level = replace(level, panels=tuple(replace(panel, door=None) for panel in level.panels))
+        level = _shut(level, keys=verb == "pick_up")
     state = start_state(level)
     things = [i for i, t in enumerate(level.things) if errand(state, (float(t.x), float(t.y))) is None]
-    fits = [i for i in things if (level.things[i].kind, level.things[i].colour) in targets_of(verb)]
+    may = targets_of(verb, "all" if suite.held_out else suite.pairs)
+    fits = [i for i in things if (level.things[i].kind, level.things[i].colour) in may]
     if verb != "press" and not fits:
         raise ValueError(f"nothing to {verb} in the first rooms")
     noun = noun_phrase(rng, "panel", None) if verb == "press" else name_of(rng, level, fits[rng.integers(len(fits))])
@@ -144,6 +144,14 @@ def _step(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> M
     if spec is None or "allowed" in spec.args:  # fetching a key would be another step
         raise ValueError(f"{text!r} is no single step here")
     return level, text, spec
+
+
+def _shut(level: Level, *, keys: bool) -> Level:
+    """The vault as players learn in it: its switch opens nothing, and there are `keys` of its locks only where one of
+    them may be asked for. What switches and keys are for they find out by themselves."""
+    locks = {door.colour for door in level.doors if door.kind == "locked"}
+    things = tuple(thing for thing in level.things if keys or thing.kind != "key" or thing.colour not in locks)
+    return replace(level, things=things, panels=tuple(replace(panel, door=None) for panel in level.panels))
 
 
 def _errands(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> Made:
