@@ -105,6 +105,16 @@ def test_ablations(recordings: Path, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_small_parts(recordings: Path, tmp_path: Path) -> None:
+    tiny = str(recordings / "tiny")
+    options = ["--policy", tiny, "--before", tiny, "--episodes", "1", "--workers", "1", "--suites", "doom-basic"]
+    for _ in range(2):  # the second time it only prints what is there
+        table = run("small_parts", *options, cwd=tmp_path).splitlines()
+        named = [line.split("|")[1].strip() for line in table[-5:]]
+        assert named == ["all of it", "no meanings of words", "no past decisions", "no thoughts", "before"]
+    assert len(json.loads((tmp_path / "small_parts.json").read_text())) == 5
+
+
 def judged(folder: Path) -> None:
     """What the judge learns from: two black clips."""
     import numpy as np
