@@ -108,7 +108,7 @@ def reward_of(recipe: RlRecipe) -> Reward:
 
 def pay_of(recipe: RlRecipe) -> Pay:
     """How the recipe's reward pays for decisions."""
-    return Pay(shaped=recipe.shaped, graded=recipe.graded, unfinished=recipe.unfinished)
+    return Pay(recipe.shaped, recipe.graded, recipe.unfinished, recipe.token_price, recipe.free_tokens)
 
 
 def _gather_here(

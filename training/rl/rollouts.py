@@ -98,12 +98,19 @@ class Pay:
     `shaped` the difference of chances comes on top. Another reward scores the whole episode at its end: 1 for a
     success, or with `graded` its value from 0 to 1. A corrected reward pays what has the mean of the true one, which
     may be below 0 and above 1. `unfinished`: an episode that the time limit cut short, and that such a reward calls no
-    success, is no failure: what would still have come is told by a value function.
+    success, is no failure: what would still have come is told by a value function. `token_price`: what each token costs
+    that a decision writes beyond `free_tokens`, its thoughts above all.
     """
 
     shaped: bool = False
     graded: bool = False
     unfinished: bool = False
+    token_price: float = 0.0
+    free_tokens: int = 0
+
+    def price(self, decision: Decision) -> float:
+        """What the tokens of a decision cost."""
+        return self.token_price * max(0, len(decision.tokens) - self.free_tokens)
 
 
 class Clock:
@@ -165,7 +172,7 @@ class Collector:
             new = []
             with clock("world"):
                 while waiting and free:
-                    new.append(_Episode(free.pop(), waiting.popleft(), spec, self._reward))
+                    new.append(_Episode(free.pop(), waiting.popleft(), spec, self._reward, self._pay))
             played, playing = played + new, playing + new
             self._see(new, clock)
             with clock("policy"):
@@ -193,7 +200,7 @@ class Collector:
         with clock("reward"):
             for one, chance in zip(playing, self._chances(reward, playing), strict=True):
                 one.reached = chance >= reward.threshold
-                one.rewards[-1] = float(one.reached) + (chance - one.chance if self._pay.shaped else 0.0)
+                one.rewards[-1] += float(one.reached) + (chance - one.chance if self._pay.shaped else 0.0)
                 one.chance = chance
 
     @staticmethod
@@ -212,9 +219,9 @@ class Collector:
                 results.append(score)
                 continue
             if isinstance(self._reward, Corrected):
-                one.rewards[-1] = self._reward.reward(score.success)
+                one.rewards[-1] += self._reward.reward(score.success)
             else:
-                one.rewards[-1] = score.value / 100.0 if self._pay.graded else float(score.success)
+                one.rewards[-1] += score.value / 100.0 if self._pay.graded else float(score.success)
             whole = replace(one.rollout(score.success), why=score.why)
             if not self._pay.unfinished:  # the reward has seen the whole episode: nothing is still to come
                 whole = replace(whole, timed_out=False, after=None)
@@ -225,8 +232,8 @@ class Collector:
 class _Episode:
     """One episode while it is sampled. What it does at a decision is what agent.loop.runtime.play does in lockstep."""
 
-    def __init__(self, world: World, start: Start, spec: PolicySpec, reward: Reward) -> None:
-        self.world, self.start, self.task = world, start, start.task
+    def __init__(self, world: World, start: Start, spec: PolicySpec, reward: Reward, pay: Pay) -> None:
+        self.world, self.start, self.task, self._pay = world, start, start.task, pay
         task = self.task
         self.goal: Any = None
         if isinstance(reward, FrameReward):
@@ -270,7 +277,7 @@ class _Episode:
         assert self._now is not None
         self._seen.append(self._now)
         self._drawn.append(decision)
-        self.rewards.append(0.0)
+        self.rewards.append(-self._pay.price(decision))
         left = self.task.time_limit - self._tick
         actions = (decision.actions or (NEUTRAL,))[:left]
         observation, _, terminated, truncated, info = self.world.step_chunk(actions)

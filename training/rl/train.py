@@ -219,7 +219,8 @@ def outcomes_of(rollouts: Sequence[Rollout]) -> Figures:
 
     "reward": the mean sum. "success": by the reward. "true success": by the verifier, and "gap", how much more often
     the reward called an episode a success; both over the episodes that have a verdict. "variance": of the reward within
-    groups; without groups, over all. "repeated": the share of the most frequent decision.
+    groups; without groups, over all. "repeated": the share of the most frequent decision. "tokens": that a decision
+    writes, on average.
     """
     if not rollouts:
         return {"decisions": 0.0, "episodes": 0.0}
@@ -234,6 +235,7 @@ def outcomes_of(rollouts: Sequence[Rollout]) -> Figures:
         "variance": variance,
         "varied groups": varied / groups,
         "repeated": drawn.most_common(1)[0][1] / drawn.total(),
+        "tokens": sum(len(tokens) * count for tokens, count in drawn.items()) / drawn.total(),
         "decisions": float(drawn.total()),
         "episodes": float(len(rollouts)),
     }

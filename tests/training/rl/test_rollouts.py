@@ -132,6 +132,20 @@ def test_a_reward_that_sees_frames_pays_where_the_goal_is_reached_and_ends_the_e
     assert shaped.rewards == pytest.approx(expected)
 
 
+def test_every_token_has_its_price() -> None:
+    number, chances = reaches()
+    for reward, paid in ((Near(), 1.0), (Up(), None)):
+        (free,) = collect(reward, starts(number)).rollouts
+        (rollout,) = collect(reward, starts(number), pay=Pay(token_price=0.1)).rollouts
+        assert rollout.decisions == free.decisions
+        assert rollout.scored == free.scored
+        assert (free.rewards - rollout.rewards).tolist() == pytest.approx([0.1] * len(free.rewards)), "one token each"
+        (spared,) = collect(reward, starts(number), pay=Pay(token_price=0.1, free_tokens=1)).rollouts
+        assert spared.rewards.tolist() == free.rewards.tolist()
+        assert paid is None or rollout.rewards[-1] == pytest.approx(paid - 0.1)
+    assert len(chances) > 2
+
+
 def test_an_episode_that_times_out_keeps_what_is_seen_then() -> None:
     rollout = next(one for one in collect(Near(), starts(*range(8), time_limit=6)).rollouts if not one.scored)
     assert len(rollout.contexts) == 2  # of four ticks and of two
