@@ -42,11 +42,13 @@ class WorldSection(Section):
 
 
 class RoundSection(Section):
-    """A round of learning. `corrections`: how many episodes to play before it, by world and suite. `keep`: the share of
-    the weights before the round in the weights after it (WiSE-FT)."""
+    """A round of learning. `corrections`: how many episodes to play before it, by world and suite. `recent`: the share
+    that they get of their world's part in this round; 0 for as much as any other corpus. `keep`: the share of the
+    weights before the round in the weights after it (WiSE-FT)."""
 
     frames: pydantic.PositiveInt
     rate: pydantic.PositiveFloat
+    recent: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
     keep: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
     corrections: dict[str, Counts] = pydantic.Field(default_factory=dict)
 
@@ -141,7 +143,7 @@ class _Run:
         return Stage(
             name=f"round-{number}",
             out=after,
-            corpora=(*self._shares(), *self._views),
+            corpora=(*self._shares(learning), *self._views),
             glances=tuple(
                 (tuple(folders), recipe.worlds[name].glances)
                 for name, folders in self._corpora.items()
@@ -158,11 +160,13 @@ class _Run:
             log=self._out / "tensorboard",
         )
 
-    def _shares(self) -> Iterator[tuple[Path, float]]:
+    def _shares(self, learning: RoundSection) -> Iterator[tuple[Path, float]]:
         """Every corpus and its share of a batch."""
         for name, folders in self._corpora.items():
-            for folder in folders:
-                yield folder, self._recipe.worlds[name].share / len(folders)
+            whole, count = self._recipe.worlds[name].share, len(folders)
+            newest = learning.recent if name in learning.corrections and count > 1 else 0.0
+            shares = [whole * (1.0 - newest) / (count - 1)] * (count - 1) if newest else [whole / count] * (count - 1)
+            yield from zip(folders, [*shares, whole * newest or whole / count], strict=True)
 
     def _gathered(self, name: str, counts: Counts, seed: int, policy: Path | None = None) -> Path:
         """The corpus `name`, recorded unless it exists: demonstrations, or corrections to a `policy` that plays."""
