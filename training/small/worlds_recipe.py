@@ -163,10 +163,8 @@ class _Run:
     def _shares(self, learning: RoundSection) -> Iterator[tuple[Path, float]]:
         """Every corpus and its share of a batch."""
         for name, folders in self._corpora.items():
-            whole, count = self._recipe.worlds[name].share, len(folders)
-            newest = learning.recent if name in learning.corrections and count > 1 else 0.0
-            shares = [whole * (1.0 - newest) / (count - 1)] * (count - 1) if newest else [whole / count] * (count - 1)
-            yield from zip(folders, [*shares, whole * newest or whole / count], strict=True)
+            recent = learning.recent if name in learning.corrections else 0.0
+            yield from zip(folders, shares(self._recipe.worlds[name].share, len(folders), recent), strict=True)
 
     def _gathered(self, name: str, counts: Counts, seed: int, policy: Path | None = None) -> Path:
         """The corpus `name`, recorded unless it exists: demonstrations, or corrections to a `policy` that plays."""
@@ -176,3 +174,11 @@ class _Run:
             policy=policy, workers=recipe.workers, queries=recipe.queries,
         )  # fmt: skip
         return self._out / name / "corpus"
+
+
+def shares(whole: float, count: int, recent: float) -> list[float]:
+    """The shares of `count` corpora of a world, together `whole`. `recent`: the part of the last one; 0 for as much as any
+    other."""
+    if recent == 0.0 or count == 1:
+        return [whole / count] * count
+    return [*[whole * (1.0 - recent) / (count - 1)] * (count - 1), whole * recent]
