@@ -47,7 +47,7 @@ BASIC = ("go_to", "face", "pick_up", "shoot", "look")
 ROOM = (*BASIC, "touch", "press", "stand_still")
 HOUSE = ("go_to", "pick_up", "enter", "open")
 LOOKS = "-looks"  # how the names of suites in random looks end
-_VAULTS = 8  # that are tried for a step
+_VAULTS = 60  # that are tried for a step
 
 
 Kind = Literal["room", "house", "vault", "steps", "errands", "relations", "compounds", "dialogue", "free"]

@@ -177,8 +177,8 @@ class _Run:
 
 
 def shares(whole: float, count: int, recent: float) -> list[float]:
-    """The shares of `count` corpora of a world, together `whole`. `recent`: the part of the last one; 0 for as much as any
-    other."""
+    """The shares of `count` corpora of a world, together `whole`. `recent`: that of the last one, as a part of the
+    whole; 0 for as much as any other."""
     if recent == 0.0 or count == 1:
         return [whole / count] * count
     return [*[whole * (1.0 - recent) / (count - 1)] * (count - 1), whole * recent]
