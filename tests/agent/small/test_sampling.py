@@ -121,8 +121,8 @@ def test_entropies_are_those_of_the_allowed_tokens(small: SmallPolicy, contexts:
 @pytest.mark.slow
 def test_draws_are_as_often_as_they_are_likely(small: SmallPolicy, contexts: list[Context]) -> None:
     """Of the first token, and of whole decisions by their entropy, over many draws."""
-    n = 400
-    decisions = small.sample([contexts[0]] * n, temperature=1.0, generator=seeded(3))
+    n, warm = 400, 2.0
+    decisions = small.sample([contexts[0]] * n, temperature=warm, generator=seeded(3))
     drawn = Counter(decision.tokens[0] for decision in decisions)
     told = {decision.tokens[0]: np.exp(decision.log_probabilities[0]) for decision in decisions}
     assert len(drawn) > 2
@@ -132,7 +132,7 @@ def test_draws_are_as_often_as_they_are_likely(small: SmallPolicy, contexts: lis
     # the surprise of whole decisions is on average their entropy
     surprise = np.array([-sum(decision.log_probabilities) for decision in decisions])
     with torch.no_grad():
-        entropy = score(small.model, batch_of([contexts[0]] * n, tokens_of(decisions)), 1.0).entropies.sum(1).numpy()
+        entropy = score(small.model, batch_of([contexts[0]] * n, tokens_of(decisions)), warm).entropies.sum(1).numpy()
     assert abs((surprise - entropy).mean()) < 4.5 * (surprise - entropy).std() / np.sqrt(n)
 
 
