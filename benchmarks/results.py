@@ -4,7 +4,8 @@
     python benchmarks/results.py --tables                            fills the tables from benchmarks/results.json
     python benchmarks/results.py --policy DIR --results FILE         plays another checkpoint, and prints its table
 
-benchmarks/results-fourth.json has the figures of the weights that shipped before, which the tables show beside.
+benchmarks/results-before.json, where there is one, has the figures of the weights that shipped before, which the tables
+show beside.
 
 A table stands between the lines `<!-- results -->` and `<!-- /results -->` of a Markdown file.
 """
@@ -21,7 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results.json"
-BEFORE = RESULTS.with_name("results-fourth.json")  # the same of the fourth generation
+BEFORE = RESULTS.with_name("results-before.json")  # of the weights that shipped before
 FILES = (ROOT / "README.md", ROOT / "agent" / "small" / "weights" / "README.md")
 # Suites that `small` is measured on, and the one that its baselines are played on too, which takes most of the time.
 SUITES = (
@@ -86,19 +87,20 @@ def play(policy: str, episodes: int, seed: int, kept: Path | None = None) -> dic
 def table(results: dict[str, Any]) -> str:
     """Markdown: success with its interval for every suite, what else is said and judged, thoughts and their worth."""
     first = results["doom-basic"]
+    before = json.loads(BEFORE.read_text()) if BEFORE.exists() else {}
     lines = [
         f"Success in %, 95 % Wilson interval, n = {first['episodes']} a suite, task seed {first['seed']}; levels never "
         "trained on. An episode ends when the agent says that it is done: who says so too early has failed.",
         "",
-        "| suite | small | fourth generation | expert | random | no language | language control |",
-        "|---|---|---|---|---|---|---|",
+        f"| suite | small |{' before |' * bool(before)} expert | random | no language | language control |",
+        f"|---|---|---|---|---|---|{'---|' * bool(before)}",
     ]
-    before = json.loads(BEFORE.read_text())
     for suite in (s for s in SUITES if s in results):
         beside = results.get(BASELINES, {}).get("baselines", {}) if suite == COMPARED else {}
         rows = {"policy": results[suite], **beside}
         cells = [cell(rows.get(column)) for column in COLUMNS]
-        cells.insert(1, cell(before.get(suite), of=first["episodes"]))
+        if before:
+            cells.insert(1, cell(before.get(suite), of=first["episodes"]))
         lines.append(f"| {suite} | " + " | ".join(cells) + " |")
     for suite in (s for s in ("doom-basic", "doom-rooms", "doom-compounds") if s in results):
         verbs = results[suite]["by_verb"].items()
@@ -106,7 +108,7 @@ def table(results: dict[str, Any]) -> str:
     played = {suite: results[suite] for suite in WORLDS if suite in results}
     if played:
         found = (
-            f"{suite} {cell(result)}, n = {result['episodes']} (fourth generation {cell(before.get(suite))})"
+            f"{suite} {cell(result)}, n = {result['episodes']}" + f" (before {cell(before.get(suite))})" * bool(before)
             for suite, result in played.items()
         )
         lines += ["", f"In other worlds: {'; '.join(found)}."]

@@ -200,7 +200,10 @@ def test_one_model_learns_two_worlds(recorded: Path, tmp_path: Path, monkeypatch
         load_small(folder).model.state_dict() for folder in (SHIPPED, tmp_path / "run" / "round-1", model)
     )
     for before, after in ((shipped, first), (first, last)):
-        changes = [float((after[name] - value).abs().max()) for name, value in before.items()]
+        # there may be more kinds of cells than the shipped model knows
+        wider = {name for name in before if after[name].shape != before[name].shape}
+        assert wider <= ({"segment.weight", "segment.bias"} if before is shipped else set())
+        changes = [float((after[name] - value).abs().max()) for name, value in before.items() if name not in wider]
         assert 0.0 < max(changes) < 0.05
     nouns = read_manifest(model)["nouns"]
     assert {"torch", "snowman"} <= set(nouns)
