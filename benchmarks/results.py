@@ -36,12 +36,11 @@ BASELINES = f"{COMPARED}, baselines"
 WORLDS = {"playroom-basic": 60, "minetest-basic": 40}
 # In this order: what tells most comes first, then budgets of thoughts, and last what takes long or tells less.
 ORDER = (
-    "doom-basic", "doom-rooms", "doom-compounds", "doom-pairs", "doom-judge", "doom-phrasings", "doom-themes",
-    "doom-missing", "doom-answers", "doom-proposals", "doom-plans", "doom-ask", BASELINES, "playroom-basic",
-    "minetest-basic",
-    "doom-conversation", "thoughts", "doom-pictures", "doom-which", "doom-room", "doom-relations", "doom-synonyms",
-    "doom-layouts", "doom-sentences", "doom-unknown", "doom-vault-steps", "doom-judge-themes", "doom-judge-vault",
-    "doom-vault",
+    "doom-basic", "doom-rooms", "doom-ask", "doom-missing", "doom-synonyms", "doom-sentences", "doom-unknown",
+    "doom-plans", "doom-vault-steps", "doom-compounds", "doom-phrasings", "doom-proposals", "doom-judge",
+    "doom-judge-vault", "doom-pairs", "doom-themes", "doom-answers", "doom-conversation", BASELINES, "playroom-basic",
+    "minetest-basic", "doom-relations", "doom-room", "doom-pictures", "doom-which", "doom-judge-themes", "thoughts",
+    "doom-layouts", "doom-vault",
 )  # fmt: skip
 JUDGES = {"doom-judge-themes": "textures never trained on", "doom-judge-vault": "vaults"}
 # Episodes, frames or conversations of each where the other suites have 500.
