@@ -40,7 +40,7 @@ class Calibration:
 
     def threshold_of(self, verb: str) -> float:
         """The least value that counts as success for a verb."""
-        return max(self.threshold, self.verbs.get(verb, self.threshold))
+        return self.verbs.get(verb, self.threshold)
 
     def save(self, folder: Path) -> None:
         """Write the calibration into a checkpoint's folder."""

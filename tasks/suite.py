@@ -16,7 +16,7 @@ import numpy as np
 from tasks.task import Phrasing, Task
 
 EVALUATION_SEEDS = 2**30  # level seeds from here on are for evaluation only
-_TRIES = 20
+_TRIES = 400  # levels looked at before a task is given up
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ by its own name.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -47,7 +46,6 @@ BASIC = ("go_to", "face", "pick_up", "shoot", "look")
 ROOM = (*BASIC, "touch", "press", "stand_still")
 HOUSE = ("go_to", "pick_up", "enter", "open")
 LOOKS = "-looks"  # how the names of suites in random looks end
-_VAULTS = 60  # that are tried for a step
 
 
 Kind = Literal["room", "house", "vault", "steps", "errands", "relations", "compounds", "dialogue", "free"]
@@ -120,14 +118,7 @@ def _house(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> 
 
 
 def _steps(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> Made:
-    """One step in a vault: what nothing bars at the start. Raises ValueError where no vault has such a step."""
-    for _ in range(0 if suite.held_out else _VAULTS):
-        with contextlib.suppress(ValueError):
-            return _step(suite, rng, verb, seed)
-    return _step(suite, rng, verb, seed)
-
-
-def _step(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> Made:
+    """One step in a vault: what nothing bars at the start. Raises ValueError where the vault has no such step."""
     locked = _draw(suite, rng, str(rng.choice(["unlock", "switch"])))
     level, _ = in_house(rng, locked, seed, suite.themes, suite.layouts, vault=True)
     if not suite.held_out:
