@@ -114,6 +114,15 @@ class Judges(Protocol):
 
 
 @runtime_checkable
+class JudgesProgress(Judges, Protocol):
+    """A judge that also says how far an episode came."""
+
+    def judge_progress(self, instructions: Sequence[str], frames: Frames) -> list[tuple[float, str, float]]:
+        """As `judge`, and which share of the way to success was gone, from 0 to 1."""
+        ...
+
+
+@runtime_checkable
 class Samples(Protocol):
     """Acts as a distribution, for reinforcement learning."""
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy.optimize import isotonic_regression
 
 CALIBRATION = "judge.json"  # in a checkpoint's folder
+LEAST_PROGRESS = 0.5  # rank correlation, below which a judge's progress says too little
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,15 @@ class Calibration:
 
     `threshold`: the least value that counts as success. `values` (0 to 100) and `chances` (0 to 1): the points of a
     rising curve, on which a value's chance of success lies. `verbs`: higher thresholds of verbs that fool the judge
-    more often. Raises ValueError for a curve that doesn't rise.
+    more often. `progress`: how well the progress that the judge tells ranks episodes that were cut short, as a rank
+    correlation; None where it tells none. Raises ValueError for a curve that doesn't rise.
     """
 
     threshold: float
     values: tuple[float, ...] = (0.0, 100.0)
     chances: tuple[float, ...] = (0.0, 1.0)
     verbs: Mapping[str, float] = field(default_factory=dict)
+    progress: float | None = None
 
     def __post_init__(self) -> None:
         rising = all(np.all(np.diff(side) >= 0.0) for side in (self.values, self.chances))
@@ -38,6 +41,11 @@ class Calibration:
         """The chance of success for values from 0 to 100, of the same shape."""
         return np.interp(np.asarray(values, np.float64), self.values, self.chances)
 
+    @property
+    def tells_progress(self) -> bool:
+        """Whether the progress that the judge tells is worth passing on."""
+        return self.progress is not None and self.progress >= LEAST_PROGRESS
+
     def threshold_of(self, verb: str) -> float:
         """The least value that counts as success for a verb."""
         return self.verbs.get(verb, self.threshold)
@@ -46,6 +54,7 @@ class Calibration:
         """Write the calibration into a checkpoint's folder."""
         data: dict[str, Any] = {"threshold": self.threshold, "values": self.values, "chances": self.chances}
         data |= {"verbs": dict(self.verbs)} if self.verbs else {}
+        data |= {} if self.progress is None else {"progress": self.progress}
         (folder / CALIBRATION).write_text(json.dumps(data) + "\n")
 
     @classmethod
@@ -55,7 +64,8 @@ class Calibration:
         try:
             data: dict[str, Any] = json.loads(path.read_text())
             verbs = {str(verb): float(least) for verb, least in data.get("verbs", {}).items()}
-            return cls(float(data["threshold"]), tuple(data["values"]), tuple(data["chances"]), verbs)
+            progress = None if data.get("progress") is None else float(data["progress"])
+            return cls(float(data["threshold"]), tuple(data["values"]), tuple(data["chances"]), verbs, progress)
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path}: no calibration of a judge: {error}") from error
 

@@ -140,8 +140,9 @@ class _Part:
 
 
 class Shaped:
-    """The progress from the first tenth of an episode to all of it, from 0 to 100. What was so before it began earns
-    nothing: it counts as a success only if it did not count as one at the start."""
+    """The progress from the first tenth of an episode to all of it, from 0 to 100: of the progress that the part tells,
+    or else of its value. What was so before it began earns nothing: it counts as a success only if it did not count as
+    one at the start."""
 
     sees_truth = False
 
@@ -163,8 +164,11 @@ class Shaped:
             return before
         if isinstance(after, Failure):
             return after
-        value = max(0.0, after.value - before.value)
-        why = f"from {before.value:.0f} to {after.value:.0f}: {after.why}"
+        first, last = before.value, after.value
+        if before.progress is not None and after.progress is not None:
+            first, last = 100.0 * before.progress, 100.0 * after.progress
+        value = max(0.0, last - first)
+        why = f"from {first:.0f} to {last:.0f}: {after.why}"
         return replace(after, value=value, success=after.success and not before.success, why=why, by=self.name)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.capabilities import HasSpec, Judges, require
+from agent.capabilities import HasSpec, Judges, JudgesProgress, require
 from agent.small.checkpoint import SHIPPED, CheckpointError
 from agent.small.judge_view import Frames, picks, view
 from agent.small.model import FRAME_SIZE
@@ -37,7 +37,8 @@ class Judge:
 
     The policy gets frames (B, 8, H, W, 3), which `view` chooses, as its spec wants to see them, or else at 120x160.
     `calibration`: what the policy's values mean. The score is the chance of success times 100; success is a value of
-    at least the threshold of the instruction's verb. `batch`: episodes that share a pass of the model.
+    at least the threshold of the instruction's verb. Progress comes from a policy that tells it, where the calibration
+    found it to be worth something. `batch`: episodes that share a pass of the model.
     """
 
     sees_truth = False
@@ -78,21 +79,28 @@ class Judge:
 
     def _ask(self, tasks: list[Task], clips: Frames) -> list[Score | Failure]:
         try:
-            answers = self._policy.judge([task.instruction for task in tasks], clips)
+            texts = [task.instruction for task in tasks]
+            answers: list[tuple[float, str, float | None]]
+            if self.calibration.tells_progress and isinstance(self._policy, JudgesProgress):
+                answers = list(self._policy.judge_progress(texts, clips))
+            else:
+                answers = [(value, why, None) for value, why in self._policy.judge(texts, clips)]
             if len(answers) != len(tasks):
                 raise ValueError(f"{len(answers)} answers for {len(tasks)} episodes")
         except Exception as error:  # a foreign model: it may raise anything
             return [Failure(f"the judge failed: {type(error).__name__}: {error}")] * len(tasks)
-        return [self._result(task, value, why) for task, (value, why) in zip(tasks, answers, strict=True)]
+        return [self._result(task, *answer) for task, answer in zip(tasks, answers, strict=True)]
 
-    def _result(self, task: Task, value: float, why: str) -> Score | Failure:
+    def _result(self, task: Task, value: float, why: str, progress: float | None) -> Score | Failure:
         if not 0.0 <= value <= 100.0:  # false for NaN too
             return Failure(f"the judge failed: it gave {value!r} instead of a value from 0 to 100")
+        if progress is not None and not 0.0 <= progress <= 1.0:
+            return Failure(f"the judge failed: it gave {progress!r} instead of a progress from 0 to 1")
         chance = float(self.calibration.chance(value))
         least = self.calibration.threshold
         if self.calibration.verbs:
             least = self.calibration.threshold_of(goal_of(task.world, task.instruction).verb)
-        return Score(100.0 * chance, value >= least, why, self.name)
+        return Score(100.0 * chance, value >= least, why, self.name, progress=progress)
 
 
 def load_judge(policy: str = "") -> Judge | ModelJudge:

@@ -169,10 +169,9 @@ class ModelJudge:
         said = self.verdict(task, episode)
         if isinstance(said, Failure):
             return said
-        why = said.reason if said.progress is None else f"{said.reason} (progress {100 * said.progress:.0f} %)"
         chance = float(self.calibration.chance(said.value))
         success = said.value >= self.calibration.threshold
-        return Score(100.0 * chance, success, why, self.name, said.saw, said.size)
+        return Score(100.0 * chance, success, said.reason, self.name, said.saw, said.size, said.progress)
 
     def _shown(self, task: Task, episodes: Sequence[Footage], most: int) -> tuple[Picture | None, list[Glimpse]]:
         """The picture of what is wanted, and what is shown of each episode. Raises _UnseenError."""

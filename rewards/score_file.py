@@ -1,7 +1,8 @@
 """Scores on disk: one JSON-lines file beside the episodes, a line for each episode and reward.
 
 A line is {"episode": "doom-room-0-000003", "reward": "judge:small", "value": 97.2, "success": true, "why": "..."}, or
-has "failure" with the reason in place of the last three. A model that looked adds "saw" and "size", see Score.
+has "failure" with the reason in place of the last three. A model that looked adds "saw" and "size", and a reward that
+tells how far an episode came "progress", see Score.
 `episode` is the folder, relative to the file's folder.
 """
 
@@ -51,6 +52,8 @@ def _row(episode: str, reward: str, result: Score | Failure) -> dict[str, Any]:
     said: dict[str, Any] = {"value": result.value, "success": result.success, "why": result.why}
     if result.size is not None:
         said |= {"saw": list(result.saw), "size": list(result.size)}
+    if result.progress is not None:
+        said["progress"] = result.progress
     return {"episode": episode, "reward": reward, **said}
 
 
@@ -59,4 +62,6 @@ def _result(row: Mapping[str, Any]) -> Score | Failure:
         return Failure(row["failure"])
     height, width = row.get("size") or (0, 0)
     size = (int(height), int(width)) if height else None
-    return Score(row["value"], row["success"], row["why"], row["reward"], tuple(row.get("saw", ())), size)
+    return Score(
+        row["value"], row["success"], row["why"], row["reward"], tuple(row.get("saw", ())), size, row.get("progress")
+    )

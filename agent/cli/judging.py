@@ -91,6 +91,14 @@ def _area(value: float, ci: list[float]) -> str:
     return f"{value:.3f} ({ci[0]:.3f}–{ci[1]:.3f})"
 
 
+def _progress(told: dict[str, Any] | None) -> list[list[str]]:
+    """How well the progress that a judge tells ranks episodes that were cut short, where it tells it."""
+    if told is None:
+        return []
+    area = _area(told["rank_correlation"], told["ci"])
+    return [[f"progress, rank correlation, n = {told['episodes']}", area], ["its mean error", f"{told['error']:.2f}"]]
+
+
 def _table(report: dict[str, Any]) -> Any:
     blind = report["no_language"]
     return console.table(
@@ -106,6 +114,7 @@ def _table(report: dict[str, Any]) -> Any:
             ["true positives", _percent(report["true_positive"])],
             ["expected calibration error", f"{100 * report['calibration_error']:.1f} %"],
             ["reasons word for word", _percent(report["reasons_exact"])],
+            *_progress(report.get("progress")),
         ],
     )
 

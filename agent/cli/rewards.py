@@ -440,7 +440,8 @@ def _line(row: _Row) -> dict[str, Any]:
     about = {"episode": str(row.path), "instruction": row.instruction, "verb": row.verb, "truth": row.truth}
     if isinstance(row.result, Failure):
         return {**about, "failure": row.result.why}
-    return {**about, "value": row.result.value, "success": row.result.success, "why": row.result.why}
+    said = {"value": row.result.value, "success": row.result.success, "why": row.result.why}
+    return {**about, **said, "progress": row.result.progress}
 
 
 def _table(report: dict[str, Any]) -> Any:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 # The frames that a judge sees beside the first one, as decisions before the end.
 _BEFORE_END = (12, 8, 5, 3, 2, 1, 0)
 JUDGE_FRAMES = 1 + len(_BEFORE_END)
+# The words before an instruction that ask how far an episode came. Without them the judge says whether it was done.
+HOW_FAR = ("how", "far")
 
 Frames = npt.NDArray[np.uint8]
 

@@ -21,6 +21,7 @@ from agent.small.checkpoint import SHIPPED, TICK_HZ, load_model, read_manifest
 from agent.small.decoder import Decoder, uniform_noise
 from agent.small.draft import draft
 from agent.small.greedy import STUCK_TEMPERATURE, GreedyOutput, is_stuck, without_unlikely_ends
+from agent.small.judge_view import HOW_FAR
 from agent.small.model import FRAME_SIZE, HISTORY, Encoded, SmallModel
 from agent.small.output_grammar import THINK, Output, decision_of
 from agent.small.prompt import Prompt, asked_for, pack, prompt_of
@@ -209,14 +210,26 @@ class SmallPolicy:
     def judge(self, instructions: Sequence[str], frames: Frames) -> list[tuple[float, str]]:
         """How well each of B episodes did what it was told, 0 to 100, and why. `frames`: uint8 (B, JUDGE_FRAMES, 120,
         160, 3), as agent.small.judge_view.view picks them."""
-        image = self._see(frames.reshape(-1, *FRAME_SIZE, 3))
-        encoded = Encoded(self.model.clip(image), *self._read([Prompt(split(text)) for text in instructions]))
+        return self._judged(self._clips(frames), instructions)
+
+    def judge_progress(self, instructions: Sequence[str], frames: Frames) -> list[tuple[float, str, float]]:
+        """As `judge`, and how far each episode came, from 0 to 1. The frames are looked at once."""
+        clips = self._clips(frames)
+        far = self._values(Encoded(clips, *self._read([Prompt([*HOW_FAR, *split(text)]) for text in instructions])))
+        return [(*said, value / 100.0) for said, value in zip(self._judged(clips, instructions), far, strict=True)]
+
+    @torch.inference_mode()
+    def _clips(self, frames: Frames) -> torch.Tensor:
+        return self.model.clip(self._see(frames.reshape(-1, *FRAME_SIZE, 3)))
+
+    def _judged(self, clips: torch.Tensor, instructions: Sequence[str]) -> list[tuple[float, str]]:
+        encoded = Encoded(clips, *self._read([Prompt(split(text)) for text in instructions]))
         outputs = [Output(JUDGE) for _ in instructions]
         self.decoder.write(encoded, outputs)
         return [(value, say(output.tokens[1:])) for value, output in zip(self._values(encoded), outputs, strict=True)]
 
     def _values(self, encoded: Encoded) -> list[float]:
-        """The expected score of each row, which is finer than the likeliest one."""
+        """The expected score of each row, from 0 to 100, which is finer than the likeliest one."""
         steps = torch.linspace(0.0, 100.0, len(SCORE_IDS), device=self.device)
         return (self._first(encoded, JUDGE, SCORE_IDS) * steps).sum(-1).tolist()
 

@@ -98,6 +98,20 @@ def test_shaped_earns_nothing_for_what_was_so_before() -> None:
     assert (was.value, was.success) == (0.0, False)
 
 
+class Brighter(Grey):
+    """Tells how far an episode came beside its value."""
+
+    def score(self, task: Task, episodes: Any) -> list[Score | Failure]:
+        scores = super().score(task, episodes)
+        return [replace(s, value=50.0, progress=s.value / 200.0) if isinstance(s, Score) else s for s in scores]
+
+
+def test_shaped_takes_the_progress_that_is_told() -> None:
+    came = Shaped(Brighter()).score(TASK, [Film(*[10] * 10, 90)])[0]
+    assert isinstance(came, Score)
+    assert came.value == pytest.approx(40.0)
+
+
 def test_a_noisy_reward_is_wrong_as_often_as_it_is_said_to_be() -> None:
     reward = Noisy(Grey(), 0.1, 0.3)
     episodes = [Film(first, last) for first in range(250) for last in (20, 90)]

@@ -175,7 +175,7 @@ def test_a_score_has_the_reason_and_the_progress() -> None:
     with serving(verdict(90, 0.8)) as server:
         judge = judge_at(server, "json")
         assert judge.score(TASK, [Clip(), Clip(broken=True)]) == [
-            Score(90.0, True, "the key is in reach (progress 80 %)", judge.name, (0, 1, 2), (12, 16)),
+            Score(90.0, True, "the key is in reach", judge.name, (0, 1, 2), (12, 16), 0.8),
             Failure("its frames can't be read: no such file"),
         ]
         assert judge.verdict(TASK, Clip()) == Verdict(90.0, "the key is in reach", 0.8, (0, 1, 2), (12, 16))
@@ -193,7 +193,8 @@ def test_several_samples_are_averaged_and_the_nearest_tells_why() -> None:
         (score,) = judge_at(server, "json", samples=3, threshold=70.0, seed=5).score(TASK, [Clip()])
         assert [(asked["seed"], asked["temperature"]) for asked in server.asked] == [(5, 0.7), (6, 0.7), (7, 0.7)]
     assert isinstance(score, Score)
-    assert (score.value, score.success, score.why) == (75.0, True, "it is 85 (progress 75 %)")
+    assert (score.value, score.success, score.why) == (75.0, True, "it is 85")
+    assert score.progress == 0.75
 
 
 @pytest.mark.parametrize("wrong", [verdict(101), verdict(50.5), verdict(progress=1.2), verdict(reason="x" * 201),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,17 @@ class Eyes:
     def judge(self, instructions: list[str], frames: Frames) -> list[tuple[float, str]]:
         self.asked.append((instructions, frames.shape))
         return [(float(clip.mean()), text) for text, clip in zip(instructions, frames, strict=True)]
+
+
+class Watch(Eyes):
+    """Tells progress too: half of the way, or what it was made with."""
+
+    def __init__(self, far: float = 0.5) -> None:
+        super().__init__()
+        self._far = far
+
+    def judge_progress(self, instructions: list[str], frames: Frames) -> list[tuple[float, str, float]]:
+        return [(*said, self._far) for said in self.judge(instructions, frames)]
 
 
 class Spy:
@@ -203,3 +214,18 @@ def test_the_judge_has_thresholds_of_verbs() -> None:
     assert isinstance(face, Score)
     assert (near.success, face.success) == (True, False)
     assert near.value == face.value
+
+
+def test_the_judge_tells_progress_where_that_was_found_to_be_worth_something(tmp_path: Path) -> None:
+    for progress, told in ((None, None), (0.3, None), (0.7, 0.5)):
+        judge = Judge(Watch(), replace(UNCALIBRATED, progress=progress))
+        (score,) = judge.score(TASK, [Clip(80)])
+        assert isinstance(score, Score)
+        assert score.progress == told
+    (wrong,) = Judge(Watch(7.0), replace(UNCALIBRATED, progress=0.9)).score(TASK, [Clip(80)])
+    assert isinstance(wrong, Failure)
+    assert "progress" in wrong.why
+    save_scores(tmp_path, "judge", {"a": score})
+    assert load_scores(tmp_path, "judge") == {"a": score}
+    with pytest.raises(ValueError, match="progress from 0 to 1"):
+        replace(score, progress=1.5)

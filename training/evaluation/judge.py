@@ -9,17 +9,25 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from agent.capabilities import Judges
+from agent.capabilities import Judges, JudgesProgress
 from rewards.calibration import Calibration, fit
-from training.evaluation.statistics import auroc, auroc_interval, calibration_error, proportion, reliability
+from training.evaluation.statistics import (
+    auroc,
+    auroc_interval,
+    calibration_error,
+    proportion,
+    rank_correlation,
+    reliability,
+)
 from training.recipe import OnProgress, Progress, ignore_progress
-from training.small.judge_episodes import SOURCES, collect, load
+from training.small.judge_episodes import CUT, SOURCES, collect, load
 from training.small.judge_goals import HOUSES, THEMES
 
 SUITES = {
@@ -30,6 +38,7 @@ SUITES = {
 CALIBRATION_SEED = 0xCA1  # of the levels that a threshold is fixed on: training data should take another
 BATCH = 32
 FEW = 5  # episodes
+_CUT_PART, _LEAST_CUT = 4, 12  # one more episode in four, and how many at least, are cut short
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -138,7 +147,19 @@ def calibrate(
     with tempfile.TemporaryDirectory() as folder:
         frames, lines = _collected(Path(folder), "doom-judge", episodes, seed, False, workers, on_progress)
         values, _ = ask(policy, _texts(lines), frames, on_progress, "calibrate")
-    return fit(values, [line["success"] for line in lines], verbs=[line["verb"] for line in lines])
+    found = fit(values, [line["success"] for line in lines], verbs=[line["verb"] for line in lines])
+    if not isinstance(policy, JudgesProgress):
+        return found
+    told = measure_progress(
+        policy,
+        "doom-judge",
+        max(_LEAST_CUT, episodes // _CUT_PART),
+        seed,
+        False,
+        workers=workers,
+        on_progress=on_progress,
+    )
+    return replace(found, progress=told["rank_correlation"])
 
 
 def evaluate_judge(
@@ -153,8 +174,8 @@ def evaluate_judge(
     on_progress: OnProgress = ignore_progress,
 ) -> dict[str, Any]:
     """Judge episodes of levels that training never sees; the figures of `measure`, and AUROC of the same judge without
-    instructions as `no_language`, for who looks at the frames alone. `suite`: of SUITES. `plot`: a PNG of its
-    calibration."""
+    instructions as `no_language`, for who looks at the frames alone. `progress` is how well one that tells it ranks
+    further episodes, all of them a success that was cut short. `suite`: of SUITES. `plot`: a PNG of its calibration."""
     with tempfile.TemporaryDirectory() as folder:
         frames, lines = _collected(Path(folder), suite, episodes, seed, True, workers, on_progress)
         values, reasons = ask(policy, _texts(lines), frames, on_progress)
@@ -162,6 +183,11 @@ def evaluate_judge(
     truth = [line["success"] for line in lines]
     report = measure(values, reasons, lines, calibration)
     report["no_language"] = {"auroc": auroc(blind, truth), "auroc_ci": list(auroc_interval(blind, truth))}
+    if isinstance(policy, JudgesProgress):
+        count = max(_LEAST_CUT, episodes // _CUT_PART)
+        report["progress"] = measure_progress(
+            policy, suite, count, seed, True, workers=workers, on_progress=on_progress
+        )
     if plot is not None:
         draw(plot, report, values, truth)
     return report
@@ -171,12 +197,46 @@ def _texts(lines: Sequence[dict[str, Any]]) -> list[str]:
     return [line["instruction"] for line in lines]
 
 
+def measure_progress(
+    policy: JudgesProgress,
+    suite: str,
+    episodes: int,
+    seed: int,
+    evaluation: bool,
+    *,
+    workers: str | int = 2,
+    on_progress: OnProgress = ignore_progress,
+) -> dict[str, Any]:
+    """How well the progress that a judge tells of successes that were cut short fits the share of the decisions that
+    was done: rank correlation with its interval, and the mean error."""
+    with tempfile.TemporaryDirectory() as folder:
+        frames, lines = _collected(Path(folder), suite, episodes, seed, evaluation, workers, on_progress, only=(CUT,))
+        told: list[float] = []
+        for start in range(0, len(frames), BATCH):
+            texts = _texts(lines[start : start + BATCH])
+            told += [far for _, _, far in policy.judge_progress(texts, np.array(frames[start : start + BATCH]))]
+            on_progress(Progress("progress", len(told), len(frames)))
+    truth = np.array([line["progress"] for line in lines], np.float64)
+    return {
+        "episodes": len(lines),
+        **rank_correlation(told, truth),
+        "error": float(np.abs(np.array(told) - truth).mean()),
+    }
+
+
 def _collected(
-    folder: Path, suite: str, episodes: int, seed: int, evaluation: bool, workers: str | int, on_progress: OnProgress
+    folder: Path,
+    suite: str,
+    episodes: int,
+    seed: int,
+    evaluation: bool,
+    workers: str | int,
+    on_progress: OnProgress,
+    only: Sequence[str] = (),
 ) -> tuple[npt.NDArray[np.uint8], list[dict[str, Any]]]:
     of = SUITES[suite]
     share = {name: episodes // len(of) + (i < episodes % len(of)) for i, name in enumerate(of)}
-    return load(collect(folder, share, seed, evaluation, workers, on_progress))
+    return load(collect(folder, share, seed, evaluation, workers, on_progress, only=only))
 
 
 def draw(path: Path, report: dict[str, Any], values: npt.ArrayLike, truth: npt.ArrayLike) -> None:

@@ -64,6 +64,19 @@ def auroc_interval(values: npt.ArrayLike, truth: npt.ArrayLike, seed: int = 0) -
     return float(low), float(high)
 
 
+def rank_correlation(told: npt.ArrayLike, truth: npt.ArrayLike) -> dict[str, Any]:
+    """Spearman's rank correlation of two rows of numbers with its 95 % interval, by Fisher's transformation: 0 where
+    one of them is always the same, and no interval where there are fewer than four."""
+    from scipy.stats import pearsonr, rankdata
+
+    told, truth = np.asarray(told, np.float64), np.asarray(truth, np.float64)
+    if len(told) < 2 or np.ptp(told) == 0.0 or np.ptp(truth) == 0.0:
+        return {"rank_correlation": 0.0, "ci": [-1.0, 1.0]}
+    found = pearsonr(rankdata(told), rankdata(truth))
+    low, high = found.confidence_interval() if len(told) > 3 else (-1.0, 1.0)
+    return {"rank_correlation": float(found.statistic), "ci": [float(low), float(high)]}
+
+
 def reliability(chances: npt.ArrayLike, truth: npt.ArrayLike) -> list[dict[str, float]]:
     """Episodes in BINS equal ranges of the chance they were given: mean `chance`, `share` of successes, its 95 %
     `low` and `high`, `episodes`. Empty ranges are left out."""

@@ -8,9 +8,9 @@ checkpoint judges better than the one that it came from, and acts worse: it is a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +24,13 @@ from agent.small.judge_view import JUDGE_FRAMES
 from agent.small.model import SmallModel
 from agent.small.policy import load_small
 from rewards.calibration import fit
-from training.evaluation.judge import ask
+from training.evaluation.judge import CALIBRATION_SEED, ask, measure_progress
 from training.judge.plays import play
 from training.loop import Loop, Plan
 from training.recipe import OnProgress, Progress, Section, ignore_progress, same_recipe
 from training.small.batches import Batch
 from training.small.clips import Clips
-from training.small.judge_episodes import collect, load
+from training.small.judge_episodes import ADDED, Added, collect, load
 from training.small.judge_goals import judged_suite
 from training.small.losses import text_loss
 from training.small.recipe import Counts
@@ -38,6 +38,7 @@ from training.small.stage import AVERAGE, adamw, blend
 
 MODEL, STATE, LOGS, SEEN = "model", "state.pt", "tensorboard", "seen.npy"
 SHOWN, TRIED = "shown", "tried"  # folders of episodes
+_CUT_PART, _LEAST_CUT = 8, 12  # the judge's progress is measured on one episode for so many shown ones, at least on 12
 _AT_ONCE = 16  # episodes whose frames are seen together
 
 Rows = npt.NDArray[np.int64]
@@ -48,7 +49,7 @@ class ShownSection(Section):
 
     seed: int = 1
     suites: Counts
-    failures: tuple[Literal["rewound", "already", "staring"], ...] = ("rewound", "already", "staring")
+    failures: tuple[Added, ...] = ADDED
 
 
 class TriedSection(Section):
@@ -115,7 +116,7 @@ def train_judge(recipe: JudgeRecipe, out: Path, on_progress: OnProgress = ignore
         data=[Data(folder.name, len(part.frames), "episodes") for folder, part in zip(folders, clips, strict=True)],
         recipe=recipe.model_dump(mode="json"),
     )  # fmt: skip
-    _calibrate(made, folders[-1], held_out - len(seen) + len(clips[-1].frames))
+    _calibrate(made, folders[-1], held_out - len(seen) + len(clips[-1].frames), recipe, on_progress)
     made.rename(out / MODEL)
     (out / STATE).unlink(missing_ok=True)
     (out / SEEN).unlink()
@@ -129,13 +130,19 @@ def _held_out(recipe: JudgeRecipe, total: int) -> Rows:
     return total - tried + np.sort(np.random.default_rng([recipe.seed, 9]).permutation(tried)[:count])
 
 
-def _calibrate(folder: Path, tries: Path, rows: Rows) -> None:
-    """Fit what the judge's values mean to tries that it did not learn from."""
+def _calibrate(folder: Path, tries: Path, rows: Rows, recipe: JudgeRecipe, on_progress: OnProgress) -> None:
+    """Fit what the judge's values mean to tries that it did not learn from, and measure its progress on further
+    episodes of the expert."""
     frames, lines = load(tries)
-    values, _ = ask(load_small(folder), [lines[row]["instruction"] for row in rows], frames[rows])
+    judge = load_small(folder)
+    values, _ = ask(judge, [lines[row]["instruction"] for row in rows], frames[rows])
     truth = np.array([lines[row]["success"] for row in rows])
     if truth.any() and not truth.all():
-        fit(values, truth).save(folder)
+        count = max(_LEAST_CUT, sum(recipe.shown.suites.values()) // _CUT_PART)
+        far = measure_progress(
+            judge, "doom-judge", count, CALIBRATION_SEED, False, workers=recipe.workers, on_progress=on_progress
+        )
+        replace(fit(values, truth), progress=far["rank_correlation"]).save(folder)
 
 
 def _recorded(recipe: JudgeRecipe, out: Path, on_progress: OnProgress) -> list[Path]:
@@ -189,6 +196,7 @@ class _Lessons:
             [text for part in clips for text in part.instructions],
             [one for part in clips for one in part.successes],
             [reason for part in clips for reason in part.reasons],
+            [far for part in clips for far in part.progress],
         )
         self.steps = max(1, round(recipe.epochs * len(self._rows) / recipe.batch))
 

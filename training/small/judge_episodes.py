@@ -14,58 +14,73 @@ A recipe of training may add failures of other kinds:
     rewound       a success, backwards
     already       what comes after a success: what is asked for was so before
     staring       the player faces what is wanted and does no more
+    cut short     the expert, stopped anywhere before its success
+
+How far an episode came is told where it can be: all the way in a success, the share of the decisions that the success
+took in what stops before it, and nowhere in what does something else, nothing, or the reverse.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from agent import doom_codec as codec
-from agent.loop.players import DecisionRequest, Player, ScriptedPlayer
-from agent.policy import Context, Decision
+from agent.loop.players import Player, ScriptedPlayer
+from agent.policy import Decision
 from agent.small.judge_view import JUDGE_FRAMES, view
 from agent.small.model import FRAME_SIZE
-from envs.angles import wrapped
 from envs.doom.level import Level
 from envs.doom.world import DoomState, DoomWorld
 from envs.world import World
 from tasks import world_tasks
 from tasks.doom.geometry import bearing
 from tasks.doom.language import Meaning
-from tasks.expert_policy import ExpertPolicy
 from tasks.task import Task, VerifierSpec
 from tasks.verifier import Verdict
-from training.data.disturb import Disturbed, random_walk
+from training.data.disturb import Disturbed
 from training.recipe import OnProgress, Progress, ignore_progress
-from training.small.judge_goals import done, failed, goal_of, judged_suite, others, say, spec_for
+from training.small.judge_goals import done, goal_of, judged_suite, others, say, spec_for
+from training.small.judge_takes import (
+    LINGER,
+    Decide,
+    Take,
+    UnfitError,
+    ask,
+    decided,
+    expert_player,
+    lingering,
+    shortened,
+    succeeded,
+    wanderer,
+    wanted_point,
+    watch,
+    why_failed,
+)
 from training.workers.hire import hire
 from training.workers.workers import Failed
 
 SOURCES = ("success", "wrong object", "near miss", "relabelled", "idle")
 # What is made of every level in turn: a third of it successes.
 RECIPES = ("success", "wrong object", "near miss", "disturbed", "relabelled", "idle")
-ADDED = ("rewound", "already", "staring")
+CUT: Final = "cut short"
+Added = Literal["rewound", "already", "staring", "cut short"]
+ADDED: tuple[Added, ...] = ("rewound", "already", "staring", CUT)
+_NOWHERE = ("wrong object", "idle", "rewound")
 REST = codec.decode(codec.NOOP)
 _NEXT_LEVEL = 1_000_003  # added to a task's number where a level is no good; changes its verb too
 _ATTEMPTS = 40
 _LEAST = 2  # decisions before something was done
-_LINGER = 8  # the most decisions that an episode goes on after its verdict
 _PORTION = 5  # levels
 _STARED = 4.0  # degrees from the view's centre at which one stares at a point
-
-Decide = Callable[[DoomState], Decision]
-Frame = npt.NDArray[np.uint8]
-Watched = tuple[VerifierSpec, tuple[Verdict, int] | None]
 
 
 @dataclass(frozen=True)
@@ -80,24 +95,6 @@ class Order:
     turn: int
 
 
-@dataclass(frozen=True)
-class Take:
-    """An episode as played: `frames` and `states` before every decision and after the last one, and the decisions.
-
-    `watched`: the verifiers that watched, each with its verdict and the number of decisions before it, or None. The
-    first is the instruction's.
-    """
-
-    frames: list[Frame]
-    states: list[DoomState]
-    decisions: list[Decision]
-    watched: list[Watched]
-
-
-class _UnfitError(Exception):
-    """A level of which this recipe can't be made."""
-
-
 def collect(
     out: Path,
     suites_and_counts: Mapping[str, int],
@@ -106,21 +103,24 @@ def collect(
     workers: str | int = 2,
     on_progress: OnProgress = ignore_progress,
     added: Sequence[str] = (),
+    only: Sequence[str] = (),
 ) -> Path:
     """Play episodes for the judge and write them to the folder `out`, which it returns.
 
     `suites_and_counts`: episodes of each suite, "judge-houses" or a training suite with a single step a task.
     `evaluation`: levels that training never sees, a new one for every episode; training makes one of each recipe out
-    of every level. `added`: kinds of ADDED that are made too; for two of them comes another success.
+    of every level. `added`: kinds of ADDED that are made too; for two of them comes another success. `only`: kinds that
+    are made in place of all.
 
-    Writes `frames.npy`, uint8 (N, 8, 120, 160, 3), and when that is whole `episodes.jsonl`, N lines with
-    `instruction`, `success`, `reason`, `source`, `suite`, `verb`, `seed` (of the level) and `decisions`. The same
-    arguments give the same episodes, pixel for pixel but for the sway of the weapon. Raises ValueError for a suite
-    that is held out or not fit for the judge.
+    Writes `frames.npy`, uint8 (N, 8, 120, 160, 3), and when that is whole `episodes.jsonl`, N lines with `instruction`,
+    `success`, `reason`, `source`, `suite`, `verb`, `seed` (of the level), `decisions` and `progress`, how far the
+    episode came from 0 to 1, or null. The same arguments give the same episodes, pixel for pixel but for the sway of
+    the weapon. Raises ValueError for a suite that is held out or not fit for the judge.
     """
-    if unknown := sorted(set(added) - set(ADDED)):
-        raise ValueError(f"unknown kind of failure {unknown[0]!r}; known: {', '.join(ADDED)}")
-    recipes = (*RECIPES, *added, *["disturbed"] * (len(added) // 2))
+    for wanted, known in ((added, ADDED), (only, (*RECIPES, *ADDED))):
+        if unknown := sorted(set(wanted) - set(known)):
+            raise ValueError(f"unknown kind of episode {unknown[0]!r}; known: {', '.join(known)}")
+    recipes = tuple(only) or (*RECIPES, *added, *["disturbed"] * (len(added) // 2))
     orders = list(_orders(suites_and_counts, recipes, evaluation))
     for name in suites_and_counts:
         judged_suite(name, evaluation)
@@ -190,7 +190,7 @@ class Collector:
             key = (self._seed, index, zlib.crc32(order.suite.encode()), order.turn, int(self._evaluation))
             try:
                 return self._try(order, index, np.random.default_rng(key))
-            except (_UnfitError, ValueError):
+            except (UnfitError, ValueError):
                 continue
         raise RuntimeError(f"no level for the recipe {order.recipe!r} of {order.suite}")
 
@@ -201,10 +201,10 @@ class Collector:
         task = replace(task, verifier=spec)
         if order.recipe == "success":
             take = self._success(task, spec)
-            end = _end(take) + _linger(rng)
+            end = decided(take) + lingering(rng)
         elif order.recipe == "disturbed":
-            take = self._play(task, Disturbed(_expert(task)), [spec], rng)
-            end = _end(take) + _linger(rng)
+            take = self._play(task, Disturbed(expert_player(task)), [spec], rng)
+            end = decided(take) + lingering(rng)
         elif order.recipe == "wrong object":
             take = self._wrong(task, level, goal, spec, rng)
             end = len(take.decisions)
@@ -215,11 +215,11 @@ class Collector:
             take = self._success(task, spec)
             goal, spec = self._other_goal(level, goal, take, rng)
             task = replace(task, instruction=say(rng, level, goal))
-            take = replace(take, watched=[_watch(spec, take.states), *take.watched])
-            end = min(verdict[1] for _, verdict in take.watched if verdict) + _linger(rng)
+            take = replace(take, watched=[watch(spec, take.states), *take.watched])
+            end = min(verdict[1] for _, verdict in take.watched if verdict) + lingering(rng)
         elif order.recipe in ADDED:
-            make = {"rewound": self._rewound, "already": self._already, "staring": self._staring}[order.recipe]
-            take = make(task, spec, rng)
+            make = {"rewound": self._rewound, "already": self._already, "staring": self._staring, CUT: self._cut}
+            take = make[order.recipe](task, spec, rng)
             end = len(take.decisions)
         else:
             take = self._idle(task, spec, rng)
@@ -229,28 +229,29 @@ class Collector:
         success = verdict is not None and verdict[0].success and verdict[1] <= end
         source = "success" if order.recipe == "disturbed" else order.recipe
         if success != (source == "success"):
-            raise _UnfitError
+            raise UnfitError
         self._frames[order.row] = view(take.frames[: end + 1])
         return {
             "instruction": task.instruction,
             "success": success,
-            "reason": done(level, spec) if success else _why(level, take, end),
+            "reason": done(level, spec) if success else why_failed(level, take, end),
             "source": source,
             "suite": order.suite,
             "verb": goal.verb,
             "seed": task.seed,
             "decisions": end,
+            "progress": 1.0 if success else 0.0 if source in _NOWHERE else take.progress,
         }
 
-    # The recipes. What they raise, ValueError and _UnfitError, sends the order on to another level.
+    # The recipes. What they raise, ValueError and UnfitError, sends the order on to another level.
 
     def _success(self, task: Task, spec: VerifierSpec) -> Take:
         """The expert's play and some more; its random numbers are the level's own, so that recipes share the take."""
         if self._expert is None or self._expert[0] != task.id:
             rng = np.random.default_rng([task.seed, 3])
-            self._expert = task.id, self._play(task, _expert(task), [spec], rng, linger=_LINGER)
+            self._expert = task.id, self._play(task, expert_player(task), [spec], rng, linger=LINGER)
         take = self._expert[1]
-        _end(take)
+        decided(take)
         return take
 
     def _wrong(self, task: Task, level: Level, goal: Meaning, spec: VerifierSpec, rng: np.random.Generator) -> Take:
@@ -259,36 +260,36 @@ class Collector:
             instead = spec_for(level, other)
             if instead is None:
                 continue
-            script = _expert(replace(task, verifier=instead))
+            script = expert_player(replace(task, verifier=instead))
             take = self._play(task, Disturbed(script) if rng.random() < 0.5 else script, [spec, instead], rng)
             verdicts = [verdict for _, verdict in take.watched if verdict]
             # it must do something, and not what was asked for by accident
-            if verdicts and min(n for _, n in verdicts) >= _LEAST and not _succeeded(take.watched[0]):
+            if verdicts and min(n for _, n in verdicts) >= _LEAST and not succeeded(take.watched[0]):
                 return take
-        raise _UnfitError
+        raise UnfitError
 
     def _near_miss(self, task: Task, spec: VerifierSpec, rng: np.random.Generator) -> Take:
         if spec.name == "stand_still":  # nobody sees whether it was long enough
-            raise _UnfitError
+            raise UnfitError
         take = self._success(task, spec)
-        decided = _end(take)
+        needed = decided(take)
         for _ in range(4):
-            cut = decided - int(rng.integers(1, 7))
+            cut = needed - int(rng.integers(1, 7))
             if cut < 1:
                 continue
             if rng.random() < 0.5:
-                return Take(take.frames[: cut + 1], take.states[: cut + 1], take.decisions[:cut], [(spec, None)])
+                return shortened(take, cut)
             # it stops there, or walks away
             script = iter(take.decisions[:cut])
-            then: Decide = _wanderer(rng) if rng.random() < 0.3 else lambda state: REST
+            then: Decide = wanderer(rng) if rng.random() < 0.3 else lambda state: REST
 
             def decide(state: DoomState, script: Iterator[Decision] = script, then: Decide = then) -> Decision:
                 return next(script, None) or then(state)
 
-            missed = self._play(task, ScriptedPlayer(decide), [spec], rng, most=cut + 1 + _linger(rng))
-            if not _succeeded(missed.watched[0]):
+            missed = self._play(task, ScriptedPlayer(decide), [spec], rng, most=cut + 1 + lingering(rng))
+            if not succeeded(missed.watched[0]):
                 return missed
-        raise _UnfitError
+        raise UnfitError
 
     def _other_goal(
         self, level: Level, goal: Meaning, take: Take, rng: np.random.Generator
@@ -298,9 +299,9 @@ class Collector:
             spec = spec_for(level, other)
             if spec is None:
                 continue
-            if not _succeeded(_watch(spec, take.states)):
+            if not succeeded(watch(spec, take.states)):
                 return other, spec
-        raise _UnfitError
+        raise UnfitError
 
     def _idle(self, task: Task, spec: VerifierSpec, rng: np.random.Generator) -> Take:
         style, length = rng.random(), int(rng.integers(10, 41))
@@ -310,25 +311,25 @@ class Collector:
             turning = codec.decode(codec.tokens_of(turn=float(rng.choice([-32, -23, -16, 16, 23, 32, 32]))))
             decide = lambda state: turning  # noqa: E731
         else:
-            decide = _wanderer(rng)
+            decide = wanderer(rng)
         return self._play(task, ScriptedPlayer(decide), [spec], rng, most=length)
 
     def _rewound(self, task: Task, spec: VerifierSpec, rng: np.random.Generator) -> Take:
         """A success, backwards: what was done is undone in the end."""
         if spec.name == "stand_still":  # backwards it looks the same
-            raise _UnfitError
+            raise UnfitError
         take = self._success(task, spec)
-        end = _end(take)
+        end = decided(take)
         if end < _LEAST:
-            raise _UnfitError
+            raise UnfitError
         return Take(take.frames[end::-1], take.states[end::-1], take.decisions[:end], [(spec, None)])
 
     def _already(self, task: Task, spec: VerifierSpec, rng: np.random.Generator) -> Take:
         """What comes after a success: the player stands there, or looks around, and what is asked for was so before."""
         if spec.name == "stand_still":  # who goes on standing stands still again
-            raise _UnfitError
+            raise UnfitError
         take = self._success(task, spec)
-        end, length = _end(take), int(rng.integers(8, 25))
+        end, length = decided(take), int(rng.integers(8, 25))
         turning = codec.decode(codec.tokens_of(turn=float(rng.choice([-23, 23, 32]))))
         then = turning if rng.random() < 0.3 and spec.name not in ("look", "face") else REST
         script = iter(take.decisions[:end])
@@ -336,11 +337,20 @@ class Collector:
         after = self._play(task, player, [], rng, most=end + length)
         return Take(after.frames[end:], after.states[end:], after.decisions[end:], [(spec, None)])
 
+    def _cut(self, task: Task, spec: VerifierSpec, rng: np.random.Generator) -> Take:
+        """A success that ends too early, anywhere."""
+        if spec.name == "stand_still":  # nobody sees how long it was
+            raise UnfitError
+        take = self._success(task, spec)
+        if decided(take) < _LEAST:
+            raise UnfitError
+        return shortened(take, int(rng.integers(1, decided(take))))
+
     def _staring(self, task: Task, spec: VerifierSpec, rng: np.random.Generator) -> Take:
         """The player turns to what is wanted and does no more."""
         if spec.name == "face":  # that would be a success
-            raise _UnfitError
-        point = _wanted_point(Level.from_json(task.options["level"]), spec)
+            raise UnfitError
+        point = wanted_point(Level.from_json(task.options["level"]), spec)
 
         def decide(state: DoomState) -> Decision:
             off = bearing(state, *point)
@@ -362,7 +372,7 @@ class Collector:
     ) -> Take:
         """Play until one of `watchers` says its verdict and `linger` decisions more (a random number by default), or
         for `most` decisions."""
-        after = _linger(rng) if linger is None else linger
+        after = lingering(rng) if linger is None else linger
         rests = rng.random() < 0.5  # after the verdict: or the player plays on
         most = task.time_limit // codec.CHUNK if most is None else most
         verifiers = [world_tasks.of("doom").verifier(spec) for spec in watchers]
@@ -372,7 +382,7 @@ class Collector:
         observation, info = world.reset(seed=task.seed, options=task.options)
         frames, states, decisions = [observation["pixels"]], [info["state"]], list[Decision]()
         ends = most
-        for n in range(most + _LINGER + 1):
+        for n in range(most + LINGER + 1):
             for i, verifier in enumerate(verifiers):
                 if verdicts[i] is None and (verdict := verifier.update(states[-1])):
                     verdicts[i] = verdict, n
@@ -380,10 +390,10 @@ class Collector:
             if n >= ends:
                 break
             decided = any(verdicts)
-            decision = REST if decided and rests else _ask(player, frames[-1], states[-1], task, n)
+            decision = REST if decided and rests else ask(player, frames[-1], states[-1], task, n)
             observation, _, terminated, truncated, info = world.step_chunk(decision.actions)
             if terminated or truncated:
-                raise _UnfitError
+                raise UnfitError
             frames.append(observation["pixels"])
             states.append(info["state"])
             decisions.append(decision)
@@ -395,87 +405,3 @@ class Collector:
         if house not in self._worlds:
             self._worlds[house] = DoomWorld()
         return self._worlds[house]
-
-
-def _expert(task: Task) -> ScriptedPlayer:
-    return ScriptedPlayer(ExpertPolicy().start(task))
-
-
-def _ask(player: Player, frame: Frame, state: DoomState, task: Task, n: int) -> Decision:
-    context = Context((frame,), task.instruction, seed=zlib.crc32(f"{task.seed}/{n}".encode()))
-    tick = n * codec.CHUNK
-    player.ask(DecisionRequest(tick, player.queue.epoch, context, state))
-    actions, answer = player.queue.take(tick, codec.CHUNK)
-    assert answer is not None
-    return replace(answer.decision, actions=tuple(actions))
-
-
-def _wanted_point(level: Level, spec: VerifierSpec) -> tuple[float, float]:
-    """Where the thing, the switch or the door is that a verifier asks for. Raises _UnfitError where there is none."""
-    if spec.args.get("targets"):
-        thing = level.things[spec.args["targets"][0]]
-        return float(thing.x), float(thing.y)
-    if spec.name == "press":
-        return level.panels[int(spec.args["panel"])].centre
-    if spec.name == "open":
-        return level.doors[int(spec.args["doors"][0])].rect.centre
-    raise _UnfitError
-
-
-def _wanderer(rng: np.random.Generator) -> Decide:
-    """A random walk that keeps on for a while with what it does, and now and then shoots."""
-    held: list[Decision] = []
-
-    def decide(state: DoomState) -> Decision:
-        if not held:
-            shoots = rng.random() < 0.1
-            decision = codec.decode(codec.tokens_of(hand="attack")) if shoots else random_walk(rng)
-            held.extend([decision] * int(rng.integers(1, 6)))
-        return held.pop()
-
-    return decide
-
-
-def _linger(rng: np.random.Generator) -> int:
-    """Decisions that an episode goes on after its verdict: mostly 0 to 3."""
-    return int(rng.integers(4)) if rng.random() < 0.85 else int(rng.integers(4, _LINGER + 1))
-
-
-def _end(take: Take) -> int:
-    """The number of decisions before the success; raises _UnfitError where there was none."""
-    verdict = take.watched[0][1]
-    if verdict is None or not verdict[0].success:
-        raise _UnfitError
-    return verdict[1]
-
-
-def _succeeded(watched: Watched) -> bool:
-    return watched[1] is not None and watched[1][0].success
-
-
-def _watch(spec: VerifierSpec, states: Sequence[DoomState]) -> Watched:
-    """A fresh verifier's verdict over an episode."""
-    verifier = world_tasks.of("doom").verifier(spec)
-    for n, state in enumerate(states):
-        if verdict := verifier.update(state):
-            return spec, (verdict, n)
-    return spec, None
-
-
-def _why(level: Level, take: Take, end: int) -> str:
-    """What is said of a failure that ended after `end` decisions."""
-    spec, verdict = take.watched[0]
-    if verdict is not None and verdict[1] <= end:
-        return failed(level, spec, verdict[0].why)
-    if all(_same_view(take.states[0], state) for state in take.states[: end + 1]):
-        return "nothing was done"
-    for instead, other in take.watched[1:]:
-        if other is not None and other[0].success and other[1] <= end:
-            return done(level, instead)
-    return failed(level, spec, "")
-
-
-def _same_view(a: DoomState, b: DoomState) -> bool:
-    turned = abs(wrapped(a.angle - b.angle))
-    still = math.hypot(a.x - b.x, a.y - b.y) < 8.0 and turned < 3.0 and abs(a.pitch - b.pitch) < 3.0
-    return still and a.ammo == b.ammo

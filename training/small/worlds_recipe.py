@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import pydantic
 
 from tasks import world_tasks
 from training.recipe import OnProgress, Section, ignore_progress, same_recipe
+from training.small.judge_episodes import Added
 from training.small.judge_goals import judged_suite
 from training.small.mix import Mix
 from training.small.recipe import Counts, collect_judged, gather
@@ -63,7 +63,7 @@ class JointRecipe(Section):
     mix: Mix = Mix()
     views: Counts = pydantic.Field(default_factory=dict)
     judged: Counts = pydantic.Field(default_factory=dict)
-    failures: tuple[Literal["rewound", "already", "staring"], ...] = ()
+    failures: tuple[Added, ...] = ()
     worlds: dict[str, WorldSection]
     rounds: tuple[RoundSection, ...] = pydantic.Field(min_length=1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,8 @@ def test_evaluation_has_levels_of_its_own_and_a_new_one_for_every_episode(
 
 
 def test_failures_that_look_done_are_added(tmp_path: Path) -> None:
-    frames, lines = load(collect(tmp_path, {"doom-room-looks": 10}, 3, workers=THREADS, added=ADDED))
-    assert Counter(line["source"] for line in lines) == {s: 3 if s == "success" else 1 for s in (*SOURCES, *ADDED)}
+    frames, lines = load(collect(tmp_path, {"doom-room-looks": 12}, 3, workers=THREADS, added=ADDED))
+    assert Counter(line["source"] for line in lines) == {s: 4 if s == "success" else 1 for s in (*SOURCES, *ADDED)}
     assert all(line["success"] == (line["source"] == "success") for line in lines)
     by_source = {line["source"]: row for row, line in enumerate(lines)}
     rewound, already, success = (by_source[name] for name in ("rewound", "already", "success"))
@@ -123,7 +124,13 @@ def test_failures_that_look_done_are_added(tmp_path: Path) -> None:
     apart = np.abs(frames[rewound, -1].astype(int) - frames[success, 0])
     assert apart.mean() < 2.0 < np.abs(frames[rewound, 0].astype(int) - frames[success, 0]).mean()
     assert lines[already]["decisions"] >= 8
-    with pytest.raises(ValueError, match="unknown kind of failure 'slow'; known: rewound"):
+    # how far each came: known of what was cut short, and not of what was so before
+    far = {line["source"]: line["progress"] for line in lines}
+    assert far["success"] == 1.0
+    assert far["idle"] == far["wrong object"] == far["rewound"] == 0.0
+    assert 0.0 < far["cut short"] < 1.0
+    assert far["already"] is far["staring"] is far["relabelled"] is None
+    with pytest.raises(ValueError, match="unknown kind of episode 'slow'; known: rewound"):
         collect(tmp_path, {"doom-room": 1}, 3, added=["slow"])
 
 
@@ -189,7 +196,7 @@ def test_the_threshold_lets_few_failures_pass_and_the_curve_means_chances() -> N
 
 
 def test_a_calibration_is_kept_beside_a_checkpoint(tmp_path: Path) -> None:
-    kept = Calibration(62.5, (0.0, 40.0, 100.0), (0.1, 0.1, 0.9))
+    kept = Calibration(62.5, (0.0, 40.0, 100.0), (0.1, 0.1, 0.9), progress=0.6)
     kept.save(tmp_path)
     assert Calibration.load(tmp_path) == kept
     assert kept.chance([20.0, 70.0]).tolist() == pytest.approx([0.1, 0.5])
@@ -198,6 +205,27 @@ def test_a_calibration_is_kept_beside_a_checkpoint(tmp_path: Path) -> None:
         Calibration.load(tmp_path)
     with pytest.raises(ValueError, match="no calibration"):
         Calibration.load(tmp_path / "elsewhere")
+
+
+class Clock(Brightness):
+    """Tells progress from a watch that it looks at."""
+
+    def __init__(self, shares: list[float]) -> None:
+        self._shares = iter(shares)
+
+    def judge_progress(self, instructions: list[str], frames: Frames) -> list[tuple[float, str, float]]:
+        return [(*said, next(self._shares)) for said in self.judge(instructions, frames)]
+
+
+def test_progress_is_held_against_successes_that_were_cut_short(tmp_path: Path) -> None:
+    _, lines = load(collect(tmp_path, {"doom-room": 4, "judge-houses": 4}, 3, evaluation=True, only=["cut short"]))
+    assert {line["source"] for line in lines} == {"cut short"}
+    true = [line["progress"] for line in lines]
+    told = partial(judge.measure_progress, suite="doom-judge", episodes=8, seed=3, evaluation=True, workers=THREADS)
+    knows, lost = told(Clock(true)), told(Clock([0.5] * 8))
+    assert (knows["rank_correlation"], knows["error"]) == (pytest.approx(1.0), 0.0)
+    assert (lost["rank_correlation"], lost["ci"]) == (0.0, [-1.0, 1.0])
+    assert lost["error"] > 0.1
 
 
 def test_an_oracle_is_measured_as_one(tmp_path: Path, evaluation: tuple[Frames, Lines]) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from agent.small.checkpoint import SHIPPED, load_model
 from agent.small.policy import load_small
+from rewards.calibration import Calibration
 from tests.support.thread_workers import THREADS, no_processes
 from training.judge import plays
 from training.judge.plays import play
@@ -21,7 +22,7 @@ from training.recipe import Progress
 RECIPE = {
     "seed": 3, "workers": 1, "batch": 10, "epochs": 8, "keep": 0.0,
     "shown": {"seed": 5, "suites": {"doom-room": 18}},
-    "tried": {"seed": 6, "suites": {"doom-room": 16}, "time_limit": 120},
+    "tried": {"seed": 6, "suites": {"doom-room": 16}, "time_limit": 120, "held_out": 0.3},
 }  # fmt: skip
 
 
@@ -46,6 +47,14 @@ def test_it_learns_and_sees_as_before(trained: tuple[Path, list[Progress]]) -> N
         said = load_small(folder).judge([line["instruction"] for line in lines], frames)
         errors.append(np.abs(np.array([value for value, _ in said]) / 100.0 - truth).mean())
     assert errors[1] < min(errors[0], 0.2)
+
+
+def test_its_progress_is_measured(trained: tuple[Path, list[Progress]]) -> None:
+    out, _ = trained
+    measured = Calibration.load(out / "model").progress
+    assert measured is not None
+    assert -1.0 <= measured <= 1.0
+    assert any(news.stage == "progress" for news in trained[1])
 
 
 def test_tries_are_a_players_own(trained: tuple[Path, list[Progress]]) -> None:
