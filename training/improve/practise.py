@@ -64,5 +64,5 @@ def recipe_of(recipe: ImproveRecipe, policy: str, number: int, workers: str | in
         "upper_bound": recipe.reward == "truth", "iterations": recipe.rounds, "tasks": recipe.practised,
         "group": recipe.group, "worlds": 32, "rate": recipe.practice_rate, "kl": recipe.kl, "frozen_vision": True,
         "temperature": recipe.temperature, "frames": False, "graded": True, "unfinished": True, "gamma": 1.0,
-        "share": recipe.share, "workers": workers, "seed": recipe.seed * 1000 + number,
+        "share": recipe.share, "averaged": recipe.averaged, "workers": workers, "seed": recipe.seed * 1000 + number,
     })  # fmt: skip

@@ -33,16 +33,17 @@ class ImproveRecipe(Section):
 
     Practice: in each of `rounds`, `practised` tasks are each played by a `group` of episodes from the same start, and
     the player learns from what the reward says of them (PPO, training.rl), at `practice_rate`, with the weight `kl` on
-    its distance to the parent. `share`: of a round's decisions that it learns from, see training.rl.recipe. Verbs are
-    left out where the share of successes that the reward calls so is not by `least_told` above that of failures.
+    its distance to the parent. `share`: of a round's decisions that it learns from, `averaged`: of the rounds over
+    whose weights the candidate is the mean, see training.rl.recipe. Verbs are left out where the share of successes
+    that the reward calls so is not by `least_told` above that of failures.
 
     `held_out`: suites whose evaluation has to improve. `old`: suites that must not lose. `episodes` of each.
     `rehearsal_suites`: what the first player plays once, so that the old is not forgotten; `rehearsal_episodes` of
     each, `rehearsal`: their share of what is learned. `passes` over the fresh data, `rate`: of learning, `keep`: the
     share of the parent's weights in the candidate's, where it imitates. `least`: tries to imitate, or tasks to
-    practise, without which a generation learns nothing. `most_loss`: points that each of the old suites may
-    lose. `most_gap`: points by which judged and true success may part further than in the first generation,
-    and in the last third of practice than in its first third.
+    practise, without which a generation learns nothing. `most_loss`: points that each of the old suites may lose.
+    `most_gap`: points by which judged and true success may part further than in the first generation, and in the last
+    third of practice than in its first third.
     """
 
     env: str = "doom"
@@ -73,6 +74,7 @@ class ImproveRecipe(Section):
     practised: pydantic.PositiveInt = 48
     group: pydantic.PositiveInt = 3
     share: float = pydantic.Field(default=0.5, gt=0.0, le=1.0)
+    averaged: float = pydantic.Field(default=0.5, ge=0.0, le=1.0)
     least_told: float = pydantic.Field(default=0.3, ge=0.0, le=1.0)
     practice_rate: pydantic.PositiveFloat = 1e-4
     kl: float = pydantic.Field(default=0.02, ge=0.0)

@@ -46,11 +46,13 @@ class RlRecipe(Section):
     Learning: `epochs` over the decisions of a round, in steps of `batch`. `rate`, `value_rate`: learning rates of the
     policy and of the value head. `frozen_vision`: the image encoder of `small` stays as it is. `gamma`, `trace`: see
     advantages.gae. `scaled`: see advantages.group_relative. `share`: of a round's decisions that "ppo" learns from,
-    drawn in proportion to the size of their advantages: the others tell little and cost as much.
-    `level`, `clip_low`, `clip_high`, `dual`: see policy_gradient. `kl`, `entropy`: weights of the distance to the
-    parent and of the entropy. `beta`, `largest`: see imitation.exponential. `top`: the share of episodes that
-    "filtered" learns from. `better`, `untold`: see conditioning.conditions. `norm`: of gradients, at most.
-    `keep_every`: write a checkpoint after so many rounds; 0 for the last one alone.
+    drawn in proportion to the size of their advantages: the others tell little and cost as much. `level`, `clip_low`,
+    `clip_high`, `dual`: see policy_gradient. `kl`, `entropy`: weights of the distance to the parent and of the entropy.
+    `beta`, `largest`: see imitation.exponential. `top`: the share of episodes that "filtered" learns from. `better`,
+    `untold`: see conditioning.conditions. `norm`: of gradients, at most. `keep_every`: write a checkpoint after so many
+    rounds; 0 for the last one alone. `averaged`: the share of the rounds, counted from the last one, over whose weights
+    the final checkpoint is the mean (Polyak and Ruppert); 0 for the last weights alone. What chance adds in a round
+    cancels out in the mean, and what all rounds agree on stays.
     """
 
     policy: str = "small"
@@ -98,6 +100,7 @@ class RlRecipe(Section):
     untold: float = pydantic.Field(0.1, ge=0.0, lt=1.0)
     norm: float = pydantic.Field(1.0, gt=0.0)
     keep_every: int = pydantic.Field(0, ge=0)
+    averaged: float = pydantic.Field(0.0, ge=0.0, le=1.0)
     limits: Limits = Limits.of({})
 
     @pydantic.model_validator(mode="after")

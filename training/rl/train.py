@@ -123,6 +123,7 @@ class _Run:
         self._recipe, self._out, self.learnable, self._reward = recipe, out, learnable, reward
         self._practice = practice
         self._learner = Learner(learnable, recipe)
+        self._mean: list[torch.Tensor] = []  # of the weights, over the rounds that are averaged
         self.log: list[Figures] = []
         self._costs: list[Figures] = []
         if (out / STATE).exists():
@@ -143,13 +144,27 @@ class _Run:
         figures = {**outcomes_of(rollouts), "dropped": float(len(gathered.collected.failures)), **learned}
         self.log.append(figures)
         self._costs.append(costs)
+        self._average()
         self._save()
         if recipe.keep_every and len(self.log) % recipe.keep_every == 0:
             self._save_checkpoint(self._out / KEPT / f"{len(self.log):04d}")
         return {**figures, **costs}
 
+    def _average(self) -> None:
+        """Take the weights of the last round into the mean, if it is among those that are averaged."""
+        recipe, done = self._recipe, len(self.log)
+        counted = done - (recipe.iterations - round(recipe.averaged * recipe.iterations))
+        weights = [p.detach() for p in self.learnable.module.parameters() if p.requires_grad]
+        if counted == 1:
+            self._mean = [weight.clone() for weight in weights]
+        elif counted > 1:
+            torch._foreach_lerp_(self._mean, weights, 1.0 / counted)
+
     def finish(self) -> Path:
         """Write the summary and the checkpoint; its path."""
+        learned = [p for p in self.learnable.module.parameters() if p.requires_grad]
+        for parameter, mean in zip(learned, self._mean, strict=False):
+            parameter.data.copy_(mean)
         write_whole(self._out / SUMMARY, json.dumps(self._summary(), indent=2) + "\n")
         self._save_checkpoint(self._out / MODEL)
         for left in (STATE, WEIGHTS):
@@ -179,6 +194,7 @@ class _Run:
         state = {
             "weights": self.learnable.state(),
             "optimizer": self._learner.optimizer.state_dict(),
+            "mean": self._mean,
             "critic": {} if self._learner.critic is None else self._learner.critic.state(),
             "log": json.dumps([self.log, self._costs]),
             "practice": json.dumps({} if self._practice is None else self._practice.outcomes),
@@ -194,6 +210,7 @@ class _Run:
             self._learner.optimizer.load_state_dict(state["optimizer"])
             if self._learner.critic is not None:
                 self._learner.critic.load_state(state["critic"])
+            self._mean = state["mean"]
             self.log, self._costs = json.loads(state["log"])
             if self._practice is not None:
                 self._practice.outcomes = json.loads(state["practice"])

@@ -46,12 +46,13 @@ class Stage:
     """A stage of training. All its processes get this.
 
     `out`: the checkpoint to write. `corpora`: folders of training.small.corpus, each with its share of a batch.
-    `frames`: how many to train on in all. `batch`: frames in a step. `rate`: the learning rate at its peak.
-    `glances`: groups of corpora, each with how many further frames a step it gives, of which only the cells are
-    learned. `judged`: the folder of the judge's clips, None where the stage does not teach judging. `goals_only`: as in
-    Lessons. `choices`: the kinds in output_grammar.CHOICES that count; with none of them only the cells are learned.
-    `parent`: the checkpoint to start from; without one a new model of `sizes` begins. `keep`: the share of the parent's
-    weights in those that are saved (WiSE-FT). `log`: the folder for TensorBoard.
+    `frames`: how many to train on in all. `batch`: frames in a step. `rate`: the learning rate at its peak. `glances`:
+    groups of corpora, each with how many further frames a step it gives, of which only the cells are learned. `judged`:
+    the folder of the judge's clips, None where the stage does not teach judging. `goals_only`: as in Lessons.
+    `choices`: the kinds in output_grammar.CHOICES that count; with none of them only the cells are learned. `parent`:
+    the checkpoint to start from; without one a new model of `sizes` begins. `keep`: the share of the parent's weights
+    in those that are saved (WiSE-FT). `mean_with`: checkpoints that go into the mean that is saved, each with the
+    weight of this one (model soups, arXiv 2203.05482). `log`: the folder for TensorBoard.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Stage:
     sizes: Mapping[str, Any] = field(default_factory=dict)
     parent: Path | None = None
     keep: float = 0.0
+    mean_with: tuple[Path, ...] = ()
     log: Path | None = None
 
     @property
@@ -125,6 +127,8 @@ def run(
     loop.run(([part] for part in made), objective.loss)
     if ranks.leads:
         blend(model, before, stage.keep)
+        for number, folder in enumerate(stage.mean_with):
+            blend(model, [p.to(device) for p in widened(load_model(folder)).parameters()], 1.0 / (number + 2))
         _write(stage, model, batches.lessons.corpora, loop.seconds)
         loop.discard_state()
     ranks.close()

@@ -44,12 +44,14 @@ class WorldSection(Section):
 class RoundSection(Section):
     """A round of learning. `corrections`: how many episodes to play before it, by world and suite. `recent`: the share
     that they get of their world's part in this round; 0 for as much as any other corpus. `keep`: the share of the
-    weights before the round in the weights after it (WiSE-FT)."""
+    weights before the round in the weights after it (WiSE-FT). `mean_of`: the weights after the round are the mean of
+    what it learned and of those after the rounds before it, so many rounds in all."""
 
     frames: pydantic.PositiveInt
     rate: pydantic.PositiveFloat
     recent: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
     keep: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
+    mean_of: pydantic.PositiveInt = 1
     corrections: dict[str, Counts] = pydantic.Field(default_factory=dict)
 
 
@@ -79,6 +81,9 @@ class JointRecipe(Section):
         for suite in self.views:
             if (world := judged_suite(suite).world) not in self.worlds:
                 raise ValueError(f"views are of {world}, which is not among the worlds")
+        for number, learning in enumerate(self.rounds, 1):
+            if learning.mean_of > number:
+                raise ValueError(f"round {number} can't be the mean of {learning.mean_of} rounds")
         if all(section.since > 1 for section in self.worlds.values()):
             raise ValueError("the first round has no world: every world has a later `since`")
         return self
@@ -157,6 +162,7 @@ class _Run:
             seed=recipe.seed * 100 + number,
             parent=previous,
             keep=learning.keep,
+            mean_with=tuple(self._out / f"round-{number - back}" for back in range(1, learning.mean_of)),
             log=self._out / "tensorboard",
         )
 

@@ -102,11 +102,21 @@ def test_a_checkpoint_plays_and_tells_where_it_comes_from(tiny: Path, tmp_path: 
     assert manifest["trained"]["recipe"]["method"] == "ppo"
 
 
+def test_a_checkpoint_is_the_mean_of_the_last_rounds(tiny: Path, tmp_path: Path) -> None:
+    train_rl(recipe(tiny, iterations=4, averaged=0.5, keep_every=1, kl=0.1), tmp_path)
+    third, fourth = (load_file(tmp_path / KEPT / f"000{n}" / WEIGHTS) for n in (3, 4))
+    mean = learned(tmp_path)
+    assert any(not torch.equal(third[name], fourth[name]) for name in mean)
+    for name, value in mean.items():
+        middle = (third[name].float() + fourth[name].float()) / 2.0
+        torch.testing.assert_close(value.float(), middle, rtol=2e-3, atol=2e-4)
+
+
 @pytest.mark.parametrize("practised", [0, 5])
 def test_a_killed_run_goes_on_to_the_same_curve(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, practised: int
 ) -> None:
-    wanted = recipe(tiny, iterations=3, reward=NEAR, shaped=True, kl=0.1)
+    wanted = recipe(tiny, iterations=3, reward=NEAR, shaped=True, kl=0.1, averaged=1.0)
     practice = [start.task for start in starts_of(recipe(tiny, tasks=5, group=1), Up(), 0)][:practised]
 
     train_rl(wanted, tmp_path / "whole", practice=practice)

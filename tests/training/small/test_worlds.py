@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from agent import doom_codec as codec
 from agent.sight import COLUMNS, ROWS
 from agent.small import load_small
-from agent.small.checkpoint import SHIPPED, read_manifest
+from agent.small.checkpoint import SHIPPED, load_model, read_manifest, save_small
 from agent.small.token_ids import say
 from tasks import controls, world_tasks
 from tasks.confirmation import confirmation
@@ -24,6 +25,7 @@ from training.small.demonstrate import demonstrate
 from training.small.lesson_world import NO_GOAL, Moment, of, queries
 from training.small.lessons import Lessons
 from training.small.mix import Mix
+from training.small.stage import Stage, run
 from training.small.worlds_recipe import JointRecipe, shares, train_worlds
 
 pytestmark = needs("mujoco-drawing")
@@ -212,6 +214,20 @@ def test_one_model_learns_two_worlds(recorded: Path, tmp_path: Path, monkeypatch
     assert stages == []  # nothing is done twice
 
 
+def test_a_round_may_end_with_the_mean_of_several(recorded: Path, tmp_path: Path) -> None:
+    model = load_model(SHIPPED)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.01)
+    save_small(model, tmp_path / "other")
+    run(Stage("mean", tmp_path / "mean", ((recorded, 1.0),), frames=4, batch=4, rate=1e-12, parent=SHIPPED,
+              mean_with=(tmp_path / "other",)))  # fmt: skip
+    before, after = load_model(SHIPPED).state_dict(), load_model(tmp_path / "mean").state_dict()
+    same = [name for name, value in before.items() if after[name].shape == value.shape and value.is_floating_point()]
+    apart = torch.cat([(after[name] - before[name]).flatten() for name in same if "meanings" not in name])
+    assert apart.median().item() == pytest.approx(0.005, abs=5e-4)
+
+
 @pytest.mark.parametrize(
     ("worlds", "said"),
     [
@@ -234,6 +250,7 @@ def test_a_wrong_table_of_worlds_is_refused(tmp_path: Path, worlds: str, said: s
         ("[]", "at least 1 item"),
         ("[{frames: 1, rate: 1}, {frames: 1, rate: 1, corrections: {doom: {doom-room: 1}}}]", "not among the worlds"),
         ("[{frames: 1, rate: 1, keep: 1.0}]", "keep"),
+        ("[{frames: 1, rate: 1, mean_of: 2}]", "can't be the mean of 2 rounds"),
     ],
 )
 def test_wrong_rounds_are_refused(tmp_path: Path, rounds: str, said: str) -> None:
