@@ -8,6 +8,7 @@ in a batch. Frames are uint8 RGB arrays (H, W, 3) as the policy's `spec.view` wa
 | `Answers`       | `answer(frames, questions, memories)`     | `agent chat`, the suite doom-answers               |
 | `Captions`      | `caption(frames)`                         | `agent chat`, the planner's view                   |
 | `KnowsNouns`    | `known(noun)`                             | `agent chat`: which words the policy was taught    |
+| `Confirms`      | `confirm(instructions)`                   | `agent chat`: what sentences it was never taught mean |
 | `Plans`         | `plan(goals, memories)`                   | the planner `small`, the suite doom-plans          |
 | `Proposes`      | `propose(frames, seed)`                   | the suite doom-proposals                           |
 | `Judges`        | `judge(instructions, frames)`             | the suite doom-judge, rewards                      |
@@ -91,6 +92,15 @@ class KnowsNouns(Protocol):
 
     def known(self, noun: str) -> str | None:
         """The plain name of the thing that a noun names, as `caption` says it; None for an unknown noun."""
+        ...
+
+
+@runtime_checkable
+class Confirms(Protocol):
+    """Says how it understands an instruction, before it sees anything."""
+
+    def confirm(self, instructions: Sequence[str]) -> list[str]:
+        """What it would say first to each instruction, such as "ok go to red torch"; "" where it can't tell."""
         ...
 
 

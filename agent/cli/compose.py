@@ -25,6 +25,7 @@ import numpy as np
 from agent.capabilities import (
     Answers,
     Captions,
+    Confirms,
     FitsWorld,
     HasSpec,
     Judges,
@@ -261,7 +262,10 @@ def reader(policy: Any, name: str, world: str) -> Reader | None:
     from tasks import world_tasks
     from tasks.reader import WorldReader
 
-    return WorldReader(world) if name == "small" or world_tasks.of(world).language is not None else None
+    if name != "small" and world_tasks.of(world).language is None:
+        return None
+    confirm = (lambda text: policy.confirm([text])[0]) if isinstance(policy, Confirms) else None
+    return WorldReader(world, confirm)
 
 
 def conversation(

@@ -34,6 +34,7 @@ _STEPS = 32  # tokens of an output that can be drawn at random
 BATCH_ROWS = 8  # of every batch-invariant pass
 _WORDS = 32  # rows of a batch-invariant pass are as long as a multiple of this
 DRAWS = 6  # proposals for a frame, of which one is taken
+_GREY = 110  # of a frame that shows nothing
 SURE = 0.95  # how likely a thing must be for a proposal that names it to be taken at once
 
 Frames = npt.NDArray[np.uint8]
@@ -206,6 +207,14 @@ class SmallPolicy:
         # the acting role was never taught to see doors and gates
         shut = torch.tensor([thing.endswith(("door", "gate")) for thing in things], device=self.device)
         return torch.minimum(yes, (1.0 - unseen).masked_fill(shut, 1.0)).tolist()
+
+    def confirm(self, instructions: Sequence[str]) -> list[str]:
+        """What it would say first to each instruction, such as "ok go to red torch" or "i do not understand". Only a
+        model that reads meanings was taught to refuse; another one says nothing."""
+        if not self.model.config.meanings:
+            return [""] * len(instructions)
+        nothing = np.full((*FRAME_SIZE, 3), _GREY, np.uint8)
+        return [decision.speech for decision in self.act([Context((nothing,), text) for text in instructions])]
 
     def judge(self, instructions: Sequence[str], frames: Frames) -> list[tuple[float, str]]:
         """How well each of B episodes did what it was told, 0 to 100, and why. `frames`: uint8 (B, JUDGE_FRAMES, 120,

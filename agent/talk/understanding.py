@@ -1,7 +1,9 @@
 """`Understanding`: whether a policy can follow a person's words, and what to say where it can't.
 
 If a small model is told something that it was never taught, it does something else and says "done". So the words are
-checked against what it was taught: the nouns that it knows, and the sentences that a `Reader` reads.
+checked against what it was taught: the nouns that it knows, and the sentences that a `Reader` reads. Of another
+sentence the policy may say how it understands it. That counts where it is a goal that it knows, of a thing that the
+sentence names.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any, Protocol
 from agent.talk import intents
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+_LONGEST = 3  # words of a thing's name
 _MOST_NAMED = 3  # words that are named at once
 _SURE = 0.25  # how likely a language has to be to be named
 # "oops, i wanted the red torch", "the one that is red"
@@ -45,6 +48,9 @@ class Reader(Protocol):
     def reads(self, text: str) -> bool:
         """Whether this sentence is one of them."""
 
+    def confirms(self, text: str) -> str:
+        """The goal that the policy takes another sentence for, in plain words; "" where it can't tell."""
+
     def words(self) -> frozenset[str]:
         """The words that they are made of, in lower case."""
 
@@ -70,11 +76,14 @@ class Understanding:
             return next(filter(None, map(self.strange_noun, steps)), "")
         if self._reads(instruction) or all(map(self._reads, steps)):
             return ""
-        step = next(step for step in steps if not self._reads(step))
+        if foreign := self.foreign(instruction):
+            return foreign
+        step = next((step for step in steps if not self._reads(step) and not self._confirmed(step)), "")
+        if not step:
+            return ""
         strange = self._strange_words(intents.spelled_out(step))
         return (
-            self.foreign(instruction)
-            or (f"i don't know the word{'s' if len(strange) > 1 else ''} {_listed(strange)}" if strange else "")
+            (f"i don't know the word{'s' if len(strange) > 1 else ''} {_listed(strange)}" if strange else "")
             or self.strange_noun(step)
             or f"i don't understand: {step}"
         )
@@ -105,6 +114,19 @@ class Understanding:
     def _reads(self, text: str) -> bool:
         assert self._reader is not None
         return self._reader.reads(text) or self._reader.reads(f"i want {text}")  # which is taken for a correction
+
+    def _confirmed(self, text: str) -> bool:
+        """Whether the policy says of a sentence that it is some goal, and the sentence names the thing of that goal."""
+        assert self._reader is not None
+        verb, _, rest = self._reader.confirms(text).partition(" ")
+        goals = (f"{verb} {rest}", f"{verb} the {rest}")
+        return bool(rest) and any(map(self._reader.reads, goals)) and self._named(rest) <= self._named(text)
+
+    def _named(self, text: str) -> set[str]:
+        """The plain names of all things that a text names, in one to three words."""
+        words = _WORD.findall(text.lower())
+        spans = [" ".join(words[at : at + n]) for n in range(1, _LONGEST + 1) for at in range(len(words) - n + 1)]
+        return {name for name in map(self._known, spans) if name}
 
     def _strange_words(self, text: str) -> list[str]:
         known = _PLAIN | (self._reader.words() if self._reader else frozenset())

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from agent import cli
+from agent.cli import compose
+from agent.small import load_small
 from agent.small.checkpoint import SHIPPED, read_manifest
 from agent.talk import intents
 from agent.talk.understanding import Understanding, language_of
@@ -126,6 +128,49 @@ def test_scripted_conversations_are_followed_word_for_word(doom: Understanding) 
             if message.kind == "instruction" and not doom.strange_noun(message.text):
                 assert [doom.followed(step) for step in intents.steps(message.text)] == intents.steps(message.text)
                 assert doom.doubt(message.text, goal="go to the torch") == ""
+
+
+@pytest.fixture(scope="module")
+def itself() -> Understanding:
+    """As in a chat with the policy that ships, which says how it understands what it was never taught."""
+    policy = load_small()
+    return Understanding(policy.known, compose.reader(policy, "small", "doom"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tilt your head back", "eyes to the sky", "that imp has to die", "give the switch a good push",
+        "there's a red key somewhere around here - bring it to me", "get yourself over beside the barrel",
+        "go to the red torch, then tilt your head back",
+    ],
+)  # fmt: skip
+def test_a_sentence_that_nobody_taught_is_followed_where_the_policy_understands_it(
+    itself: Understanding, doom: Understanding, text: str
+) -> None:
+    assert itself.doubt(text) == ""
+    assert doom.doubt(text) != ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fetch the gizmo", "go to the fridge", "push the crate", "do a barrel roll", "hebe den roten schlüssel auf",
+        "uccidi lo zombie", "turn left", "sing a song", "what is that", "go", "go to the red torch, then dance",
+    ],
+)  # fmt: skip
+def test_what_the_policy_takes_for_something_else_is_doubted(
+    itself: Understanding, doom: Understanding, text: str
+) -> None:
+    assert itself.doubt(text) == doom.doubt(text) != ""
+
+
+def test_no_nonsense_passes_and_most_sentences_do(itself: Understanding) -> None:
+    told = {name: [world_tasks.suite(name).task(5, i).instruction for i in range(60)]
+            for name in ("doom-sentences", "doom-unknown")}  # fmt: skip
+    passed = {name: [text for text in dict.fromkeys(texts) if not itself.doubt(text)] for name, texts in told.items()}
+    assert passed["doom-unknown"] == []
+    assert len(passed["doom-sentences"]) > 0.6 * len(set(told["doom-sentences"]))
 
 
 def test_without_a_reader_only_nouns_are_strange() -> None:
