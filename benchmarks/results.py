@@ -37,7 +37,7 @@ WORLDS = {"playroom-basic": 60, "minetest-basic": 40}
 # In this order: what tells most comes first, then budgets of thoughts, and last what takes long or tells less.
 ORDER = (
     "doom-basic", "doom-rooms", "doom-ask", "doom-missing", "doom-synonyms", "doom-sentences", "doom-unknown",
-    "doom-plans", "doom-vault-steps", "doom-compounds", "doom-phrasings", "doom-proposals", "doom-judge",
+    "doom-plans", "doom-vault-steps", "doom-judge", "doom-compounds", "doom-phrasings", "doom-proposals",
     "doom-judge-vault", "doom-pairs", "doom-themes", "doom-answers", "doom-conversation", BASELINES, "playroom-basic",
     "minetest-basic", "doom-relations", "doom-room", "doom-pictures", "doom-which", "doom-judge-themes", "thoughts",
     "doom-layouts", "doom-vault",
@@ -118,38 +118,52 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _said(results: dict[str, Any]) -> list[str]:
-    answers, proposals, judge = (results[name] for name in ("doom-answers", "doom-proposals", "doom-judge"))
-    plans, other = results["doom-plans"], results["doom-plans"]["held_out_phrasings"]
-    missing = results["doom-missing"]
-    says = missing["by_verb"]["missing"]
-    held = answers["held_out_phrasings"]
-    lines = [
-        "| what | measured | beside it |",
-        "|---|---|---|",
-        f"| answers, exact % of {answers['questions']} | {part(answers['exact'], answers['ci'])} | most frequent "
-        f"answer of each kind {100 * answers['majority']:.1f}; phrasings never trained on "
-        f"{part(held['exact'], held['ci'])} |",
-        f'| "not there", said rightly, % of {says["episodes"]} | {cell(says)} | said wrongly '
-        f"{share(missing['false_claims'])} of {missing['false_claims']['episodes']} on doom-missing, "
-        f"{share(results['doom-basic']['false_claims'])} of {results['doom-basic']['false_claims']['episodes']} on "
-        "doom-basic |",
-        f"| done said within a second of success, % | {share(results['doom-basic']['done_signalled'])} of "
-        f"{results['doom-basic']['done_signalled']['episodes']} on doom-basic | "
-        f"{share(results['doom-rooms']['done_signalled'])} on doom-rooms |",
-        f"| instructions confirmed rightly, % | {share(results['doom-basic']['confirmed'])} on doom-basic, "
-        f"{share(results['doom-compounds']['confirmed'])} on doom-compounds | "
-        f"{share(results['doom-phrasings']['confirmed'])} on doom-phrasings |",
-        f"| proposals that can be done, % of {proposals['proposals']} | "
-        f"{part(proposals['achievable'], proposals['ci'])} | read by the grammar "
-        f"{100 * proposals['read']:.1f}; {proposals['different']} different |",
-        f"| goals of locks and gates taken apart, exact % of {plans['goals']} | {part(plans['exact'], plans['ci'])} | "
-        f"phrasings and words never trained on {part(other['exact'], other['ci'])} |",
-        f"| judge, AUROC over {judge['episodes']} episodes, {judge['failures']} of them failures | "
-        f"{judge['auroc']:.3f} ({judge['auroc_ci'][0]:.3f}–{judge['auroc_ci'][1]:.3f}) | without the instruction "
-        f"{judge['no_language']['auroc']:.3f} |",
-        f"| judge, false positives at its threshold, % | {rate(judge['false_positive'])} | true positives "
-        f"{rate(judge['true_positive'])}; calibration error {100 * judge['calibration_error']:.1f} |",
-    ]
+    """What is said, proposed, planned and judged: a row for all that is measured."""
+    lines = ["| what | measured | beside it |", "|---|---|---|"]
+    basic, missing = results["doom-basic"], results.get("doom-missing")
+    if answers := results.get("doom-answers"):
+        held = answers["held_out_phrasings"]
+        lines.append(
+            f"| answers, exact % of {answers['questions']} | {part(answers['exact'], answers['ci'])} | most frequent "
+            f"answer of each kind {100 * answers['majority']:.1f}; phrasings never trained on "
+            f"{part(held['exact'], held['ci'])} |"
+        )
+    if missing:
+        says = missing["by_verb"]["missing"]
+        lines.append(
+            f'| "not there", said rightly, % of {says["episodes"]} | {cell(says)} | said wrongly '
+            f"{share(missing['false_claims'])} of {missing['false_claims']['episodes']} on doom-missing, "
+            f"{share(basic['false_claims'])} of {basic['false_claims']['episodes']} on doom-basic |"
+        )
+    for name, what in (("done_signalled", "done said within a second of success"),
+                       ("confirmed", "instructions confirmed rightly")):  # fmt: skip
+        first, *others = (
+            f"{share(results[suite][name])} of {results[suite][name]['episodes']} on {suite}"
+            for suite in ("doom-basic", "doom-rooms", "doom-compounds", "doom-phrasings")
+            if suite in results
+        )
+        lines.append(f"| {what}, % | {first} | {'; '.join(others)} |")
+    if proposals := results.get("doom-proposals"):
+        lines.append(
+            f"| proposals that can be done, % of {proposals['proposals']} | "
+            f"{part(proposals['achievable'], proposals['ci'])} | read by the grammar "
+            f"{100 * proposals['read']:.1f}; {proposals['different']} different |"
+        )
+    if plans := results.get("doom-plans"):
+        other = plans["held_out_phrasings"]
+        lines.append(
+            f"| goals of locks and gates taken apart, exact % of {plans['goals']} | "
+            f"{part(plans['exact'], plans['ci'])} | phrasings and words never trained on "
+            f"{part(other['exact'], other['ci'])} |"
+        )
+    if judge := results.get("doom-judge"):
+        lines += [
+            f"| judge, AUROC over {judge['episodes']} episodes, {judge['failures']} of them failures | "
+            f"{judge['auroc']:.3f} ({judge['auroc_ci'][0]:.3f}–{judge['auroc_ci'][1]:.3f}) | without the instruction "
+            f"{judge['no_language']['auroc']:.3f} |",
+            f"| judge, false positives at its threshold, % | {rate(judge['false_positive'])} | true positives "
+            f"{rate(judge['true_positive'])}; calibration error {100 * judge['calibration_error']:.1f} |",
+        ]
     for suite, where in JUDGES.items():
         if judge := results.get(suite):
             lines.append(

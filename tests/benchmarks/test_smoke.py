@@ -104,6 +104,14 @@ def test_every_benchmark_is_run_by_a_test() -> None:
 # The table of results
 
 
+def test_a_table_shows_what_is_measured_so_far() -> None:
+    measured = json.loads(results.RESULTS.read_text())
+    part = results.table({"doom-basic": measured["doom-basic"]})
+    assert "| doom-basic |" in part
+    assert "instructions confirmed rightly" in part
+    assert "judge" not in part
+
+
 def test_the_shown_table_is_the_one_that_the_measured_results_make() -> None:
     table = results.table(json.loads(results.RESULTS.read_text()))
     for file in results.FILES:
