@@ -109,6 +109,7 @@ def _draw_practice(axes: Any, practice: Sequence[Mapping[str, Any]]) -> None:
     known = [(number, row["true"]) for number, row in zip(rounds, practice, strict=True) if "true" in row]
     axes.plot([at for at, _ in known], [100 * value for _, value in known], color=_GOOD, label="true (audit)")
     axes.set(title="Practice", ylabel="success, %", xlabel="round", ylim=(0, 100))
+    axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _curve(axes: Any, known: Sequence[tuple[int, Mapping[str, Any]]], colour: str, label: str) -> None:

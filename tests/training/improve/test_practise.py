@@ -115,3 +115,10 @@ def test_practice_needs_enough_tasks(finished: tuple[Path, dict[str, Any]], tmp_
     run = SelfImprovement(_recipe(least=10_000), tmp_path / "run")
     run.out = out
     assert "fewer than 10000" in run._practise(Generation(out, 1))["why"]
+
+
+def test_the_recipe_of_the_docs_is_one() -> None:
+    recipe = ImproveRecipe.load(Path(practise.__file__).parent / "recipes" / "vault-steps.yaml")
+    assert (recipe.suite, recipe.reward, recipe.held_out) == ("doom-vault", "judge", ("doom-vault-steps",))
+    made = practise.recipe_of(recipe, "small", 2, 2)
+    assert (made.seed, made.averaged, made.reward) == (2, 0.5, "twice:judge")
