@@ -12,6 +12,7 @@ in a batch. Frames are uint8 RGB arrays (H, W, 3) as the policy's `spec.view` wa
 | `Plans`         | `plan(goals, memories)`                   | the planner `small`, the suite doom-plans          |
 | `Proposes`      | `propose(frames, seed)`                   | the suite doom-proposals                           |
 | `Judges`        | `judge(instructions, frames)`             | the suite doom-judge, rewards                      |
+| `JudgesProgress` | `judge_progress(instructions, frames)`   | the same, which tell progress too                  |
 | `Samples`       | `sample(contexts, temperature)`           | reinforcement learning                             |
 | `Scripted`      | `start(task)`                             | experts: they play from ground truth               |
 | `FitsWorld`     | `for_world(world)`                        | whoever plays: policies that need the action space |

@@ -159,7 +159,7 @@ def _said(results: dict[str, Any]) -> list[str]:
     if judge := results.get("doom-judge"):
         lines += [
             f"| judge, AUROC over {judge['episodes']} episodes, {judge['failures']} of them failures | "
-            f"{judge['auroc']:.3f} ({judge['auroc_ci'][0]:.3f}–{judge['auroc_ci'][1]:.3f}) | without the instruction "
+            f"{area(judge)} | without the instruction "
             f"{judge['no_language']['auroc']:.3f} |",
             f"| judge, false positives at its threshold, % | {rate(judge['false_positive'])} | true positives "
             f"{rate(judge['true_positive'])}; calibration error {100 * judge['calibration_error']:.1f} |",
@@ -168,7 +168,7 @@ def _said(results: dict[str, Any]) -> list[str]:
         if judge := results.get(suite):
             lines.append(
                 f"| judge in {where}, AUROC over {judge['episodes']} episodes, {judge['failures']} of them failures | "
-                f"{judge['auroc']:.3f} ({judge['auroc_ci'][0]:.3f}–{judge['auroc_ci'][1]:.3f}) | false positives "
+                f"{area(judge)} | false positives "
                 f"{rate(judge['false_positive'])}, true positives {rate(judge['true_positive'])} |"
             )
     talks = results.get("doom-conversation")
@@ -197,6 +197,11 @@ def _thoughts(results: dict[str, Any]) -> list[str]:
 
 def part(value: float, ci: list[float]) -> str:
     return f"{100 * value:.1f} ({100 * ci[0]:.1f}–{100 * ci[1]:.1f})"
+
+
+def area(judge: dict[str, Any]) -> str:
+    low, high = judge["auroc_ci"]
+    return f"{judge['auroc']:.3f} ({low:.3f}–{high:.3f})"
 
 
 def share(result: dict[str, Any]) -> str:

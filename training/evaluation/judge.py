@@ -38,7 +38,8 @@ SUITES = {
 CALIBRATION_SEED = 0xCA1  # of the levels that a threshold is fixed on: training data should take another
 BATCH = 32
 FEW = 5  # episodes
-_CUT_PART, _LEAST_CUT = 4, 12  # one more episode in four, and how many at least, are cut short
+_CUT_PART = 4  # beside so many episodes, one is cut short
+_LEAST_CUT = 12  # episodes that progress is measured on
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -151,13 +152,7 @@ def calibrate(
     if not isinstance(policy, JudgesProgress):
         return found
     told = measure_progress(
-        policy,
-        "doom-judge",
-        max(_LEAST_CUT, episodes // _CUT_PART),
-        seed,
-        False,
-        workers=workers,
-        on_progress=on_progress,
+        policy, "doom-judge", episodes // _CUT_PART, seed, False, workers=workers, on_progress=on_progress
     )
     return replace(found, progress=told["rank_correlation"])
 
@@ -184,9 +179,8 @@ def evaluate_judge(
     report = measure(values, reasons, lines, calibration)
     report["no_language"] = {"auroc": auroc(blind, truth), "auroc_ci": list(auroc_interval(blind, truth))}
     if isinstance(policy, JudgesProgress):
-        count = max(_LEAST_CUT, episodes // _CUT_PART)
         report["progress"] = measure_progress(
-            policy, suite, count, seed, True, workers=workers, on_progress=on_progress
+            policy, suite, episodes // _CUT_PART, seed, True, workers=workers, on_progress=on_progress
         )
     if plot is not None:
         draw(plot, report, values, truth)
@@ -208,7 +202,8 @@ def measure_progress(
     on_progress: OnProgress = ignore_progress,
 ) -> dict[str, Any]:
     """How well the progress that a judge tells of successes that were cut short fits the share of the decisions that
-    was done: rank correlation with its interval, and the mean error."""
+    was done: rank correlation with its interval, and the mean error. A few `episodes` are made at least."""
+    episodes = max(_LEAST_CUT, episodes)
     with tempfile.TemporaryDirectory() as folder:
         frames, lines = _collected(Path(folder), suite, episodes, seed, evaluation, workers, on_progress, only=(CUT,))
         told: list[float] = []

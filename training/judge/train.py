@@ -38,7 +38,7 @@ from training.small.stage import AVERAGE, adamw, blend
 
 MODEL, STATE, LOGS, SEEN = "model", "state.pt", "tensorboard", "seen.npy"
 SHOWN, TRIED = "shown", "tried"  # folders of episodes
-_CUT_PART, _LEAST_CUT = 8, 12  # the judge's progress is measured on one episode for so many shown ones, at least on 12
+_CUT_PART = 8  # for so many shown episodes, its progress is measured on one
 _AT_ONCE = 16  # episodes whose frames are seen together
 
 Rows = npt.NDArray[np.int64]
@@ -138,7 +138,7 @@ def _calibrate(folder: Path, tries: Path, rows: Rows, recipe: JudgeRecipe, on_pr
     values, _ = ask(judge, [lines[row]["instruction"] for row in rows], frames[rows])
     truth = np.array([lines[row]["success"] for row in rows])
     if truth.any() and not truth.all():
-        count = max(_LEAST_CUT, sum(recipe.shown.suites.values()) // _CUT_PART)
+        count = sum(recipe.shown.suites.values()) // _CUT_PART
         far = measure_progress(
             judge, "doom-judge", count, CALIBRATION_SEED, False, workers=recipe.workers, on_progress=on_progress
         )

@@ -218,11 +218,11 @@ class Clock(Brightness):
 
 
 def test_progress_is_held_against_successes_that_were_cut_short(tmp_path: Path) -> None:
-    _, lines = load(collect(tmp_path, {"doom-room": 4, "judge-houses": 4}, 3, evaluation=True, only=["cut short"]))
+    _, lines = load(collect(tmp_path, {"doom-room": 6, "judge-houses": 6}, 3, evaluation=True, only=["cut short"]))
     assert {line["source"] for line in lines} == {"cut short"}
     true = [line["progress"] for line in lines]
-    told = partial(judge.measure_progress, suite="doom-judge", episodes=8, seed=3, evaluation=True, workers=THREADS)
-    knows, lost = told(Clock(true)), told(Clock([0.5] * 8))
+    told = partial(judge.measure_progress, suite="doom-judge", episodes=12, seed=3, evaluation=True, workers=THREADS)
+    knows, lost = told(Clock(true)), told(Clock([0.5] * 12))
     assert (knows["rank_correlation"], knows["error"]) == (pytest.approx(1.0), 0.0)
     assert (lost["rank_correlation"], lost["ci"]) == (0.0, [-1.0, 1.0])
     assert lost["error"] > 0.1
