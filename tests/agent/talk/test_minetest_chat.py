@@ -75,12 +75,16 @@ class Guest(DesktopWorld):
 
     def say(self, text: str) -> None:
         """Type `text`, letters and spaces, into the game's chat."""
-        before = self.pixels()[:60]
-        self._tap("KeyT")
-        wait_for(lambda: (self.pixels()[:60] != before).any(axis=2).mean() > 0.8)  # where one types has come down
+        self._tap_and_see("KeyT")  # where one types comes down
         for letter in text:
             self._tap("Space" if letter == " " else f"Key{letter.upper()}")
-        self._tap("Enter")
+        self._tap_and_see("Enter")  # and goes up
+
+    def _tap_and_see(self, key: str) -> None:
+        """Tap `key` and wait until nearly all of the picture's top has changed."""
+        before = self.pixels()[:60]
+        self._tap(key)
+        wait_for(lambda: (self.pixels()[:60] != before).any(axis=2).mean() > 0.8)
 
     def _tap(self, key: str) -> None:
         self.hold((key,), 0.04)
