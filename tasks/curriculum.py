@@ -9,6 +9,7 @@ changes: of a goal towards its verb's, of a verb towards one half.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -132,6 +133,28 @@ class Curriculum:
         different = _different(self.world, proposals)
         drawn = [different[i] for i in rng.permutation(len(different))[:n]]
         return [Choice(one, self.standing(one.instruction), False) for one in drawn]
+
+    def remembered(self, n: int, seed: int = 0, besides: Iterable[str] = ()) -> list[str]:
+        """At most `n` goals that a setter may not see from where it looks, in the words in which they were tried; the
+        same ones for the same archive and seed. They succeeded elsewhere, are not mastered, and `besides` has none of
+        them. They are drawn by weight. Those that were met more often are drawn more often, since they may well be here
+        too; verbs count alike, so that a verb that is rarely in view comes up as often as the others."""
+        there = [goal_of(self.world, text) for text in besides]
+        words = {
+            self._known(goal_of(self.world, one.instruction)): one.instruction
+            for one in self._tried.values()
+            if one.success
+        }
+        standings = [self._standing(goal) for goal in words if not any(same(goal, one) for one in there)]
+        learning = [one for one in standings if one.state == "learning"]
+        met = Counter[str]()
+        for one in learning:
+            met[one.goal.verb] += one.tries
+        found = [
+            (Proposal(words[one.goal], 1), replace(one, weight=one.weight * one.tries / met[one.goal.verb]))
+            for one in learning
+        ]
+        return [proposal.instruction for proposal, _ in _draw(np.random.default_rng(seed), found, n)]
 
     def save(self, path: Path) -> None:
         """Write the archive to a JSON-lines file, whole or not at all: the world in the first line, then a line for

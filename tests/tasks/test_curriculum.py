@@ -56,6 +56,28 @@ def test_what_no_grammar_reads_is_the_same_but_for_the_forms_of_its_words(one: s
     assert len(archive.standings()) == (1 if alike else 2)
 
 
+# Goals of elsewhere
+
+
+def test_a_goal_that_succeeded_elsewhere_is_remembered_in_its_own_words() -> None:
+    archive = Curriculum(
+        "doom", [*tries("grab the red key", "+-"), *tries("look up", "++++++++"), *tries("shoot", "--")]
+    )
+    assert archive.remembered(5) == ["grab the red key"]  # what is mastered is not, nor what never succeeded
+    assert archive.remembered(5, besides=["pick up the red key"]) == []
+    assert archive.remembered(0) == []
+
+
+def test_remembered_goals_are_those_met_often_and_their_verbs_count_alike() -> None:
+    archive = Curriculum("doom", [
+        *tries("press the switch", "+-"), *tries("pick up the red key", "+-"), *tries("pick up the blue key", "+-" * 10),
+    ])  # fmt: skip
+    first = Counter(archive.remembered(1, seed)[0] for seed in range(300))
+    assert archive.remembered(1, 7) == archive.remembered(1, 7)
+    assert first["pick up the blue key"] > 2 * first["pick up the red key"] > 0
+    assert 100 < first["press the switch"] < 220
+
+
 # Where goals stand
 
 

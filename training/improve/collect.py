@@ -101,7 +101,7 @@ class CollectSettings:
     """What all collectors of a generation know. `policy`: a checkpoint folder, or a policy's name. `curriculum`: the
     archive as it was before the generation; `choose`: whether it chooses among the proposals, or chance does; `trust`:
     in the reward, by verb.
-    `planner`: who breaks goals into steps, "" for nobody. `attempts` and `sticky`: see ImproveRecipe."""
+    `planner`: who breaks goals into steps, "" for nobody. `attempts`, `sticky` and `remembered`: see ImproveRecipe."""
 
     out: Path
     generation: int
@@ -118,6 +118,7 @@ class CollectSettings:
     planner: str = ""
     attempts: int = 1
     sticky: float = 0.0
+    remembered: int = 0
     trust: dict[str, float] = field(default_factory=dict)
 
 
@@ -276,13 +277,16 @@ class Collector:
             seed=seed % 2**31,
         )
         proposed = propose(self._setter, view, settings.proposals)
+        said = [one.instruction for one in proposed.proposals]
+        elsewhere = self._curriculum.remembered(settings.remembered, seed, besides=said)
+        proposals = (*proposed.proposals, *(Proposal(text, settings.time_limit) for text in elsewhere))
         if settings.choose:
-            choices = self._curriculum.choose(proposed.proposals, 1, seed, settings.trust)
+            choices = self._curriculum.choose(proposals, 1, seed, settings.trust)
         else:
-            choices = self._curriculum.draw(proposed.proposals, 1, seed)
+            choices = self._curriculum.draw(proposals, 1, seed)
         if not choices:
             return [], len(proposed.rejected)
-        return self._plan(choices[0], proposed.proposals, seen), len(proposed.rejected)
+        return self._plan(choices[0], proposals, seen), len(proposed.rejected)
 
     def _plan(self, choice: Choice, proposals: Sequence[Proposal], seen: tuple[Frame, ...]) -> list[_Next]:
         """What a choice is tried as: the goal itself, or the steps that the planner breaks it into."""

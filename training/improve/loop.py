@@ -196,7 +196,7 @@ class SelfImprovement:
             setter=recipe.setter, curriculum=generation.file("curriculum.jsonl"), tries=recipe.tries,
             proposals=recipe.proposals, time_limit=recipe.time_limit, temperature=recipe.temperature,
             seed=recipe.seed * 1000 + number, choose=recipe.choose, planner=recipe.planner, attempts=recipe.attempts,
-            sticky=recipe.sticky, trust=self._trust(number),
+            sticky=recipe.sticky, trust=self._trust(number), remembered=recipe.remembered,
         )  # fmt: skip
         generation.file("levels").mkdir(exist_ok=True)
         levels = self._levels(number)
@@ -325,7 +325,7 @@ class SelfImprovement:
         recipe, number, out = self.recipe, generation.number, generation.file("learned")
         tasks = practise.tasks_of(
             generation.file("episodes"), _tries(generation), Curriculum.load(generation.file("archive.jsonl")),
-            self._untold(generation), recipe.time_limit,
+            self._untold(generation), recipe.time_limit, recipe.remembered,
         )  # fmt: skip
         if len(tasks) < recipe.least:
             return {"model": None, "why": f"{len(tasks)} tasks to practise are fewer than {recipe.least}"}

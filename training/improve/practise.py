@@ -31,12 +31,18 @@ from training.rl.recipe import RlRecipe
 
 
 def tasks_of(
-    episodes: Path, tries: Sequence[Try], archive: Curriculum, untold: Collection[str], time_limit: int
+    episodes: Path,
+    tries: Sequence[Try],
+    archive: Curriculum,
+    untold: Collection[str],
+    time_limit: int,
+    remembered: int = 0,
 ) -> list[Task]:
     """What is practised, from the beginning of each level: what was proposed there and wherever the player was later in
-    the level, so that it has to search for what it did not see at first. The curriculum gives it a weight, and the
-    reward tells something. `episodes`: the folder of the tries. `untold`: verbs whose successes the reward does not
-    tell from failures. Raises DamagedEpisodeError."""
+    the level, so that it has to search for what it did not see at first; and at most `remembered` goals that succeeded
+    in other levels, which may be here as well. The curriculum gives it a weight, and the reward tells something.
+    `episodes`: the folder of the tries. `untold`: verbs whose successes the reward does not tell from failures.
+    Raises DamagedEpisodeError."""
     found: list[Task] = []
     for level, played in groupby(tries, key=lambda one: one.level):
         first, *later = played
@@ -44,7 +50,7 @@ def tasks_of(
             continue  # a level can't be begun in its middle
         start = task_of(read_episode(episodes / first.episode))
         texts = dict.fromkeys(text for one in (first, *later) for text in (one.instruction, *one.others))
-        for number, text in enumerate(texts):
+        for number, text in enumerate((*texts, *archive.remembered(remembered, start.seed, besides=texts))):
             verb = goal_of(archive.world, text).verb
             if verb not in untold and archive.standing(text).state in ("new", "learning"):
                 found.append(replace(

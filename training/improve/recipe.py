@@ -21,7 +21,8 @@ class ImproveRecipe(Section):
     Exploration. `attempts`: how often a task is tried in a row while the player doesn't say that it is done. `sticky`:
     the chance that a decision repeats the actions before it. `planner`: who breaks a goal into steps, which are then
     tried one after the other: "" for nobody, "small", or a chat model such as openai:MODEL@URL. `choose`: whether the
-    curriculum chooses among the proposals; otherwise chance does.
+    curriculum chooses among the proposals; otherwise chance does. `remembered`: how many goals that succeeded in other
+    levels are proposed beside what the setter says of a view, and practised in each level.
 
     Doubt. `doubt`: whether claimed successes weigh by how far the reward is trusted, verb by verb; otherwise all of
     them count in full. `second`: the reward of the second view; "" for the same reward on other frames. `controls`: of
@@ -63,6 +64,7 @@ class ImproveRecipe(Section):
     sticky: float = pydantic.Field(default=0.0, ge=0.0, lt=1.0)
     planner: str = ""
     choose: bool = True
+    remembered: pydantic.NonNegativeInt = 0
     doubt: bool = True
     second: str = ""
     controls: pydantic.PositiveInt = 24
