@@ -70,7 +70,8 @@ def test_a_goal_that_succeeded_elsewhere_is_remembered_in_its_own_words() -> Non
 
 def test_remembered_goals_are_those_met_often_and_their_verbs_count_alike() -> None:
     archive = Curriculum("doom", [
-        *tries("press the switch", "+-"), *tries("pick up the red key", "+-"), *tries("pick up the blue key", "+-" * 10),
+        *tries("press the switch", "+-"), *tries("pick up the red key", "+-"),
+        *tries("pick up the blue key", "+-" * 10),
     ])  # fmt: skip
     first = Counter(archive.remembered(1, seed)[0] for seed in range(300))
     assert archive.remembered(1, 7) == archive.remembered(1, 7)
