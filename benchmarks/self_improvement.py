@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydantic
 
 from envs.yaml_files import load_yaml
@@ -108,7 +109,36 @@ def generations(run: Path, recipe: ImproveRecipe) -> list[dict[str, Any]]:
     left = {number for number, _ in stages_left(run, recipe.generations)}
     done = [number for number in range(1, recipe.generations + 1) if number not in left]
     loop = SelfImprovement(recipe, run)
-    return [{**loop.summary(Generation(run, number)), **judged(run, recipe.env, number)} for number in done]
+    return [
+        {
+            **loop.summary(generation),
+            **judged(run, recipe.env, generation.number),
+            "changes": changes(generation, recipe),
+        }
+        for generation in (Generation(run, number) for number in done)
+    ]
+
+
+def changes(generation: Generation, recipe: ImproveRecipe) -> dict[str, int]:
+    """By held-out task: 1 where the candidate does it and its parent does not, -1 the other way round, otherwise 0."""
+    result = generation.result("evaluate")
+    return {
+        task: int(result["candidate"][task]) - int(done)
+        for task, done in result["parent"].items()
+        if task.startswith(tuple(f"{suite}/" for suite in recipe.held_out))
+    }
+
+
+def gain(runs: Sequence[Mapping[str, int]]) -> dict[str, Any]:
+    """By how many points candidates do better than their parents: each of `runs`, the mean, and its 95 % interval. The
+    runs are evaluated on the same tasks, so the interval is that of the tasks' mean changes."""
+    means = np.mean([[one[task] for task in runs[0]] for one in runs], axis=0)
+    margin = 1.96 * float(means.std(ddof=1)) / np.sqrt(len(means)) if len(means) > 1 else 1.0
+    return {
+        "points": 100.0 * float(means.mean()),
+        "ci": [100.0 * float(means.mean() - margin), 100.0 * float(means.mean() + margin)],
+        "runs": [100.0 * float(np.mean(list(one.values()))) for one in runs],
+    }
 
 
 def judged(run: Path, env: str, number: int) -> dict[str, Any]:
@@ -151,6 +181,7 @@ def row(arm: str, runs: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]
         "promoted": sum(one["promoted"] for run in runs for one in run),
         "held_out": [share("held_out", 0), share("held_out", -1)],
         "old": [share("old", 0), share("old", -1)],
+        "gain": gain([run[0]["changes"] for run in runs]),
         "gap": sum(known) / len(known) if known else None,
         "false_positives": proportion(
             sum(round((one["false_positives"]["rate"] or 0.0) * one["false_positives"]["n"]) for one in last),
@@ -164,8 +195,11 @@ def row(arm: str, runs: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     """The arms as a Markdown table."""
-    columns = ("arm", "seeds", "generations", "promoted", "held out at first, %", "in the end, %", "old at first, %",
-               "in the end, %", "gap, points", "false positives, %", "AUROC", "skills", "minutes")  # fmt: skip
+    columns = (
+        "arm", "seeds", "generations", "promoted", "held out at first, %", "in the end, %", "old at first, %",
+        "in the end, %", "first candidate against its parent, points", "gap, points", "false positives, %", "AUROC",
+        "skills", "minutes",
+    )  # fmt: skip
     print(f"| {' | '.join(columns)} |")
     print("|---" * len(columns) + "|")
     for one in rows:
@@ -173,6 +207,8 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         cells = [
             one["arm"], str(one["seeds"]), str(one["generations"]), str(one["promoted"]),
             *(percent(rate["rate"], rate["ci"]) for rate in rates),
+            f"{one['gain']['points']:+.1f} ({one['gain']['ci'][0]:+.1f} to {one['gain']['ci'][1]:+.1f}): "
+            + ", ".join(f"{points:+.1f}" for points in one["gain"]["runs"]),
             "-" if one["gap"] is None else f"{one['gap']:+.1f}",
             percent(one["false_positives"]["rate"], one["false_positives"]["ci"]),
             f"{one['auroc']:.2f}", f"{one['skills']:.1f}", f"{one['minutes']:.1f}",

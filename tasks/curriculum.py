@@ -2,8 +2,8 @@
 
 The archive is a list of tries with judged outcomes; everything else follows from it. Goals that the player reaches
 sometimes teach most: their weight is 4p(1-p) for an estimated competence p (learnability), with a bonus for
-goals that were tried rarely. Competence is a smoothed share of successes among the last tries, since the player
-changes: of a goal towards its verb's, of a verb towards one half.
+goals that were tried rarely. Competence is told from the tries of all goals, by how near they are in meaning
+(tasks.competence).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tasks import json_lines
+from tasks.competence import Competence
 from tasks.goal_text import Goal, goal_of, same
 from tasks.setter import Proposal, Tried
 
@@ -29,8 +30,8 @@ State = Literal["new", "learning", "mastered", "retired"]
 class Settings:
     """How a curriculum chooses.
 
-    `prior`: how many tries the prior of an estimate weighs. `window`: the last tries that an estimate counts.
-    `bonus`: what is added to the weight of a goal that was never tried; it falls with the root of the tries.
+    `prior` and `window`, of what a setter is told of a verb: how many tries one half weighs, and the last tries that
+    count. `bonus`: what is added to the weight of a goal that was never tried; it falls with the root of the tries.
     `mastered`: the competence from which on a goal is mastered, after `least` tries. `rehearsal`: the share of choices
     that goes to mastered goals. `retire`: tries without any success after which a goal is tried no more.
     """
@@ -75,6 +76,8 @@ class Curriculum:
         self._tried: dict[str, Tried] = {}
         self._goals: dict[Goal, list[bool]] = {}  # judged outcomes, oldest first
         self._verbs: dict[str, list[bool]] = {}
+        self._judged: list[tuple[Goal, bool]] = []
+        self._competence: Competence | None = None  # of the tries so far
         self.add(tried)
 
     @property
@@ -92,6 +95,8 @@ class Curriculum:
             judged = [] if one.success is None else [one.success]
             self._goals.setdefault(goal, []).extend(judged)
             self._verbs.setdefault(goal.verb, []).extend(judged)
+            self._judged += [(goal, done) for done in judged]
+            self._competence = None
 
     def skills(self) -> dict[str, float]:
         """The player's competence by verb, for the verbs that it has tried."""
@@ -183,16 +188,15 @@ class Curriculum:
         return next((known for known in self._goals if same(known, goal)), goal)
 
     def _of_verb(self, verb: str) -> float:
-        return self._smoothed(self._verbs.get(verb, []), 0.5)
-
-    def _smoothed(self, outcomes: Sequence[bool], prior: float) -> float:
-        recent = outcomes[-self.settings.window :]
-        return (sum(recent) + self.settings.prior * prior) / (len(recent) + self.settings.prior)
+        recent = self._verbs.get(verb, [])[-self.settings.window :]
+        return (sum(recent) + self.settings.prior * 0.5) / (len(recent) + self.settings.prior)
 
     def _standing(self, goal: Goal) -> Standing:
         settings, outcomes = self.settings, self._goals.get(goal, [])
         tries, successes = len(outcomes), sum(outcomes)
-        p = self._smoothed(outcomes, self._of_verb(goal.verb))
+        if self._competence is None:
+            self._competence = Competence(self._judged)
+        p = self._competence.of(goal)
         state: State = "learning" if tries else "new"
         if tries >= settings.retire and not successes:
             state = "retired"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import self_improvement
+from benchmarks import self_improvement, setters
 from benchmarks.self_improvement import CONFIG, Config, Mistaken
 from envs.yaml_files import load_yaml
 from rewards.reward import VerifiedFootage
@@ -98,6 +98,16 @@ def test_arms_run_go_on_and_are_reported(
     assert table == call("--report")
     assert table.count("\n") == 4
     assert "| full | 1 | 1 |" in table
+    monkeypatch.setattr(sys, "argv", ["setters", *map(str, sorted(out.iterdir()))])
+    setters.main()
+    assert "| full | 1 | 4 |" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         call("--arms", "fool")
     assert "there is no arm 'fool'" in capsys.readouterr().err
+
+
+def test_the_gain_of_several_runs_is_counted_by_task() -> None:
+    found = self_improvement.gain([{"a": 1, "b": 0, "c": -1, "d": 1}, {"a": 1, "b": 0, "c": 1, "d": 0}])
+    assert found["runs"] == [25.0, 50.0]
+    assert found["points"] == 37.5
+    assert found["ci"][0] < 0.0 < found["ci"][1]

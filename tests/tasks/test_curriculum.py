@@ -90,17 +90,29 @@ def test_tries_are_counted_by_goal_once_and_only_as_judged() -> None:
     assert (standing.tries, standing.successes, standing.state) == (3, 2, "learning")
     assert len(archive.tried) == 4
     assert archive.skills() == {"pick_up": pytest.approx(3 / 5)}
-    assert standing.competence == pytest.approx((2 + 2 * 3 / 5) / 5)
+    assert standing.competence == pytest.approx((2 + 2 * 3 / 5) / 5, abs=0.01)
 
 
-def test_competence_is_taken_from_the_verb_where_a_goal_is_new_and_follows_the_last_tries() -> None:
-    archive = Curriculum("doom", tries("pick up the red key", "-" * 10))
-    assert archive.standing("pick up the blue key").competence == pytest.approx(1 / 12)
-    assert archive.standing("go to the imp").competence == 0.5
+def competences(archive: Curriculum, *instructions: str) -> list[float]:
+    return [archive.standing(text).competence for text in instructions]
+
+
+def test_competence_is_taken_from_goals_of_near_meanings_and_follows_the_tries() -> None:
+    assert competences(Curriculum("doom"), "go to the imp") == [0.5]
+    archive = Curriculum("doom", [*tries("pick up the red key", "-" * 10), *tries("look up", "+" * 10)])
+    red, blue, demon, down = competences(
+        archive, "pick up the red key", "pick up the blue key", "go to the red demon", "look down"
+    )
+    assert 0.0 < red < blue < demon < down < 1.0
     archive.add(tries("pick up the red key", "+" * 30, "later"))
-    standing = archive.standing("pick up the red key")
-    assert standing.competence > 0.95
-    assert (standing.tries, standing.successes, standing.state) == (40, 30, "mastered")
+    assert competences(archive, "pick up the red key")[0] > red + 0.5
+
+
+def test_a_world_without_a_grammar_has_competences_of_near_words_too() -> None:
+    archive = Curriculum("my_game", [*tries("feed the cow", "+" * 8), *tries("build a bridge", "-" * 8)])
+    cow, sheep, tower = competences(archive, "feed the cow", "feed the sheep", "build a tower")
+    assert cow > sheep > 0.6 > 0.4 > tower
+    assert competences(archive, "zxqv the wqzp")[0] == pytest.approx(0.5, abs=0.15)  # means nothing that was tried
 
 
 def test_what_can_neither_always_nor_never_be_done_weighs_most_and_the_new_gets_a_bonus() -> None:
