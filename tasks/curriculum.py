@@ -139,6 +139,17 @@ class Curriculum:
         drawn = [different[i] for i in rng.permutation(len(different))[:n]]
         return [Choice(one, self.standing(one.instruction), False) for one in drawn]
 
+    def levels(self, kinds: Sequence[str], n: int, seed: int = 0) -> list[str]:
+        """The kinds of `n` levels to play next: drawn by the mean weight of the goals that were tried in such levels,
+        so that levels grow with the player. A kind where nothing was judged weighs 1, as what is half mastered does."""
+        weights: dict[str, list[float]] = {kind: [] for kind in kinds}
+        for one in self._tried.values():
+            if one.kind in weights and one.success is not None:
+                weights[one.kind].append(self.standing(one.instruction).weight)
+        means = np.array([np.mean(weights[kind]) if weights[kind] else 1.0 for kind in kinds]) + 1e-3
+        rng = np.random.default_rng(seed)
+        return [kinds[at] for at in rng.choice(len(kinds), size=n, p=means / means.sum())]
+
     def remembered(self, n: int, seed: int = 0, besides: Iterable[str] = ()) -> list[str]:
         """At most `n` goals that a setter may not see from where it looks, in the words in which they were tried; the
         same ones for the same archive and seed. They succeeded elsewhere, are not mastered, and `besides` has none of
@@ -217,7 +228,7 @@ def _different(world: str, proposals: Sequence[Proposal]) -> list[Proposal]:
 
 
 def _same_level(a: Proposal, b: Proposal) -> bool:
-    return (a.seed, a.options) == (b.seed, b.options)
+    return (a.seed, a.options, a.kind) == (b.seed, b.options, b.kind)
 
 
 def _draw(
@@ -231,5 +242,5 @@ def _draw(
 
 def _row(tried: Tried) -> dict[str, Any]:
     """A try as JSON, without what is not said of it."""
-    defaults = {"score": None, "task": "", "generation": 0}
+    defaults = {"score": None, "task": "", "generation": 0, "kind": ""}
     return {key: value for key, value in asdict(tried).items() if key not in defaults or value != defaults[key]}

@@ -22,7 +22,8 @@ class Tried:
     """A task that was tried, and how a reward judged it.
 
     `id`: of the try, so that none counts twice. `success` and `score` (0 to 100) are None if the reward failed.
-    `task`: the id of the suite's task that it was, if it was one. `generation`: of the player that tried.
+    `task`: the id of the suite's task that it was, if it was one. `generation`: of the player that tried. `kind`: of
+    the level, the name of the suite that makes such levels.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Tried:
     score: float | None = None
     task: str = ""
     generation: int = 0
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class SetterView:
 
     `world`: the world's id. `frames`: what is in view, uint8 RGB (H, W, 3), oldest first; the newest is now. `tried`:
     the tasks tried so far, oldest first. `skills`: the player's estimated chance of success by verb, 0 to 1, for the
-    verbs that it has tried. `tick_hz`: ticks in a second of the world. `seed`: for setters that sample.
+    verbs that it has tried. `tick_hz`: ticks in a second of the world. `seed`: for setters that sample. `kinds`: of new
+    levels that a task may ask for, by the names of their suites.
     """
 
     world: str
@@ -48,6 +51,7 @@ class SetterView:
     skills: Mapping[str, float] = field(default_factory=dict)
     tick_hz: float = 35.0
     seed: int = 0
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class Proposal:
 
     `instruction`: one line of text. `time_limit`: ticks. `why`: the setter's reason. `task`: the id of a suite's task,
     where the proposal is one. `seed` and `options`: the arguments of the world's `reset`; None if the player tries the
-    task in the level that is in view. Raises ValueError for an invalid instruction or time limit.
+    task in the level that is in view. `kind`: of SetterView.kinds, if it is to be tried in a new level of that kind.
+    Raises ValueError for an invalid instruction or time limit.
     """
 
     instruction: str
@@ -65,6 +70,7 @@ class Proposal:
     task: str = ""
     seed: int | None = None
     options: Mapping[str, Any] | None = None
+    kind: str = ""
 
     def __post_init__(self) -> None:
         text = self.instruction
@@ -116,6 +122,8 @@ def propose(setter: TaskSetter, view: SetterView, n: int) -> Proposed:
             rejected.append(one)
         elif not isinstance(one, Proposal):
             rejected.append(Rejected(repr(one)[:LONGEST], "it is no Proposal"))
+        elif one.kind and one.kind not in view.kinds:
+            rejected.append(Rejected(one.instruction, f"no level of the kind {one.kind!r} can be asked for"))
         elif len(proposals) == n:
             rejected.append(Rejected(one.instruction, f"it is one more than the {n} that were asked for"))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,21 @@ def test_remembered_goals_are_those_met_often_and_their_verbs_count_alike() -> N
     assert archive.remembered(1, 7) == archive.remembered(1, 7)
     assert first["pick up the blue key"] > 2 * first["pick up the red key"] > 0
     assert 100 < first["press the switch"] < 220
+
+
+# Levels
+
+
+def test_levels_are_of_the_kinds_where_there_is_most_to_learn() -> None:
+    archive = Curriculum("doom")
+    kinds = ("doom-room", "doom-vault")
+    assert set(archive.levels(kinds, 60, 1)) == set(kinds)  # nothing is known of either
+    assert archive.levels(kinds, 60, 1) == archive.levels(kinds, 60, 1)
+    archive.add(replace(one, kind="doom-room") for one in tries("look down", "+" * 20))
+    archive.add(replace(one, kind="doom-vault") for one in tries("press the switch", "+-" * 10))
+    counts = Counter(archive.levels(kinds, 400, 2))
+    assert counts["doom-vault"] > 4 * counts["doom-room"] > 0
+    assert archive.levels(("doom-room",), 3) == ["doom-room"] * 3
 
 
 # Where goals stand

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,22 @@ def test_a_chat_model_is_shown_frames_and_what_was_tried_and_proposes() -> None:
     assert "open 75 %" in text
     assert "open the door (done, 2x); look up (failed, 1x)" in text
     assert "He understands sentences such as these" in text
+
+
+def test_a_chat_model_may_ask_for_a_new_level_of_a_kind_that_it_is_told_of() -> None:
+    view = replace(VIEW, kinds=("doom-rooms", "doom-vault"))
+    reply = answer({**task("open the door"), "level": "doom-rooms"}, {**task("look up"), "level": "doom-errands"})
+    with serving(says(reply)) as server:
+        said = propose(setter_of(server), view, 2)
+        other = propose(setter_of(server), VIEW, 2)
+    assert [one.kind for one in said.proposals] == ["doom-rooms"]
+    assert [one.why for one in said.rejected] == ["no level of the kind 'doom-errands' can be asked for"]
+    assert not other.proposals  # here no level can be asked for
+    first, second = server.asked
+    assert "doom-vault (locked doors, coloured keys" in first["messages"][0]["content"]
+    schema = first["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["tasks"]["items"]["properties"]["level"]["enum"] == ["", "doom-rooms", "doom-vault"]
+    assert second["response_format"]["json_schema"]["schema"] == SCHEMA
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,8 @@ def test_what_is_off_contract_is_rejected_and_counted() -> None:
 
 
 def test_a_view_has_no_ground_truth() -> None:
-    assert {field.name for field in fields(SetterView)} == {"world", "frames", "tried", "skills", "tick_hz", "seed"}
+    known = {"world", "frames", "tried", "skills", "tick_hz", "seed", "kinds"}
+    assert {field.name for field in fields(SetterView)} == known
     assert {field.name for field in fields(Tried)} == {"id", "instruction", "success", "score", "task", "generation"}
 
 

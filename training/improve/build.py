@@ -80,7 +80,7 @@ def tried(
     return [
         Tried(
             one.id, one.instruction, answers.get(one.id, judgements[one.id].claimed), judgements[one.id].value,
-            one.task, generation,
+            one.task, generation, one.kind,
         )
         for one in tries
     ]  # fmt: skip

@@ -29,6 +29,7 @@ from envs import plugins
 from envs.errors import UserError
 from envs.files import write_whole
 from envs.world import World
+from tasks import world_tasks
 from tasks.curriculum import Choice, Curriculum
 from tasks.setter import Proposal, SetterView, load_setter, propose
 from tasks.task import Task
@@ -46,7 +47,8 @@ class Try:
     `id`: of the task, in the run. `episode`: its folder's name. `rejected`: what the setter said off contract before
     it. `said_done`: whether the player ended the episode. `level`: where it was tried; the tries of a level follow each
     other without a reset. `others`: what else was proposed for the same view. `whole`: the goal of which it is step
-    number `step` of `steps`; "" if it is a goal of its own. `task`: the id of a suite's task, if it is one.
+    number `step` of `steps`; "" if it is a goal of its own. `task`: the id of a suite's task, if it is one. `kind`: of
+    the level, the name of a suite.
     """
 
     id: str
@@ -62,6 +64,7 @@ class Try:
     step: int = 0
     steps: int = 0
     task: str = ""
+    kind: str = ""
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Try:
@@ -100,8 +103,8 @@ class LevelPlayed:
 class CollectSettings:
     """What all collectors of a generation know. `policy`: a checkpoint folder, or a policy's name. `curriculum`: the
     archive as it was before the generation; `choose`: whether it chooses among the proposals, or chance does; `trust`:
-    in the reward, by verb.
-    `planner`: who breaks goals into steps, "" for nobody. `attempts`, `sticky` and `remembered`: see ImproveRecipe."""
+    in the reward, by verb. `planner`: who breaks goals into steps, "" for nobody. `attempts`, `sticky`, `remembered`
+    and `kinds`: see ImproveRecipe."""
 
     out: Path
     generation: int
@@ -119,13 +122,15 @@ class CollectSettings:
     attempts: int = 1
     sticky: float = 0.0
     remembered: int = 0
+    kinds: tuple[str, ...] = ()
     trust: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Next:
     """What is tried next. `left`: how often more if the player doesn't say that it is done. `enter`: the seed and the
-    options of the level that it is played in, None for where the player is. The rest as in Try."""
+    options of the level that it is played in, and `kind` of which kind it is; None for where the player is. The rest as
+    in Try."""
 
     instruction: str
     time_limit: int
@@ -138,6 +143,7 @@ class _Next:
     task: str = ""
     enter: tuple[int, dict[str, Any]] | None = None
     place: str = ""
+    kind: str = ""
 
 
 class SampledPlay:
@@ -238,7 +244,7 @@ class Collector:
         seen: list[Frame] = []
         todo: list[_Next] = []
         rejected = 0
-        place = self._name(level.id)
+        place, kind = self._name(level.id), level.id.partition("/")[0]
         for number in range(self._settings.tries):
             seen.append(chain.observation["pixels"])
             if not todo:
@@ -249,9 +255,9 @@ class Collector:
             one = todo.pop(0)
             if one.enter is not None:
                 chain.enter(*one.enter)
-                place = f"{self._name(level.id)}-{number}"
+                place, kind = f"{self._name(level.id)}-{number}", one.kind
             chain.watch(self._settings.env, one.instruction, one.others)
-            tries.append(self._try(chain, player, level, number, replace(one, place=place), rejected))
+            tries.append(self._try(chain, player, level, number, replace(one, place=place, kind=kind), rejected))
             success = chain.truth is not None and chain.truth.success if chain.known else None
             why = chain.truth.why if chain.truth else "the time is up"
             audited.append(Audited(tries[-1].id, success, why, chain.others))
@@ -275,6 +281,7 @@ class Collector:
             skills=self._curriculum.skills(),
             tick_hz=chain.tick_hz,
             seed=seed % 2**31,
+            kinds=settings.kinds,
         )
         proposed = propose(self._setter, view, settings.proposals)
         said = [one.instruction for one in proposed.proposals]
@@ -286,17 +293,24 @@ class Collector:
             choices = self._curriculum.draw(proposals, 1, seed)
         if not choices:
             return [], len(proposed.rejected)
+        if kind := choices[0].proposal.kind:  # a new level, which no generation plays otherwise
+            new = world_tasks.suite(kind).practice(settings.seed, _mixed(level.id, number) % 2**31)
+            there = replace(choices[0].proposal, seed=new.seed, options=new.options)
+            choices = [replace(choices[0], proposal=there)]
         return self._plan(choices[0], proposals, seen), len(proposed.rejected)
 
     def _plan(self, choice: Choice, proposals: Sequence[Proposal], seen: tuple[Frame, ...]) -> list[_Next]:
         """What a choice is tried as: the goal itself, or the steps that the planner breaks it into."""
         chosen, settings = choice.proposal, self._settings
         goal = chosen.instruction
-        here = (one.instruction for one in proposals if one.options is None and one.instruction != goal)
+        here = (
+            one.instruction for one in proposals if one.options is None and not one.kind and one.instruction != goal
+        )
         alone = _Next(
             goal, min(chosen.time_limit, settings.time_limit), choice.rehearsal,
             others=() if chosen.options is not None else tuple(dict.fromkeys(here)), left=settings.attempts - 1,
             task=chosen.task, enter=None if chosen.options is None else (chosen.seed or 0, dict(chosen.options)),
+            kind=chosen.kind or chosen.task.partition("/")[0],
         )  # fmt: skip
         steps = self._planner.steps(goal, seen) if self._planner and alone.enter is None else ()
         if len(steps) < 2:
@@ -320,7 +334,7 @@ class Collector:
             raise OSError(f"{folder}: {'; '.join(outcome.problems)}")
         return Try(
             task.id, task.instruction, folder.name, outcome.ticks, outcome.done, one.rehearsal, rejected, one.place,
-            one.others, one.whole, one.step, one.steps, one.task,
+            one.others, one.whole, one.step, one.steps, one.task, one.kind,
         )  # fmt: skip
 
 

@@ -196,7 +196,7 @@ class SelfImprovement:
             setter=recipe.setter, curriculum=generation.file("curriculum.jsonl"), tries=recipe.tries,
             proposals=recipe.proposals, time_limit=recipe.time_limit, temperature=recipe.temperature,
             seed=recipe.seed * 1000 + number, choose=recipe.choose, planner=recipe.planner, attempts=recipe.attempts,
-            sticky=recipe.sticky, trust=self._trust(number), remembered=recipe.remembered,
+            sticky=recipe.sticky, trust=self._trust(number), remembered=recipe.remembered, kinds=recipe.kinds,
         )  # fmt: skip
         generation.file("levels").mkdir(exist_ok=True)
         levels = self._levels(number)
@@ -222,8 +222,10 @@ class SelfImprovement:
 
     def _levels(self, number: int) -> list[Task]:
         """Where generation `number` plays: levels of its own."""
-        suite, first = world_tasks.suite(self.recipe.suite), (number - 1) * self.recipe.levels
-        return [suite.practice(self.recipe.seed, first + index) for index in range(self.recipe.levels)]
+        recipe, first = self.recipe, (number - 1) * self.recipe.levels
+        archive = Curriculum.load(Generation(self.out, number).file("curriculum.jsonl"))
+        kinds = archive.levels((recipe.suite, *recipe.kinds), recipe.levels, recipe.seed * 1000 + number)
+        return [world_tasks.suite(kind).practice(recipe.seed, first + index) for index, kind in enumerate(kinds)]
 
     def _trust(self, number: int) -> dict[str, float]:
         """How far the reward is trusted when generation `number` begins, by verb; only those that were controlled."""
@@ -402,7 +404,7 @@ class SelfImprovement:
 
 def _check(recipe: ImproveRecipe) -> None:
     """Refuse wrong names before anything is played. Raises UserError."""
-    for name in (recipe.suite, *recipe.held_out, *recipe.old, *recipe.rehearsal_suites):
+    for name in (recipe.suite, *recipe.kinds, *recipe.held_out, *recipe.old, *recipe.rehearsal_suites):
         world_tasks.suite(name)
     plugins.load("world", recipe.env)
     load_setter(recipe.setter)

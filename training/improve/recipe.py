@@ -12,7 +12,9 @@ PRACTICE = "practice"
 class ImproveRecipe(Section):
     """What a run of self-improvement does.
 
-    `suite`: where the levels come from; training's half of the seeds for play, the other half for evaluation.
+    `suite`: where the levels come from; training's half of the seeds for play, the other half for evaluation. `kinds`:
+    more suites of the world, whose levels are played as well: where there is most to learn most often, and where the
+    setter asks for one.
     `setter`, `reward`: entry points by name. `policy`: the first player, "small" or a checkpoint folder. `learner`:
     "practice", or the entry point of a learner that imitates the tries that succeeded, such as "bc".
     `levels` of a generation, each with `tries` tasks one after the other, without a reset in between; `proposals`: of
@@ -49,6 +51,7 @@ class ImproveRecipe(Section):
 
     env: str = "doom"
     suite: str = "doom-vault"
+    kinds: tuple[str, ...] = ()
     policy: str = "small"
     setter: str = "small"
     reward: str = "judge"

@@ -15,7 +15,7 @@ from agent.policy import Context, Decision, PolicySpec
 from envs.action import Action
 from tasks import world_tasks
 from tasks.curriculum import Curriculum
-from tasks.setter import Proposal, SetterView
+from tasks.setter import Proposal, SetterView, Tried
 from training.data.episodes import read_episode
 from training.improve.collect import Collector, CollectSettings, LevelPlayed, SampledPlay
 
@@ -57,9 +57,11 @@ class Gate:
         return [Proposal("go to the imp then face the torch", 16), Proposal("look up", 16)]
 
 
-def collect(out: Path, setter: str = f"{__name__}:Gate", **options: Any) -> LevelPlayed:
+def collect(
+    out: Path, setter: str = f"{__name__}:Gate", archive: Curriculum | None = None, **options: Any
+) -> LevelPlayed:
     (out / "levels").mkdir(parents=True)
-    Curriculum("doom").save(out / "curriculum.jsonl")
+    (archive or Curriculum("doom")).save(out / "curriculum.jsonl")
     settings = CollectSettings(
         out, 1, "doom", "small", setter, out / "curriculum.jsonl", tries=4, proposals=2, time_limit=16,
         temperature=0.7, seed=0, **options,
@@ -108,3 +110,31 @@ def test_a_task_of_a_suite_is_tried_in_its_own_level(tmp_path: Path) -> None:
         assert json.dumps(episode.options) == json.dumps(task.options)
     assert [one.others for one in played.audited] == [{}] * 4
     assert all(one.success is not None for one in played.audited)  # verifiers know these tasks, in these levels
+
+
+class Elsewhere:
+    """A setter that asks for a new room, and then for something in the level where the player is."""
+
+    def propose(self, view: SetterView, n: int) -> list[Proposal]:
+        assert view.kinds == ("doom-room",)
+        return [Proposal("press the switch", 16, kind="doom-room")] if view.seed % 2 == 0 else [Proposal("look up", 16)]
+
+
+@pytest.mark.slow
+def test_a_task_may_ask_for_a_new_level_and_what_follows_stays_there(tmp_path: Path) -> None:
+    played = collect(tmp_path, f"{__name__}:Elsewhere", kinds=("doom-room",))
+    first, second, third, fourth = played.tries
+    assert [one.instruction for one in played.tries] == ["press the switch", "look up"] * 2
+    assert {one.kind for one in played.tries} == {"doom-room"}
+    assert first.level == second.level != third.level == fourth.level
+    options = [read_episode(tmp_path / "episodes" / one.episode).options for one in played.tries]
+    assert options[0] != options[2]
+    assert json.dumps(options[0]) != json.dumps(world_tasks.suite("doom-vault").practice(0, 0).options)
+    assert all(one.success is not None for one in played.audited)
+
+
+@pytest.mark.slow
+def test_goals_of_other_levels_are_proposed_beside_the_setters(tmp_path: Path) -> None:
+    archive = Curriculum("doom", [Tried(str(i), "open the door", i % 2 == 0) for i in range(6)])
+    played = collect(tmp_path, archive=archive, remembered=1)
+    assert all("open the door" in (one.instruction, *one.others) for one in played.tries)
