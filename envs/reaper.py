@@ -143,9 +143,10 @@ def sweep_shared_memory(prefix: str, older_than: float = 60.0) -> list[str]:
                 stale.add(path.name)
     if not stale:
         return []
-    for maps in Path("/proc").glob("[0-9]*/maps"):
+    for process in filter(str.isdecimal, os.listdir("/proc")):
         with contextlib.suppress(OSError):  # it ended meanwhile, or belongs to another user
-            stale -= {line.rsplit("/", 1)[-1] for line in maps.read_text().splitlines() if f"{_SHM}/" in line}
+            maps = Path("/proc", process, "maps").read_text()
+            stale -= {line.rsplit("/", 1)[-1] for line in maps.splitlines() if f"{_SHM}/" in line}
     for name in stale:
         (_SHM / name).unlink(missing_ok=True)
     return sorted(stale)

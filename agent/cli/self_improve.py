@@ -153,11 +153,14 @@ def _ask(screen: Console, question: Question, number: int, of: int) -> bool | No
 def _recipe(config: Path | None, quick: bool, options: dict[str, Any]) -> ImproveRecipe:
     import pydantic
 
-    from training.improve.recipe import QUICK, ImproveRecipe
+    from training.improve.recipe import QUICK, ImproveRecipe, recipe_for
 
     try:
         base = ImproveRecipe.load(config).model_dump(exclude_unset=True) if config else {}
-        return ImproveRecipe.model_validate({**base, **(QUICK if quick else {}), **options})
+        env = options.get("env", base.get("env", "doom"))
+        own = {} if env == "doom" or "suite" in {**base, **options} else recipe_for(env)
+        own = {name: value for name, value in own.items() if name not in base}
+        return ImproveRecipe.model_validate({**base, **(QUICK if quick else {}), **own, **options})
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
@@ -177,7 +180,8 @@ def _row(summary: dict[str, Any]) -> list[str]:
     def share(suites: dict[str, Any]) -> str:
         n = sum(row["n"] for row in suites.values())
         sides = (
-            sum(row[side]["success"] * row["n"] for row in suites.values()) / n for side in ("parent", "candidate")
+            sum((row[side]["success"] or 0.0) * row["n"] for row in suites.values()) / n if n else None
+            for side in ("parent", "candidate")
         )
         return " to ".join(rate(side) for side in sides)
 

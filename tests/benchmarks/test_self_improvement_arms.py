@@ -17,7 +17,7 @@ from rewards.reward import VerifiedFootage
 from rewards.score import Failure, Score
 from tasks.task import Task
 from tests.support.thread_workers import no_processes
-from training.improve import evaluate
+from training.improve import levels
 from training.improve.generation import Generation
 
 TINY = """\
@@ -70,11 +70,11 @@ def test_the_arms_are_recipes() -> None:
 def test_arms_run_go_on_and_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config, out, tasks_of = tmp_path / "arms.yaml", tmp_path / "out", evaluate.tasks_of
+    config, out, tasks_of = tmp_path / "arms.yaml", tmp_path / "out", levels.evaluation_tasks
     config.write_text(TINY)
     no_processes(monkeypatch, "training.small.imitation")
     monkeypatch.setattr(
-        evaluate, "tasks_of", lambda suites, n: [replace(one, time_limit=24) for one in tasks_of(suites, n)]
+        levels, "evaluation_tasks", lambda *wanted: [replace(one, time_limit=24) for one in tasks_of(*wanted)]
     )
 
     def call(*options: str) -> str:

@@ -82,7 +82,8 @@ def test_what_is_off_contract_is_rejected_and_counted() -> None:
 def test_a_view_has_no_ground_truth() -> None:
     known = {"world", "frames", "tried", "skills", "tick_hz", "seed", "kinds"}
     assert {field.name for field in fields(SetterView)} == known
-    assert {field.name for field in fields(Tried)} == {"id", "instruction", "success", "score", "task", "generation"}
+    judged = {"id", "instruction", "success", "score", "task", "generation", "kind"}
+    assert {field.name for field in fields(Tried)} == judged
 
 
 def test_a_suite_is_proposed_in_turn_and_brings_its_levels() -> None:

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tasks import world_tasks
 from tasks.task import Task
 from training.evaluation.statistics import wilson
 from training.evaluation.success import Evaluator, Job
 from training.improve.collect import load_player, open_world
+from training.improve.recording import episode_of, record_tasks
+from training.improve.scoring import Scorer, judge_with, scorings
 from training.workers.hire import hire
 from training.workers.parallel_play import portions
 from training.workers.workers import Failed
-
-EVALUATION_SEED = 900_001  # of the tasks that candidates are compared on; no other part of a run uses it
-
-
-def tasks_of(suites: Sequence[str], episodes: int) -> list[Task]:
-    """The same tasks for every generation, of evaluation's half of the seeds."""
-    return [task for name in suites for task in world_tasks.suite(name).tasks(EVALUATION_SEED, episodes)]
 
 
 def play_tasks(
@@ -45,6 +40,22 @@ def play_tasks(
     return done
 
 
+def judge_tasks(
+    out: Path,
+    tasks: Sequence[Task],
+    policy: str,
+    scorer: Callable[[], Scorer],
+    workers: str | int,
+    on_progress: Callable[[int, int], None] = lambda done, of: None,
+) -> dict[str, bool]:
+    """Whether the greedy player does each task as a reward sees it, by the task's id, for worlds without verifiers;
+    without those that the reward could not score. The episodes stay in `out`."""
+    record_tasks(out, tasks, policy, workers, on_progress)
+    with hire(scorer, workers, most=scorings(len(tasks))) as crew:
+        said = judge_with(crew, [(task, episode_of(out, task), False) for task in tasks])
+    return {task.id: one.claimed for task, one in zip(tasks, said, strict=True) if one.claimed is not None}
+
+
 def compare(suites: Sequence[str], parent: Mapping[str, bool], candidate: Mapping[str, bool]) -> dict[str, Any]:
     """Success of both by suite and in all, with 95 % Wilson intervals, and the paired difference in points.
 
@@ -52,7 +63,8 @@ def compare(suites: Sequence[str], parent: Mapping[str, bool], candidate: Mappin
     difference, from the variance of the paired differences.
     """
     return {
-        name: _paired([task for task in parent if task.startswith(f"{name}/")], parent, candidate) for name in suites
+        name: _paired([one for one in parent if one.startswith(f"{name}/") and one in candidate], parent, candidate)
+        for name in suites
     }
 
 

@@ -28,7 +28,7 @@ from tasks.curriculum import Curriculum
 from tasks.goal_text import goal_of
 from tasks.setter import load_setter
 from tasks.task import Task
-from training.improve import build, evaluate, hindsight, practise
+from training.improve import build, evaluate, hindsight, levels, practise
 from training.improve.ask import Ask, answers_in, ask_person, choose
 from training.improve.audit import audit, audit_hindsight, gap_growth
 from training.improve.collect import Collector, CollectSettings, LevelPlayed, Try, load_player
@@ -199,23 +199,23 @@ class SelfImprovement:
             sticky=recipe.sticky, trust=self._trust(number), remembered=recipe.remembered, kinds=recipe.kinds,
         )  # fmt: skip
         generation.file("levels").mkdir(exist_ok=True)
-        levels = self._levels(number)
+        chosen = self._levels(number)
         played: dict[str, LevelPlayed] = {}
         with hire(partial(Collector, settings), self._workers) as crew:
-            for _, results in crew.run(portions(levels, crew.count)):
+            for _, results in crew.run(portions(chosen, crew.count)):
                 if isinstance(results, Failed):  # a world that broke is data: the others go on
-                    self._tell(generation, f"collect: {results.error}", len(played), len(levels))
+                    self._tell(generation, f"collect: {results.error}", len(played), len(chosen))
                     continue
                 played |= {one.level: one for one in results}
-                self._tell(generation, "collect", len(played), len(levels), idle=crew.usage.idle)
+                self._tell(generation, "collect", len(played), len(chosen), idle=crew.usage.idle)
             usage = crew.usage
         if not played:
             raise UserError("no level could be played; see agent doctor")
-        ordered = [played[level.id] for level in levels if level.id in played]
+        ordered = [played[level.id] for level in chosen if level.id in played]
         json_lines.write(generation.file("audit.jsonl"), [asdict(one) for level in ordered for one in level.audited])
         return {
             "tries": [asdict(one) for level in ordered for one in level.tries],
-            "broken": [level.id for level in levels if level.id not in played],
+            "broken": [level.id for level in chosen if level.id not in played],
             "idle": round(usage.idle, 3),
             "again": usage.again,
         }
@@ -225,7 +225,7 @@ class SelfImprovement:
         recipe, first = self.recipe, (number - 1) * self.recipe.levels
         archive = Curriculum.load(Generation(self.out, number).file("curriculum.jsonl"))
         kinds = archive.levels((recipe.suite, *recipe.kinds), recipe.levels, recipe.seed * 1000 + number)
-        return [world_tasks.suite(kind).practice(recipe.seed, first + index) for index, kind in enumerate(kinds)]
+        return [levels.practice_level(recipe.env, kind, recipe.seed, first + index) for index, kind in enumerate(kinds)]
 
     def _trust(self, number: int) -> dict[str, float]:
         """How far the reward is trusted when generation `number` begins, by verb; only those that were controlled."""
@@ -364,22 +364,40 @@ class SelfImprovement:
         return {"model": str(model.relative_to(self.out)), "why": ""}
 
     def _evaluate(self, generation: Generation) -> dict[str, Any]:
+        """Parent and candidate on the same tasks. A world without suites that verifiers know has its own goals, judged
+        by
+        the reward."""
         recipe = self.recipe
-        suites = (*recipe.held_out, *recipe.old)
-        tasks = evaluate.tasks_of(suites, recipe.episodes)
+        tasks = levels.evaluation_tasks(recipe.env, (*recipe.held_out, *recipe.old), recipe.episodes)
         parent = self._of_parent(generation, tasks)
         candidate = parent
-        if (model := generation.result("learn")["model"]) is not None:
+        model = generation.result("learn")["model"]
+        if model is not None:
             candidate = evaluate.play_tasks(
                 tasks, str(self.out / model), self._workers, partial(self._tell, generation, "evaluate")
             )
-        compared = evaluate.compare(suites, parent, candidate)
+        if not recipe.held_out:
+            parent = parent | self._by_reward(generation, "parent", self.player(generation.number))
+            own = self._by_reward(generation, "candidate", self.out / model) if model is not None else parent
+            candidate = candidate | own
+        held_out = recipe.held_out or (levels.OWN,)
+        compared = evaluate.compare((*held_out, *recipe.old), parent, candidate)
         return {
-            "held_out": {name: compared[name] for name in recipe.held_out},
+            "held_out": {name: compared[name] for name in held_out},
             "old": {name: compared[name] for name in recipe.old},
             "parent": parent,
             "candidate": candidate,
         }
+
+    def _by_reward(self, generation: Generation, side: str, player: Path) -> dict[str, bool]:
+        """What the reward says of a player's own goals in levels of evaluation, by the task's id."""
+        recipe, archive = self.recipe, Curriculum.load(generation.file("archive.jsonl"))
+        tasks = levels.own_tasks(recipe.env, recipe.suite, archive, recipe.episodes, recipe.time_limit)
+        return evaluate.judge_tasks(
+            generation.file("evaluated") / side, tasks, str(player),
+            partial(Scorer, recipe.env, recipe.reward, recipe.second, recipe.doubt), self._workers,
+            partial(self._tell, generation, f"evaluate the {side}"),
+        )  # fmt: skip
 
     def _of_parent(self, generation: Generation, tasks: list[Task]) -> dict[str, bool]:
         """How the parent does; known from the generation that made it, but for the first player."""
@@ -388,7 +406,7 @@ class SelfImprovement:
             result: dict[str, bool] = before.result("evaluate")[
                 "candidate" if before.result("promote")["promoted"] else "parent"
             ]
-            return result
+            return {task.id: result[task.id] for task in tasks}
         return evaluate.play_tasks(
             tasks, str(self.player(1)), self._workers, partial(self._tell, generation, "evaluate the first player")
         )
@@ -399,14 +417,21 @@ class SelfImprovement:
             return {"promoted": False, "why": learned["why"]}
         result = generation.result("evaluate")
         promoted, why = evaluate.verdict(result["held_out"], result["old"], self.recipe.most_loss)
+        if not self.recipe.held_out:
+            why += "; only the reward says so, since no verifier knows this world"
         return {"promoted": promoted, "why": why}
 
 
 def _check(recipe: ImproveRecipe) -> None:
     """Refuse wrong names before anything is played. Raises UserError."""
-    for name in (recipe.suite, *recipe.kinds, *recipe.held_out, *recipe.old, *recipe.rehearsal_suites):
-        world_tasks.suite(name)
     plugins.load("world", recipe.env)
+    for name in filter(None, (recipe.suite, *recipe.kinds)):
+        if (world := world_tasks.suite(name).world) != recipe.env.partition(":")[0]:
+            raise UserError(f"suite {name} is played in the world {world}, not in {recipe.env}")
+    for name in recipe.rehearsal_suites:
+        world_tasks.suite(name)
+    for name in (*recipe.held_out, *recipe.old):
+        levels.check_tasks(recipe.env, name)
     load_setter(recipe.setter)
     if load_reward(recipe.reward).sees_truth and (recipe.doubt or recipe.hindsight):
         raise UserError(

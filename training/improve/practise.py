@@ -66,7 +66,8 @@ def recipe_of(recipe: ImproveRecipe, policy: str, number: int, workers: str | in
     if recipe.doubt:
         reward = f"mixture:{reward}+{recipe.second}" if recipe.second else f"twice:{reward}"
     return RlRecipe.of({
-        "policy": policy, "suite": recipe.suite, "reward": reward, "method": "ppo", "think": "auto", "epochs": 1,
+        "policy": policy, "suite": recipe.suite, "world": recipe.env, "reward": reward, "method": "ppo",
+        "think": "auto", "epochs": 1,
         "upper_bound": recipe.reward == "truth", "iterations": recipe.rounds, "tasks": recipe.practised,
         "group": recipe.group, "worlds": 32, "rate": recipe.practice_rate, "kl": recipe.kl, "frozen_vision": True,
         "temperature": recipe.temperature, "frames": False, "graded": True, "unfinished": True, "gamma": 1.0,

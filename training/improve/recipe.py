@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pydantic
 
+from tasks import world_tasks
 from training.recipe import Section
 
 PRACTICE = "practice"
@@ -12,13 +15,13 @@ PRACTICE = "practice"
 class ImproveRecipe(Section):
     """What a run of self-improvement does.
 
-    `suite`: where the levels come from; training's half of the seeds for play, the other half for evaluation. `kinds`:
-    more suites of the world, whose levels are played as well: where there is most to learn most often, and where the
-    setter asks for one.
-    `setter`, `reward`: entry points by name. `policy`: the first player, "small" or a checkpoint folder. `learner`:
-    "practice", or the entry point of a learner that imitates the tries that succeeded, such as "bc".
-    `levels` of a generation, each with `tries` tasks one after the other, without a reset in between; `proposals`: of
-    which the curriculum chooses one; `time_limit`: ticks of a try. `temperature`: of the sampled play.
+    `suite`: where the levels come from; training's half of the seeds for play, the other half for evaluation; "" for
+    what the world makes of a seed alone. `kinds`: more suites of the world, whose levels are played as well: where
+    there is most to learn most often, and where the setter asks for one. `setter`, `reward`: entry points by name.
+    `policy`: the first player, "small" or a checkpoint folder. `learner`: "practice", or the entry point of a learner
+    that imitates the tries that succeeded, such as "bc". `levels` of a generation, each with `tries` tasks one after
+    the other, without a reset in between; `proposals`: of which the curriculum chooses one; `time_limit`: ticks of a
+    try. `temperature`: of the sampled play.
 
     Exploration. `attempts`: how often a task is tried in a row while the player doesn't say that it is done. `sticky`:
     the chance that a decision repeats the actions before it. `planner`: who breaks a goal into steps, which are then
@@ -40,13 +43,14 @@ class ImproveRecipe(Section):
     whose weights the candidate is the mean, see training.rl.recipe. Verbs are left out where the share of successes
     that the reward calls so is not by `least_told` above that of failures.
 
-    `held_out`: suites whose evaluation has to improve. `old`: suites that must not lose. `episodes` of each.
-    `rehearsal_suites`: what the first player plays once, so that the old is not forgotten; `rehearsal_episodes` of
-    each, `rehearsal`: their share of what is learned. `passes` over the fresh data, `rate`: of learning, `keep`: the
-    share of the parent's weights in the candidate's, where it imitates. `least`: tries to imitate, or tasks to
-    practise, without which a generation learns nothing. `most_loss`: points that each of the old suites may lose.
-    `most_gap`: points by which judged and true success may part further than in the first generation, and in the last
-    third of practice than in its first third.
+    `held_out`: suites, or YAML files of tasks, whose evaluation has to improve; none for a world that no verifier
+    knows, where the reward judges the player's own goals in levels of evaluation. `old`: suites that must not lose.
+    `episodes` of each. `rehearsal_suites`: what the first player plays once, so that the old is not forgotten;
+    `rehearsal_episodes` of each, `rehearsal`: their share of what is learned. `passes` over the fresh data, `rate`: of
+    learning, `keep`: the share of the parent's weights in the candidate's, where it imitates. `least`: tries to
+    imitate, or tasks to practise, without which a generation learns nothing. `most_loss`: points that each of the old
+    suites may lose. `most_gap`: points by which judged and true success may part further than in the first generation,
+    and in the last third of practice than in its first third.
     """
 
     env: str = "doom"
@@ -95,6 +99,13 @@ class ImproveRecipe(Section):
     least: pydantic.PositiveInt = 20
     most_loss: float = pydantic.Field(default=2.0, ge=0.0)
     most_gap: float = pydantic.Field(default=10.0, gt=0.0)
+
+
+def recipe_for(env: str) -> dict[str, Any]:
+    """Where a run plays and what it is evaluated on in a world other than doom, unless it is told. A world without
+    suites plays levels by seed alone, and the reward judges its candidates."""
+    trained = [name for name, suite in world_tasks.of(env).suites.items() if not suite.held_out]
+    return {"env": env, "suite": trained[0] if trained else "", "held_out": tuple(trained[:1])}
 
 
 # A run of a few minutes on two cores; it is the whole loop, on less of everything.

@@ -83,17 +83,20 @@ def draw(summaries: Sequence[Mapping[str, Any]]) -> bytes:
     )
     for group, style in (("held_out", "-"), ("old", ":")):
         for name in summaries[0][group]:
+            if not all(one[group][name]["n"] for one in summaries):
+                continue
             first = summaries[0][group][name]["parent"]
             rates = [first, *(one[group][name]["candidate" if one["promoted"] else "parent"] for one in summaries)]
             at = [0, *numbers]
             right.plot(at, [100 * rate["success"] for rate in rates], style, marker="o", label=name)
             for x, rate in zip(at, rates, strict=True):
                 right.plot([x, x], [100 * rate["ci"][0], 100 * rate["ci"][1]], color=_SOFT, linewidth=1)
-    right.set(title="The player on tasks of evaluation", ylabel="true success, %", xlabel="generation", ylim=(0, 100))
+    right.set(title="The player on tasks of evaluation", ylabel="success, %", xlabel="generation", ylim=(0, 100))
     right.set_xticks([0, *numbers])
     for one in axes:
         one.grid(alpha=0.25)
-        one.legend(frameon=False, fontsize=8)
+        if one.lines:
+            one.legend(frameon=False, fontsize=8)
         one.spines[["top", "right"]].set_visible(False)
     sink = io.BytesIO()
     figure.savefig(sink, format="png", dpi=130)

@@ -65,8 +65,8 @@ def _scorable(reward: Reward, task: Task) -> bool:
 
 
 def make_world(recipe: RlRecipe) -> World:
-    """A world of the recipe's suite."""
-    world: World = plugins.load("world", world_tasks.suite(recipe.suite).world)()
+    """A world of the recipe."""
+    world: World = plugins.load("world", recipe.world or world_tasks.suite(recipe.suite).world)()
     return world
 
 

@@ -32,7 +32,8 @@ class Limits(Section):
 class RlRecipe(Section):
     """How a policy learns from a reward.
 
-    `policy`: the parent, as training.rl.load.load_learnable takes it. `suite`: where it plays. `verbs`: only tasks of
+    `policy`: the parent, as training.rl.load.load_learnable takes it. `suite`: where it plays. `world`: in place of the
+    suite's, where it practises tasks of its own. `verbs`: only tasks of
     these; all by default. `reward`: a reward's name. `upper_bound`: the reward may see ground truth. `method`: "ppo",
     "grpo", or imitation of its own decisions: "awr" (weighted by advantage), "filtered" (of the best episodes) or
     "conditioned" (told whether they were better than expected).
@@ -57,6 +58,7 @@ class RlRecipe(Section):
 
     policy: str = "small"
     suite: str
+    world: str = ""
     verbs: tuple[str, ...] = ()
     reward: str
     upper_bound: bool = False

@@ -14,7 +14,7 @@ from tasks.curriculum import Curriculum
 from tasks.setter import Tried
 from tasks.task import Task
 from tests.support.thread_workers import THREADS
-from training.improve import evaluate, practise
+from training.improve import levels, practise
 from training.improve.audit import gap_growth
 from training.improve.collect import Try
 from training.improve.generation import Generation
@@ -43,9 +43,9 @@ class Lottery:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("practice") / "run"
-    all_tasks = evaluate.tasks_of
+    all_tasks = levels.evaluation_tasks
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "tasks_of", lambda suites, episodes: all_tasks(suites, episodes)[:1])
+        patch.setattr(levels, "evaluation_tasks", lambda *wanted: all_tasks(*wanted)[:1])
         (summary,) = SelfImprovement(_recipe(), out, workers=THREADS).run()
     return out, summary
 

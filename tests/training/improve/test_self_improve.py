@@ -24,7 +24,7 @@ from tasks.task import Task
 from tests.support.thread_workers import no_processes
 from training.data.episode_weights import WEIGHTS
 from training.data.episodes import read_episode
-from training.improve import evaluate
+from training.improve import evaluate, levels
 from training.improve.ask import Question
 from training.improve.audit import audit
 from training.improve.generation import STAGES, Generation
@@ -38,7 +38,7 @@ TINY = {
     "rehearsal_episodes": 2, "rehearsal_suites": ["doom-room"], "held_out": ["doom-vault-steps"], "old": ["doom-basic"],
     "least": 1, "doubt": False, "learner": "bc",
 }  # fmt: skip
-TasksOf = Callable[[Sequence[str], int], list[Task]]
+TasksOf = Callable[[str, Sequence[str], int], list[Task]]
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +48,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[
     recipe = ImproveRecipe.model_validate({**TINY, "reward": f"{__name__}:Flatterer"})
     with pytest.MonkeyPatch.context() as patch:
         no_processes(patch, "training.small.imitation")
-        patch.setattr(evaluate, "tasks_of", short_tasks)
+        patch.setattr(levels, "evaluation_tasks", short_tasks)
         return out, SelfImprovement(recipe, out, workers=1).run()
 
 
-def short_tasks(suites: Sequence[str], episodes: int, tasks_of: TasksOf = evaluate.tasks_of) -> list[Task]:
+def short_tasks(env: str, names: Sequence[str], episodes: int, made: TasksOf = levels.evaluation_tasks) -> list[Task]:
     """The tasks of an evaluation with a second and a half each: who fails plays a task to its last tick."""
-    return [replace(task, time_limit=min(task.time_limit, 50)) for task in tasks_of(suites, episodes)]
+    return [replace(task, time_limit=min(task.time_limit, 50)) for task in made(env, names, episodes)]
 
 
 class Flatterer:
@@ -128,7 +128,7 @@ def test_a_flatterer_teaches_nothing_but_what_a_person_saw(
         return True
 
     no_processes(monkeypatch)
-    monkeypatch.setattr(evaluate, "tasks_of", short_tasks)
+    monkeypatch.setattr(levels, "evaluation_tasks", short_tasks)
     recipe = ImproveRecipe.model_validate(
         {**TINY, "reward": f"{__name__}:Flatterer", "doubt": True, "ask_me": 1, "least": 99, "least_trust": 0.6}
     )
