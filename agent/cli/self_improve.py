@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from training.improve.ask import Question
-    from training.improve.ask_page import AskPage
     from training.improve.recipe import ImproveRecipe
+    from training.improve.run_page import RunPage
     from training.recipe import Progress
 
 app = console.verb()
@@ -48,9 +48,7 @@ def self_improve(
     ask_me: Annotated[
         int | None, typer.Option(min=0, help="Tries of a generation to ask you about: was it done?")
     ] = None,
-    ask_on_page: Annotated[
-        bool, typer.Option("--ask-on-page", help="Ask on a page in the browser instead of in the terminal.")
-    ] = False,
+    page: Annotated[bool, typer.Option("--page", help="Show the run on a page in the browser, and ask there.")] = False,
     port: Port = 0,
     workers: Workers = "2",
     json: console.Json = False,
@@ -67,7 +65,7 @@ def self_improve(
       agent self-improve --quick
       agent self-improve --suite doom-vault --generations 8 --out runs/vault
       agent self-improve --setter suite:doom-vault-steps --reward judge --budget 60
-      agent self-improve --ask-me 20 --ask-on-page    # 20 clips a generation, yes or no
+      agent self-improve --ask-me 20 --page    # watch it in the browser; 20 clips a generation, yes or no
       agent play "pick up the blue key" --policy runs/improve/generation-001/learned/model
     """
     screen = console.console(machine=json)
@@ -81,11 +79,13 @@ def self_improve(
         }  # fmt: skip
         recipe = _recipe(config, quick, {name: value for name, value in options.items() if value is not None})
     summaries: list[dict[str, Any]] = []
-    page = _page(screen, recipe, port) if ask_on_page else None
+    shown = _page(screen, recipe, out, port) if page else None
     with console.progress(screen) as bars:
         tasks: dict[str, Any] = {}
 
         def on_progress(progress: Progress) -> None:
+            if shown is not None:
+                shown.progress(progress)
             if progress.stage not in tasks:
                 for done in tasks.values():
                     bars.update(done, visible=False)
@@ -96,11 +96,13 @@ def self_improve(
         def on_generation(summary: dict[str, Any]) -> None:
             summaries.append(summary)
             write_report(out, recipe.model_dump(mode="json"), summaries)
+            if shown is not None:
+                shown.generations(summaries, [_COLUMNS, *map(_row, summaries)])
             bars.print(_line(summary), markup=False)
 
         def ask(question: Question, number: int, of: int) -> bool | None:
-            if page is not None:
-                return page(question, number, of)
+            if shown is not None:
+                return shown(question, number, of)
             bars.stop()
             try:
                 return _ask(screen, question, number, of)
@@ -122,19 +124,17 @@ def self_improve(
     screen.print(f"Report: {out / 'report.html'}", markup=False)
 
 
-def _page(screen: Console, recipe: ImproveRecipe, port: int) -> AskPage:
-    """The page that asks. Raises UserError where nothing is asked."""
+def _page(screen: Console, recipe: ImproveRecipe, out: Path, port: int) -> RunPage:
+    """The page of the run. Raises UserError."""
     from envs import extras
 
-    if not recipe.ask_me:
-        raise UserError("--ask-on-page: say how many tries to ask about, such as --ask-me 20")
     if not extras.installed("page"):
-        raise UserError(f"--ask-on-page: {extras.command('page')}")
-    from training.improve.ask_page import AskPage
+        raise UserError(f"--page: {extras.command('page')}")
+    from training.improve.run_page import RunPage
 
-    page = AskPage(port)
-    screen.print(f"Questions: {page.address}", markup=False)
-    return page
+    shown = RunPage(out, recipe.suite or recipe.env, port)
+    screen.print(f"Live: {shown.address}", markup=False)
+    return shown
 
 
 def _ask(screen: Console, question: Question, number: int, of: int) -> bool | None:

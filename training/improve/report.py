@@ -14,6 +14,7 @@ import jinja2
 from envs.files import write_whole
 from training.improve.clips import side_by_side
 
+REPORT = "report.html"  # in a run's folder
 _INK, _GOOD, _SOFT = "#2f6fde", "#1b7f4d", "#8a8f96"
 
 
@@ -31,8 +32,8 @@ def write_report(out: Path, recipe: Mapping[str, Any], summaries: Sequence[Mappi
     page = templates.get_template("report.html").render(
         recipe=recipe, generations=summaries, plot=plot, clips=clips, ends=ends
     )
-    write_whole(out / "report.html", page.encode())
-    return out / "report.html"
+    write_whole(out / REPORT, page.encode())
+    return out / REPORT
 
 
 def percent(rate: Mapping[str, Any] | None) -> str:
@@ -57,14 +58,12 @@ def _points(row: Mapping[str, Any]) -> str:
 
 def draw(summaries: Sequence[Mapping[str, Any]]) -> bytes:
     """The curves as a PNG: what was tried, judged and true, with the gap between; and the evaluations."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure  # pyplot's figures belong to one thread, and the page draws in another
 
     practice = [row for one in summaries for row in one["practice"] if row["episodes"]]
     panels = 3 if practice else 2
-    figure, axes = plt.subplots(1, panels, figsize=(5.5 * panels, 4), layout="constrained")
+    figure = Figure(figsize=(5.5 * panels, 4), layout="constrained")
+    axes = figure.subplots(1, panels)
     left, right = axes[0], axes[-1]
     if practice:
         _draw_practice(axes[1], practice)
@@ -100,7 +99,20 @@ def draw(summaries: Sequence[Mapping[str, Any]]) -> bytes:
         one.spines[["top", "right"]].set_visible(False)
     sink = io.BytesIO()
     figure.savefig(sink, format="png", dpi=130)
-    plt.close(figure)
+    return sink.getvalue()
+
+
+def draw_practice(practice: Sequence[Mapping[str, Any]]) -> bytes:
+    """The rounds of practice alone as a PNG: "judged", and "true" where it is known."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 3.2), layout="constrained")
+    axes = figure.subplots()
+    _draw_practice(axes, practice)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize=8)
+    sink = io.BytesIO()
+    figure.savefig(sink, format="png", dpi=130)
     return sink.getvalue()
 
 
@@ -108,10 +120,10 @@ def _draw_practice(axes: Any, practice: Sequence[Mapping[str, Any]]) -> None:
     """Success in the rounds of practice of all generations. Tasks that go both ways are practised most, so it need not
     rise while the player gets better; what counts is the distance between the curves."""
     rounds = range(1, len(practice) + 1)
-    axes.plot(rounds, [100 * row["judged"] for row in practice], color=_INK, label="judged")
+    axes.plot(rounds, [100 * row["judged"] for row in practice], ".-", color=_INK, label="judged")
     known = [(number, row["true"]) for number, row in zip(rounds, practice, strict=True) if "true" in row]
-    axes.plot([at for at, _ in known], [100 * value for _, value in known], color=_GOOD, label="true (audit)")
-    axes.set(title="Practice", ylabel="success, %", xlabel="round", ylim=(0, 100))
+    axes.plot([at for at, _ in known], [100 * value for _, value in known], ".-", color=_GOOD, label="true (audit)")
+    axes.set(title="Practice", ylabel="success, %", xlabel="round", ylim=(0, 100), xlim=(0.5, len(practice) + 0.5))
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
