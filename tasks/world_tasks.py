@@ -152,6 +152,8 @@ class WorldTasks:
             make = families[spec.name]
         elif references and _REFERENCE.fullmatch(spec.name):
             make = plugins.load("verifier", spec.name)
+            if not isinstance(make, type) or not callable(getattr(make, "update", None)):
+                raise UnknownVerifierError(f"{spec.name}: expected a class with update(state), got {make!r}")
         else:
             known = ", ".join(sorted({*families, "sequence"}))
             raise UnknownVerifierError(

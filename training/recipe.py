@@ -6,18 +6,22 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import pydantic
 
 from envs.files import write_whole
 from envs.yaml_files import load_yaml
 
+_LONGEST = 60  # characters of a field's value in a message
+
 
 class Section(pydantic.BaseModel):
     """A recipe or a part of one. It refuses fields that it does not know."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    FREE: ClassVar[frozenset[str]] = frozenset()  # fields that may differ when a run goes on
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -55,12 +59,29 @@ def ignore_progress(progress: Progress) -> None:
 
 
 def same_recipe(recipe: Section, out: Path) -> None:
-    """Write the recipe of a run to `out`/recipe.json. Raises ValueError if `out` holds a run of another recipe."""
+    """Make the folder of a run and write its recipe to `out`/recipe.json, or go on with a run there. Raises ValueError
+    if `out` is a file, or holds a run of another recipe; fields that are newer than the run have their defaults."""
     file = out / "recipe.json"
-    text = json.dumps(recipe.model_dump(mode="json"), indent=2)
-    if file.exists() and file.read_text() != text:
-        raise ValueError(f"{out} holds a run of another recipe (see {file.name}); give another --out or remove it")
-    write_whole(file, text)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        found = recipe.of(json.loads(file.read_text())) if file.exists() else None
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(f"{out}: is a file, or lies in one; name a folder") from error
+    except ValueError as error:
+        raise ValueError(f"{out} holds a run of another recipe ({error}); give another --out or remove it") from error
+    if found is None:
+        write_whole(file, json.dumps(recipe.model_dump(mode="json"), indent=2))
+        return
+    before, now = found.model_dump(mode="json"), recipe.model_dump(mode="json")
+    names = [name for name in now if name not in recipe.FREE and before[name] != now[name]]
+    if names:
+        told = "; ".join(f"{name} is {_cut(before[name])}, not {_cut(now[name])}" for name in names[:3])
+        raise ValueError(f"{out} holds a run of another recipe: {told}. Give another --out or remove it")
+
+
+def _cut(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def open_run(recipe: Mapping[str, Any], out: Path, *, resume: bool) -> None:

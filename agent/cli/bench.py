@@ -36,7 +36,7 @@ def bench(
       agent bench --seconds 20
       agent bench --json machine.json
     """
-    machine = json is not None and str(json) == "-"
+    machine = console.for_machines(json)
     screen = console.console(machine=machine)
     with screen.status("starting"):
         from agent.cli.compose import provenance

@@ -23,7 +23,7 @@ def evaluate(
     Raises UserError where versions or hashes differ from those that the suite has frozen, unless `allow_differences`:
     then the result is labelled as unofficial and names them.
     """
-    machine = json is not None and str(json) == "-"
+    machine = console.for_machines(json)
     screen = console.console(machine=machine)
     with screen.status("comparing versions, tasks and frames with the frozen ones"):
         from agent.capabilities import reads_labels, spec_of

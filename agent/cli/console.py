@@ -136,6 +136,15 @@ def print_json(value: Any) -> None:
     echo(json_line(value, indent=2))
 
 
+def for_machines(path: Path | None) -> bool:
+    """Whether --json names standard output. Raises UserError for a file that can't be written, before any work."""
+    if path is None or str(path) == "-":
+        return path is not None
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UserError(f"--json {path}: {'it is a folder' if path.is_dir() else 'its folder does not exist'}")
+    return False
+
+
 def save_json(screen: Console, path: Path, value: Any) -> None:
     """Write a value to the file that --json names, and say so. Raises UserError."""
     try:

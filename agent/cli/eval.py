@@ -29,7 +29,10 @@ def evaluate(
     episodes: Annotated[int, typer.Option(min=1, help="Tasks to play; with --tasks, at most so many.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the tasks.")] = 0,
     workers: Workers = "2",
-    tasks: Annotated[Path | None, typer.Option(help="A YAML file of own tasks instead of a suite.")] = None,
+    tasks: Annotated[
+        Path | None,
+        typer.Option(help="A YAML file of own tasks instead of a suite; verifiers of yours that it names run code."),
+    ] = None,
     env: Env = "doom",
     baselines: Annotated[
         bool, typer.Option("--baselines/--policy-only", help="Also play expert, random and the controls of language.")
@@ -83,7 +86,7 @@ def evaluate(
         return
     if plot is not None or calibrate:
         raise UserError("--plot and --calibrate belong to --suite doom-judge")
-    machine = json is not None and str(json) == "-"
+    machine = console.for_machines(json)
     screen = console.console(machine=machine)
     with screen.status("starting"):
         from agent.capabilities import Scripted, reads_labels, spec_of

@@ -29,7 +29,7 @@ def evaluate(
     `calibrate`: first fix the threshold, on twice as many episodes of training levels, and write it beside the
     checkpoint where the policy has one.
     """
-    machine = json is not None and str(json) == "-"
+    machine = console.for_machines(json)
     screen = console.console(machine=machine)
     with screen.status("starting"):
         from agent.capabilities import Judges, require

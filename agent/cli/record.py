@@ -47,7 +47,10 @@ def record(
     env: Env = "doom",
     policy: PolicyName = "expert",
     suite: Annotated[str | None, typer.Option(help="The tasks: agent list suites [default: doom-basic].")] = None,
-    tasks: Annotated[Path | None, typer.Option(help="A YAML file of own tasks instead of a suite.")] = None,
+    tasks: Annotated[
+        Path | None,
+        typer.Option(help="A YAML file of own tasks instead of a suite; verifiers of yours that it names run code."),
+    ] = None,
     episodes: Annotated[
         int | None, typer.Option(min=1, help="How many, counted from the first [default: 100, or all of --tasks].")
     ] = None,

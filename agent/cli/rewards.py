@@ -66,7 +66,7 @@ def score(
       agent rewards score --reward truth --episodes data/room --write
       agent rewards score --reward judge:openai:MODEL@http://127.0.0.1:8000/v1 --episodes data/room
     """
-    machine = json is not None and str(json) == "-"
+    machine = console.for_machines(json)
     screen = console.console(machine=machine)
     roots = [episodes, *(more or [])]
     with screen.status("starting"):

@@ -19,7 +19,7 @@ def evaluate(suite: str, policy: str, view: str | None, n: int, seed: int, worke
 
     Raises UserError for a policy that lacks the capability.
     """
-    machine = json is not None and str(json) == "-"
+    machine = console.for_machines(json)
     screen = console.console(machine=machine)
     with screen.status("starting"):
         from agent.cli import compose

@@ -54,8 +54,8 @@ def self_improve(
     json: console.Json = False,
 ) -> None:
     """The agent sets itself tasks in levels it was never taught, tries them, is judged by a reward that sees pixels
-    alone, and learns from what the reward calls a success. A generation becomes the next player only if it does better
-    on tasks that nobody trained on, and no worse on the old ones.
+    alone, and practises what it set itself, for that reward. A generation becomes the next player only if it does
+    better on tasks that nobody trained on, and no worse on the old ones.
 
     The report compares the reward with ground truth, which nothing learns from. Every stage writes files: Ctrl+C or a
     kill loses at most the stage at hand, and the same command goes on.
@@ -180,9 +180,10 @@ def _row(summary: dict[str, Any]) -> list[str]:
     def share(suites: dict[str, Any]) -> str:
         n = sum(row["n"] for row in suites.values())
         sides = (
-            sum((row[side]["success"] or 0.0) * row["n"] for row in suites.values()) / n if n else None
+            None if not n or any(row[side] is None for row in suites.values())
+            else sum((row[side]["success"] or 0.0) * row["n"] for row in suites.values()) / n
             for side in ("parent", "candidate")
-        )
+        )  # fmt: skip
         return " to ".join(rate(side) for side in sides)
 
     return [

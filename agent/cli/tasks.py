@@ -23,7 +23,8 @@ app = console.verb("Tasks: what a task setter proposes, and the archive of tasks
 @app.command()
 def propose(
     setter: Annotated[
-        str, typer.Option(help="small, small:FOLDER, suite:NAME, template, llm:MODEL, or package.module:Name.")
+        str,
+        typer.Option(help="small[:FOLDER], suite:NAME, template, told:TEXT;TEXT, llm:MODEL, or package.module:Name."),
     ] = "small",
     env: Env = "doom",
     suite: Annotated[
@@ -44,9 +45,9 @@ def propose(
     Examples:
       agent tasks propose --setter small --env doom --suite doom-vault -n 8 --picture frame.png
       agent tasks propose --setter suite:doom-vault -n 8
-      agent tasks propose --setter template:doom-vault --archive runs/vault/tasks.jsonl
+      agent tasks propose --setter template:doom-vault --archive runs/vault/generation-001/archive.jsonl
       agent tasks propose --setter llm:openai:MODEL@URL
-      agent tasks propose --setter small --archive runs/vault/tasks.jsonl
+      agent tasks propose --setter small --archive runs/vault/generation-001/archive.jsonl
     """
     screen = console.console(machine=json)
     with screen.status("starting"):
@@ -90,8 +91,8 @@ def show(
 
     \b
     Examples:
-      agent tasks show runs/vault/tasks.jsonl
-      agent tasks show runs/vault/tasks.jsonl --json
+      agent tasks show runs/vault
+      agent tasks show runs/vault --json
       agent tasks show runs/improve --picture goals.png
     """
     from tasks.curriculum import Curriculum

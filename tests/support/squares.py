@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,16 @@ from envs.errors import UserError
 
 class Squares:
     """Squares numbers. A negative one raises; a path ends the process once, the first time that it is tried, and
-    "deadly" ends it every time."""
+    "deadly" ends it every time. "large" gives more than a pipe holds, and "slow" takes a minute."""
 
     def work(self, job: Any) -> Any:
         if job == "deadly":
             os.kill(os.getpid(), signal.SIGKILL)
+        if job == "large":
+            return bytes(1 << 24)
+        if job == "slow":
+            time.sleep(60.0)
+            return None
         if isinstance(job, Path):
             if not job.exists():
                 job.write_text("tried")

@@ -41,6 +41,12 @@ def test_a_verifier_may_be_named_by_where_it_is() -> None:
     assert both.update({"x": 3}) == Verdict(True, "is there")
 
 
+@pytest.mark.parametrize("name", ["os:system", "json:loads", "pathlib:Path"])
+def test_what_is_no_class_with_update_is_no_verifier_and_is_not_called(name: str) -> None:
+    with pytest.raises(ValueError, match="expected a class with update"):
+        world_tasks.of("doom").verifier(VerifierSpec(name, {}))
+
+
 @pytest.mark.parametrize("name", ["os:abort", "json:loads"])
 def test_a_file_of_somebody_else_chooses_no_verifier_that_runs_code(name: str) -> None:
     task = Task("t", "go", "anywhere", verifier=VerifierSpec(name, {}))

@@ -68,6 +68,12 @@ def compare(suites: Sequence[str], parent: Mapping[str, bool], candidate: Mappin
     }
 
 
+def of_parent_alone(compared: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Rows of `compare` where there is no candidate: what there is to say of it is None."""
+    nothing = dict.fromkeys(("candidate", "points", "low", "high", "p"))
+    return {name: {**row, **nothing} for name, row in compared.items()}
+
+
 def _paired(tasks: Sequence[str], parent: Mapping[str, bool], candidate: Mapping[str, bool]) -> dict[str, Any]:
     before, after = (np.array([of[task] for task in tasks], float) for of in (parent, candidate))
     n, change = len(tasks), after - before

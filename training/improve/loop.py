@@ -72,7 +72,6 @@ class SelfImprovement:
         ask: Ask | None = None,
     ) -> None:
         _check(recipe)
-        out.mkdir(parents=True, exist_ok=True)
         try:
             same_recipe(recipe, out)
         except ValueError as error:
@@ -382,6 +381,8 @@ class SelfImprovement:
             candidate = candidate | own
         held_out = recipe.held_out or (levels.OWN,)
         compared = evaluate.compare((*held_out, *recipe.old), parent, candidate)
+        if model is None:
+            compared = evaluate.of_parent_alone(compared)
         return {
             "held_out": {name: compared[name] for name in held_out},
             "old": {name: compared[name] for name in recipe.old},

@@ -53,6 +53,8 @@ def _believed(belief: Mapping[str, Any] | None) -> str:
 
 
 def _points(row: Mapping[str, Any]) -> str:
+    if row["candidate"] is None:
+        return "–"
     return f"{row['points']:+.1f} ({row['low']:+.1f} to {row['high']:+.1f})"
 
 

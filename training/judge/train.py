@@ -96,7 +96,6 @@ def train_judge(recipe: JudgeRecipe, out: Path, on_progress: OnProgress = ignore
 
     Raises CheckpointError for a parent that can't be used, and ValueError where `out` holds another run.
     """
-    out.mkdir(parents=True, exist_ok=True)
     same_recipe(recipe, out)
     if (out / MODEL).exists():
         return out / MODEL

@@ -62,7 +62,6 @@ def train_correction(recipe: CorrectionRecipe, out: Path, on_progress: OnProgres
     OUT/summary.json tells how it went, and OUT/tensorboard all figures. Raises UserError for a policy or reward that
     can't be had, ValueError for a suite that is held out and for a folder with another run, and AgreementError.
     """
-    out.mkdir(parents=True, exist_ok=True)
     same_recipe(recipe, out)
     if (out / MODEL).is_dir():
         return out / MODEL

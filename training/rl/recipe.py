@@ -56,6 +56,8 @@ class RlRecipe(Section):
     cancels out in the mean, and what all rounds agree on stays.
     """
 
+    FREE = frozenset({"workers"})
+
     policy: str = "small"
     suite: str
     world: str = ""

@@ -64,7 +64,6 @@ def train_rl(
     reward = checked_reward(recipe)
     practised = Practice(practice) if practice else None
     starts_of(recipe, reward, 0, practised)  # complains of the suite before anything is written
-    out.mkdir(parents=True, exist_ok=True)
     same_recipe(recipe, out)
     if (out / MODEL).is_dir():
         return out / MODEL

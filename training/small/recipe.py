@@ -77,7 +77,6 @@ SHARES = {"demonstrations": 0.75, "views": 0.5} | dict.fromkeys(ROUNDS.values(),
 
 def train_small(recipe: SmallRecipe, out: Path, on_progress: OnProgress = ignore_progress) -> Path:
     """Run all stages that are not done yet; the folder of the finished checkpoint, `out`/small."""
-    out.mkdir(parents=True, exist_ok=True)
     same_recipe(recipe, out)
     _gather(recipe, out, "demonstrations", recipe.demonstrations, None, on_progress)
     previous: Path | None = None

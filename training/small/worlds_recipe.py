@@ -100,7 +100,6 @@ def train_worlds(recipe: JointRecipe, start: Path, out: Path, on_progress: OnPro
 
     Returns the folder of the finished checkpoint, `out`/model. A run that exists in `out` goes on.
     """
-    out.mkdir(parents=True, exist_ok=True)
     same_recipe(recipe, out)
     if not (out / "model").exists():
         run = _Run(recipe, out, on_progress)

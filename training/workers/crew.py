@@ -62,7 +62,8 @@ class Crew:
         self._make = make
         self._context = multiprocessing.get_context("spawn")
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        self._cores = [cores[i % len(cores)] if cores else None for i in range(count)]
+        # Two runs of few workers on one machine should not meet on its first cores.
+        self._cores = [cores[(os.getpid() + i) % len(cores)] if cores else None for i in range(count)]
         self._deaths = [0] * count
         self._processes: list[Any] = []
         self._connections: list[Connection] = []
@@ -116,17 +117,28 @@ class Crew:
                 give(number)
 
     def close(self) -> None:
-        """Let the workers finish their job, then end them."""
+        """Let the workers finish their job, then end them; a second Ctrl+C ends them at once."""
+        try:
+            self._finish_jobs(time.monotonic() + _STOP_SECONDS)
+        finally:
+            for process, connection in zip(self._processes, self._connections, strict=True):
+                process.kill()  # nothing happens to one that has ended
+                process.join()
+                connection.close()
+
+    def _finish_jobs(self, deadline: float) -> None:
+        """Wait until the workers have ended. What they still send is read, since a pipe that is full holds them up."""
         for connection in self._connections:
             with contextlib.suppress(OSError):
                 connection.send(None)
-        deadline = time.monotonic() + _STOP_SECONDS
         for process, connection in zip(self._processes, self._connections, strict=True):
-            process.join(max(0.1, deadline - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-                process.join()
-            connection.close()
+            heard: list[Any] = [process.sentinel, connection]
+            while process.is_alive() and (left := deadline - time.monotonic()) > 0.0:
+                if connection in wait(heard, left):
+                    try:
+                        connection.recv()
+                    except (EOFError, OSError):
+                        heard = [process.sentinel]
 
     def _start(self, number: int) -> tuple[Any, Connection]:
         ours, theirs = self._context.Pipe()

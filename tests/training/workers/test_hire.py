@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from envs import plugins
 from envs.errors import UserError
 from tests.support.squares import Squares
 from tests.support.thread_workers import THREADS, ThreadWorkers
-from training.workers.crew import Crew
+from training.workers.crew import _STOP_SECONDS, Crew
 from training.workers.hire import check, hire
 from training.workers.workers import Failed, Workers, WorkersError
 
@@ -43,6 +45,28 @@ def test_there_are_no_more_processes_than_jobs() -> None:
     with hire(Squares, 5, most=1) as workers:
         assert isinstance(workers, Crew)
         assert workers.count == 1
+
+
+def test_a_crew_is_closed_although_nobody_reads_what_it_sends() -> None:
+    crew = Crew(Squares, 2)
+    next(crew.run(["large", "large"]))  # what the other one sends is left in the pipe
+    processes, start = list(crew._processes), time.monotonic()
+    crew.close()
+    assert time.monotonic() - start < _STOP_SECONDS - 5.0
+    assert [process.exitcode for process in processes] == [0, 0]
+
+
+def test_a_second_interruption_kills_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = Crew(Squares, 2)
+    assert next(crew.run([2, "slow"])) == (2, 4)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.workers.crew.wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        crew.close()
+    assert -signal.SIGKILL in [process.exitcode for process in crew._processes]
 
 
 def test_a_job_whose_process_dies_is_done_by_another(tmp_path: Path) -> None:
