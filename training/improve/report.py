@@ -75,10 +75,11 @@ def draw(summaries: Sequence[Mapping[str, Any]]) -> bytes:
         if known:
             _curve(left, known, colour, label)
     both = [one for one in summaries if one["true"]["rate"] is not None and one["judged"]["rate"] is not None]
-    left.fill_between(
-        [one["generation"] for one in both], [100 * one["judged"]["rate"] for one in both],
-        [100 * one["true"]["rate"] for one in both], color=_SOFT, alpha=0.2, label="gap",
-    )  # fmt: skip
+    if both:
+        left.fill_between(
+            [one["generation"] for one in both], [100 * one["judged"]["rate"] for one in both],
+            [100 * one["true"]["rate"] for one in both], color=_SOFT, alpha=0.2, label="gap",
+        )  # fmt: skip
     left.set(
         title="Tasks that the agent set itself", ylabel="success, %", xlabel="generation", ylim=(0, 100), xticks=numbers
     )
@@ -124,7 +125,8 @@ def _draw_practice(axes: Any, practice: Sequence[Mapping[str, Any]]) -> None:
     rounds = range(1, len(practice) + 1)
     axes.plot(rounds, [100 * row["judged"] for row in practice], ".-", color=_INK, label="judged")
     known = [(number, row["true"]) for number, row in zip(rounds, practice, strict=True) if "true" in row]
-    axes.plot([at for at, _ in known], [100 * value for _, value in known], ".-", color=_GOOD, label="true (audit)")
+    if known:
+        axes.plot([at for at, _ in known], [100 * value for _, value in known], ".-", color=_GOOD, label="true (audit)")
     axes.set(title="Practice", ylabel="success, %", xlabel="round", ylim=(0, 100), xlim=(0.5, len(practice) + 0.5))
     axes.xaxis.get_major_locator().set_params(integer=True)
 
