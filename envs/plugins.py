@@ -31,6 +31,7 @@ GROUPS: dict[Kind, str] = {
     "workers": "ludens.workers",
 }
 
+_MOST_TOLD = 24  # names that a message lists
 _REFERENCE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
 
 
@@ -107,10 +108,15 @@ def load(kind: Kind, name: str, *, references: bool = True) -> Any:
 
 
 def unknown_name(what: str, name: str, known: dict[str, Any] | list[str]) -> str:
-    """The message for a `name` that is not among `known`: the nearest ones, then all of them."""
+    """The message for a `name` that is not among `known`: the nearest ones, then all of them, or how to list them where
+    they are many."""
+    head = name.partition(":")[0]
+    if head != name and head in known:
+        return f"{what} {name!r}: say what comes behind {head}:, or leave the colon out"
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
-    return f"unknown {what} {name!r}{hint} known: {', '.join(known) or 'none'}"
+    all_of_them = ", ".join(known) if len(known) <= _MOST_TOLD else f"{len(known)}, see agent list"
+    return f"unknown {what} {name!r}{hint} known: {all_of_them or 'none'}"
 
 
 def broken(kind: Kind) -> dict[str, str]:

@@ -255,7 +255,9 @@ def load_mixture(parts: str) -> Mixture:
     """`0.7*A+0.3*B`: rewards and their weights; a reward without one weighs 1."""
     weights, rewards = [], []
     for part in parts.split("+"):
-        weight, name = re.fullmatch(r"(?:([0-9.]+)\*)?(.+)", part.strip()).groups()  # type: ignore[union-attr]
+        weight, _, name = part.strip().rpartition("*")
+        if weight and (not re.fullmatch(r"\d+\.?\d*|\.\d+", weight) or not float(weight)):
+            raise UserError(f"reward mixture:{parts}: {weight!r} is no weight; expected such as 0.7*judge+0.3*clip")
         weights.append(float(weight or 1.0))
         rewards.append(load_reward(name))
     return Mixture(f"mixture:{parts}", rewards, weights)

@@ -74,7 +74,9 @@ def play(
     port: Port = 0,
     wait: Annotated[bool, typer.Option("--wait", help="Begin when somebody has opened the page.")] = False,
     attempts: Annotated[int, typer.Option(min=1, max=9, help="Try again where it went wrong, so often in all.")] = 1,
-    critic: Annotated[str, typer.Option(help="Who says so, from pixels: agent list rewards.")] = "judge",
+    critic: Annotated[
+        str | None, typer.Option(help="Who says so, from pixels: agent list rewards. [default: judge]")
+    ] = None,
     json: console.Json = False,
 ) -> None:
     """Play a world by instruction. Writes a run folder: configuration, episode, video and report.
@@ -100,6 +102,8 @@ def play(
         raise UserError(f'world {env!r} has no tour; give an instruction: agent play --env {env} "..."')
     if wait and not page:
         raise UserError("--wait waits for the page, which --no-page leaves out")
+    if critic is not None and attempts == 1:
+        raise UserError("--critic says whether to try again: give --attempts 2 or more")
     screen = console.console(machine=json)
     if page and not wait and not extras.installed("page"):
         screen.print(f"No live page here: {extras.command('page')}", markup=False)
@@ -132,7 +136,7 @@ def play(
         tasks = [compose.instructed(text, env, first + index) for index, text in enumerate(wanted)]
         if image is not None:
             tasks = [compose.pictured(task, image) for task in tasks]
-        judged_by = critic_of(critic) if attempts > 1 else None
+        judged_by = critic_of(critic or "judge") if attempts > 1 else None
         made = make_world()
         clock = compose.clock_of(made, time.value if time else None)
         world = compose.keep_clock(made, clock)
