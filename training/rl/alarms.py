@@ -14,6 +14,9 @@ from training.rl.recipe import Limits
 Figures = Mapping[str, float]
 
 
+_FAILED_AT_FIRST, _SUCCEEDS = 0.5, 0.9  # shares of success between which something was learned
+
+
 class CollapseError(UserError, RuntimeError):
     """A run was stopped by its alarms."""
 
@@ -45,6 +48,21 @@ def alarms(log: Sequence[Figures], limits: Limits) -> list[str]:
         if all(one.get("variance", limits.variance) < limits.variance for one in recent):
             found.append(f"the rewards within groups were all alike {len(recent)} times in a row: they teach nothing")
     return found
+
+
+def mastered(log: Sequence[Figures], limits: Limits) -> bool:
+    """Whether nothing is left to learn: what failed half of the time at first now nearly always succeeds. A reward that
+    always says yes said so at first."""
+    recent = log[-limits.patience :]
+    return (
+        len(log) > limits.patience
+        and log[0].get("success", 1.0) <= _FAILED_AT_FIRST
+        and all(
+            one.get("success", 0.0) >= limits.success
+            or (one.get("success", 0.0) >= _SUCCEEDS and one.get("variance", limits.variance) < limits.variance)
+            for one in recent
+        )
+    )
 
 
 def check(log: Sequence[Figures], limits: Limits) -> None:

@@ -55,7 +55,8 @@ def train_rl(
     practice: Sequence[Task] = (),
 ) -> Path:
     """Train a policy and write the checkpoint OUT/model, which `agent play` loads; its path. A run that is there goes
-    on. `practice`: what it practises in place of the suite's own tasks; the same ones whenever the run goes on.
+    on, and one that has nothing left to learn ends early. `practice`: what it practises in place of the suite's own
+    tasks; the same ones whenever the run goes on.
 
     OUT/summary.json tells how it went, and OUT/tensorboard all figures. Raises UserError for a policy or reward that
     can't be had, or that must not be learned from, ValueError for a suite that is held out and for a folder with
@@ -76,19 +77,25 @@ def train_rl(
         ask=recipe.ask,
     )
     run = _Run(recipe, out, learnable, reward, practised)
-    if not ignore_alarms:
-        alarms.check(run.log, recipe.limits)
+    mastered = not ignore_alarms and _mastered(run.log, recipe)
     with ExitStack() as stack:
         writer = stack.enter_context(closing(summary_writer(out / LOGS, len(run.log))))
         gather = stack.enter_context(gathering(recipe, run.learnable, reward, out))
-        while len(run.log) < recipe.iterations:
+        while not mastered and len(run.log) < recipe.iterations:
             figures = run.round(gather)
             for name, value in figures.items():
                 writer.add_scalar(f"rl/{name}", value, len(run.log))
             on_progress(Progress("rl", len(run.log), recipe.iterations, _shown(figures)))
-            if not ignore_alarms:
-                alarms.check(run.log, recipe.limits)
+            mastered = not ignore_alarms and _mastered(run.log, recipe)
     return run.finish()
+
+
+def _mastered(log: Sequence[Figures], recipe: RlRecipe) -> bool:
+    """Whether a run ends early, since nothing is left to learn. Raises CollapseError where an alarm trips."""
+    if alarms.mastered(log, recipe.limits):
+        return True
+    alarms.check(log, recipe.limits)
+    return False
 
 
 def checked_reward(recipe: RlRecipe) -> Reward:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.rl.alarms import CollapseError, alarms, check
+from training.rl.alarms import CollapseError, alarms, check, mastered
 from training.rl.recipe import Limits
 
 WELL = {"entropy": 1.0, "variance": 0.1, "kl": 0.01, "repeated": 0.2, "success": 0.5}
@@ -42,6 +42,17 @@ def test_several_rounds_in_a_row(figure: dict[str, float], said: str) -> None:
     assert alarms([WELL, {**WELL, **figure}], LIMITS) == []
     (found,) = alarms([WELL, {**WELL, **figure}, {**WELL, **figure}], LIMITS)
     assert said in found
+
+
+@pytest.mark.parametrize("last", [{"success": 1.0}, {"success": 0.95, "variance": 0.0}])
+def test_what_failed_at_first_and_succeeds_is_mastered(last: dict[str, float]) -> None:
+    done = [{**WELL, **last}] * 2
+    assert mastered([{**WELL, "success": 0.1}, *done], LIMITS)
+    assert not mastered([{**WELL, "success": 0.1}, *done[1:]], LIMITS)
+    assert not mastered([{**WELL, "success": 0.1}, *done, WELL], LIMITS)
+    assert not mastered([{**WELL, "success": 0.97}, *done], LIMITS)  # a reward that always says yes
+    assert not mastered([{**WELL, "variance": 0.0, "success": 0.3}] * 3, LIMITS)
+    assert not mastered([], LIMITS)
 
 
 def test_the_message_says_what_can_be_done() -> None:
