@@ -109,6 +109,8 @@ def test_where_the_world_can_not_go_back_it_goes_on_from_where_it_stands(capsys:
 def test_one_attempt_asks_no_critic_and_ground_truth_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = played(capsys)
     assert "went wrong" not in out
+    _, err = played(capsys, "--critic", "judge", status=2)
+    assert "give --attempts 2 or more" in err
     _, err = played(capsys, "--attempts", "2", "--critic", "truth", status=2)
     assert "--critic truth sees ground truth, which no player is told" in err
 

@@ -67,7 +67,7 @@ DEFAULTS = {
     "instruction": None, "env": "doom", "policy": "small", "seed": None, "think": "auto", "image": None, "time": None,
     "planner": None, "planner_every": 10.0, "view": None, "planner_view": None, "long": False, "voice": None,
     "token_file": None, "resolution": None, "allow_real_desktop": False, "time_limit": None, "attempts": 1,
-    "critic": "judge", "out": None, "page": True, "port": 0, "wait": False, "json": False,
+    "critic": None, "out": None, "page": True, "port": 0, "wait": False, "json": False,
 }  # fmt: skip
 
 
