@@ -29,7 +29,6 @@ from training.improve.collect import Try
 from training.improve.recipe import ImproveRecipe
 from training.rl.recipe import RlRecipe
 
-
 # Nats a token: a world that is new to a player takes it far from its parent. What it forgets, its evaluation tells.
 _FARTHEST = 1.5
 
@@ -75,5 +74,6 @@ def recipe_of(recipe: ImproveRecipe, policy: str, number: int, workers: str | in
         "upper_bound": recipe.reward == "truth", "iterations": recipe.rounds, "tasks": recipe.practised,
         "group": recipe.group, "worlds": 32, "rate": recipe.practice_rate, "kl": recipe.kl, "frozen_vision": True,
         "temperature": recipe.temperature, "frames": False, "graded": True, "unfinished": True, "gamma": 1.0,
-        "limits": {"kl": _FARTHEST}, "share": recipe.share, "averaged": recipe.averaged, "workers": workers, "seed": recipe.seed * 1000 + number,
+        "limits": {"kl": _FARTHEST},
+        "share": recipe.share, "averaged": recipe.averaged, "workers": workers, "seed": recipe.seed * 1000 + number,
     })  # fmt: skip
