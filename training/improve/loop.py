@@ -363,9 +363,8 @@ class SelfImprovement:
         return {"model": str(model.relative_to(self.out)), "why": ""}
 
     def _evaluate(self, generation: Generation) -> dict[str, Any]:
-        """Parent and candidate on the same tasks. A world without suites that verifiers know has its own goals, judged
-        by
-        the reward."""
+        """Parent and candidate on the same tasks; where no verifier knows the world, on its own goals, which the reward
+        judges."""
         recipe = self.recipe
         tasks = levels.evaluation_tasks(recipe.env, (*recipe.held_out, *recipe.old), recipe.episodes)
         parent = self._of_parent(generation, tasks)
