@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import pydantic
 
+from envs.errors import UserError
 from envs.files import write_whole
 from envs.yaml_files import load_yaml
 
@@ -41,6 +42,10 @@ class Section(pydantic.BaseModel):
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
+class OtherRunError(UserError, ValueError):
+    """A folder can't hold this run: it is a file, or it holds a run of another recipe."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far a job is: `done` of `total` units of `stage`, and figures such as losses and speeds by name."""
@@ -59,16 +64,18 @@ def ignore_progress(progress: Progress) -> None:
 
 
 def same_recipe(recipe: Section, out: Path) -> None:
-    """Make the folder of a run and write its recipe to `out`/recipe.json, or go on with a run there. Raises ValueError
-    if `out` is a file, or holds a run of another recipe; fields that are newer than the run have their defaults."""
+    """Make the folder of a run and write its recipe to `out`/recipe.json, or go on with a run there. Raises
+    OtherRunError. Fields that are newer than the run have their defaults."""
     file = out / "recipe.json"
     try:
         out.mkdir(parents=True, exist_ok=True)
         found = recipe.of(json.loads(file.read_text())) if file.exists() else None
     except (FileExistsError, NotADirectoryError) as error:
-        raise ValueError(f"{out}: is a file, or lies in one; name a folder") from error
+        raise OtherRunError(f"{out}: is a file, or lies in one; name a folder") from error
     except ValueError as error:
-        raise ValueError(f"{out} holds a run of another recipe ({error}); give another --out or remove it") from error
+        raise OtherRunError(
+            f"{out} holds a run of another recipe ({error}); give another --out or remove it"
+        ) from error
     if found is None:
         write_whole(file, json.dumps(recipe.model_dump(mode="json"), indent=2))
         return
@@ -76,7 +83,7 @@ def same_recipe(recipe: Section, out: Path) -> None:
     names = [name for name in now if name not in recipe.FREE and before[name] != now[name]]
     if names:
         told = "; ".join(f"{name} is {_cut(before[name])}, not {_cut(now[name])}" for name in names[:3])
-        raise ValueError(f"{out} holds a run of another recipe: {told}. Give another --out or remove it")
+        raise OtherRunError(f"{out} holds a run of another recipe: {told}. Give another --out or remove it")
 
 
 def _cut(value: Any) -> str:
@@ -93,13 +100,13 @@ def open_run(recipe: Mapping[str, Any], out: Path, *, resume: bool) -> None:
     file = out / "recipe.json"
     if file.is_file():
         if not resume:
-            raise ValueError(f"{out}: there is a run already; go on with --resume or name a new folder")
+            raise OtherRunError(f"{out}: there is a run already; go on with --resume or name a new folder")
         found = _read(file)
         for name, value in wanted.items():
             if found.get(name) != value:
-                raise ValueError(f"{out}: the run has {name} {found.get(name)!r}, not {value!r}; name a new folder")
+                raise OtherRunError(f"{out}: the run has {name} {found.get(name)!r}, not {value!r}; name a new folder")
     elif out.exists() and any(out.iterdir()):
-        raise ValueError(f"{out}: it is not empty and holds no run; name a new folder")
+        raise OtherRunError(f"{out}: it is not empty and holds no run; name a new folder")
     else:
         out.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps(wanted, indent=2) + "\n")
@@ -110,7 +117,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: it is damaged ({error}); name a new folder") from error
+        raise OtherRunError(f"{file}: it is damaged ({error}); name a new folder") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{file}: expected an object, got {type(found).__name__}; name a new folder")
+        raise OtherRunError(f"{file}: expected an object, got {type(found).__name__}; name a new folder")
     return found

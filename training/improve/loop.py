@@ -330,7 +330,8 @@ class SelfImprovement:
         )  # fmt: skip
         if len(tasks) < recipe.least:
             return {"model": None, "why": f"{len(tasks)} tasks to practise are fewer than {recipe.least}"}
-        policy = str(self.player(number))
+        player = self.player(number)
+        policy = "small" if player == SHIPPED else str(player)
         try:
             model = train_rl(
                 practise.recipe_of(recipe, policy, number, self._workers), out,

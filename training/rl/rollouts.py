@@ -29,7 +29,7 @@ from envs.action import NEUTRAL
 from envs.world import World
 from rewards.combine import Corrected
 from rewards.reward import Frames, Reward, score_pairs
-from rewards.score import Failure
+from rewards.score import Failure, Score
 from rewards.wrapper import FrameReward
 from tasks import pictures, world_tasks
 from tasks.task import Task
@@ -98,8 +98,8 @@ class Pay:
     `shaped` the difference of chances comes on top. Another reward scores the whole episode at its end: 1 for a
     success, or with `graded` its value from 0 to 1. A corrected reward pays what has the mean of the true one, which
     may be below 0 and above 1. `unfinished`: an episode that the time limit cut short, and that such a reward calls no
-    success, is no failure: what would still have come is told by a value function. `token_price`: what each token costs
-    that a decision writes beyond `free_tokens`, its thoughts above all.
+    success, is no failure: it is paid nothing, and a value function tells what would still have come. `token_price`:
+    what each token costs that a decision writes beyond `free_tokens`, its thoughts above all.
     """
 
     shaped: bool = False
@@ -218,15 +218,19 @@ class Collector:
             if isinstance(score, Failure):
                 results.append(score)
                 continue
-            if isinstance(self._reward, Corrected):
-                one.rewards[-1] += self._reward.reward(score.success)
-            else:
-                one.rewards[-1] += score.value / 100.0 if self._pay.graded else float(score.success)
             whole = replace(one.rollout(score.success), why=score.why)
-            if not self._pay.unfinished:  # the reward has seen the whole episode: nothing is still to come
+            # Of an unfinished episode all is still to come. To pay what it is worth so far too would pay it twice, and
+            # make waiting the best that can be done.
+            if not (self._pay.unfinished and whole.timed_out):
+                whole.rewards[-1] += self._paid(score)
                 whole = replace(whole, timed_out=False, after=None)
             results.append(whole)
         return results
+
+    def _paid(self, score: Score) -> float:
+        if isinstance(self._reward, Corrected):
+            return self._reward.reward(score.success)
+        return score.value / 100.0 if self._pay.graded else float(score.success)
 
 
 class _Episode:

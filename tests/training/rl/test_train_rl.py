@@ -397,7 +397,7 @@ def test_a_decision_tells_the_hidden_state_that_it_was_drawn_from(tiny: Path) ->
 
 @pytest.mark.parametrize("unfinished", [False, True])
 def test_what_the_time_limit_cut_short_may_be_no_failure(tiny: Path, unfinished: bool) -> None:
-    wanted = recipe(tiny, reward=UP, unfinished=unfinished)
+    wanted = recipe(tiny, reward=UP, unfinished=unfinished, graded=True)
     learnable = load_learnable(str(tiny), think="off")
     rollouts = rollouts_of(wanted, learnable)
     late = [one for one in rollouts if sum(len(d.actions) for d in one.decisions) >= 8 and not one.scored]
@@ -405,3 +405,4 @@ def test_what_the_time_limit_cut_short_may_be_no_failure(tiny: Path, unfinished:
     cut = [one for one in late if not any(decision.done for decision in one.decisions)]
     assert {one.timed_out for one in cut} == {one.after is not None for one in cut} == {unfinished}
     assert not any(one.timed_out for one in rollouts if one.scored)
+    assert {one.total > 0.0 for one in cut} == {not unfinished}  # not now and once more when it comes
