@@ -43,7 +43,8 @@ def tasks_of(
 ) -> list[Task]:
     """What is practised, from the beginning of each level: what was proposed there and wherever the player was later in
     the level, so that it has to search for what it did not see at first; and at most `remembered` goals that succeeded
-    in other levels, which may be here as well. The curriculum gives it a weight, and the reward tells something.
+    in other levels, which may be here as well. It is not mastered yet, and the reward tells something. What a few tries
+    did not do is practised too: a draw finds out, see training.rl.practice.
     `episodes`: the folder of the tries. `untold`: verbs whose successes the reward does not tell from failures.
     Raises DamagedEpisodeError."""
     found: list[Task] = []
@@ -55,7 +56,7 @@ def tasks_of(
         texts = dict.fromkeys(text for one in (first, *later) for text in (one.instruction, *one.others))
         for number, text in enumerate((*texts, *archive.remembered(remembered, start.seed, besides=texts))):
             verb = goal_of(archive.world, text).verb
-            if verb not in untold and archive.standing(text).state in ("new", "learning"):
+            if verb not in untold and archive.standing(text).state != "mastered":
                 found.append(replace(
                     start, id=f"{first.id}/{number}", instruction=text, time_limit=time_limit, verifier=None, verb=verb
                 ))  # fmt: skip

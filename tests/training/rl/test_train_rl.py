@@ -238,10 +238,10 @@ def test_the_start_of_episodes(tiny: Path) -> None:
 def test_what_goes_both_ways_is_practised_most() -> None:
     tasks = [Task(f"{number}", "go", "lamp", number) for number in range(4)]
     practice = Practice(tasks, {"0": [6, 6, 6], "1": [3, 3, 6], "2": [0, 0, 6]})
-    shares = [practice.learnability(task.id) for task in tasks]
+    shares = [practice.learnability(task) for task in tasks]
     assert shares[1] == shares[3] == 1.0, "what was never played may go both ways"
     alike = Practice(tasks, {"0": [3, 1.5, 6]})  # half a chance each time
-    assert alike.learnability("0") < 0.3
+    assert alike.learnability(tasks[0]) < 0.3
     assert shares[0] == pytest.approx(shares[2])
     assert shares[0] < 0.3
     counts = Counter(task.id for seed in range(400) for task in practice.draw(2, (1, seed)))
@@ -255,6 +255,14 @@ def test_a_verb_of_few_tasks_is_practised_as_much() -> None:
     tasks = [Task(f"{n}", "go", "lamp", n, verb="press" if n == 0 else "face") for n in range(9)]
     verbs = Counter(task.verb for seed in range(600) for task in Practice(tasks).draw(1, (2, seed)))
     assert 240 < verbs["press"] < 360
+
+
+def test_what_is_known_of_a_verb_is_believed_of_its_other_tasks() -> None:
+    tasks = [Task(f"{n}", "go", "lamp", n, verb="press" if n < 9 else "face") for n in range(18)]
+    failed = Practice(tasks, {f"{n}": [0, 0, 3] for n in range(6)})  # of press
+    assert failed.learnability(tasks[8]) < 0.3 < 0.9 < failed.learnability(tasks[9])
+    verbs = Counter(task.verb for seed in range(200) for task in failed.draw(3, (3, seed)))
+    assert verbs["press"] * 4 < verbs["face"], "the tasks that were not played, too"
 
 
 def test_workers_play_with_the_newest_weights(tiny: Path, tmp_path: Path) -> None:
