@@ -104,6 +104,16 @@ def right(run: Path) -> Ask:
     return answer
 
 
+def known(out: Path, policy: str) -> dict[str, bool]:
+    """What a first player does, by the task's id, from the runs that have evaluated it."""
+    found: dict[str, bool] = {}
+    for run in sorted(one.parent for one in out.glob("*/recipe.json")):
+        first = Generation(run, 1)
+        if first.done("evaluate") and json.loads((run / "recipe.json").read_text())["policy"] == policy:
+            found |= first.result("evaluate")["parent"]
+    return found
+
+
 def generations(run: Path, recipe: ImproveRecipe) -> list[dict[str, Any]]:
     """The figures of the finished generations of a run."""
     left = {number for number, _ in stages_left(run, recipe.generations)}
@@ -236,7 +246,8 @@ def main() -> None:
         for seed in range(options.seeds):
             recipe, run = config.recipe(arm, seed), folder(options.out, arm, seed)
             if not options.report:
-                SelfImprovement(recipe, run, workers=options.workers, ask=right(run)).run()
+                first = known(options.out, recipe.policy)
+                SelfImprovement(recipe, run, workers=options.workers, ask=right(run), known=first).run()
             if run.exists() and (found := generations(run, recipe)):
                 runs.append(found)
         if runs:

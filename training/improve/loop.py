@@ -56,7 +56,8 @@ class SelfImprovement:
     """A run in the folder `out`. `run` goes on where it was stopped.
 
     `on_progress` is called during a stage, `on_generation` at the end of every generation, with its summary. `ask`: how
-    a person is asked about tries, if the recipe wants that; None if nobody is there.
+    a person is asked about tries, if the recipe wants that; None if nobody is there. `known`: whether the first player
+    does tasks of evaluation, by their ids, where another run has found out.
     Raises UserError if `out` holds a run of another recipe.
     """
 
@@ -70,14 +71,13 @@ class SelfImprovement:
         on_progress: OnProgress = lambda progress: None,
         on_generation: Callable[[dict[str, Any]], None] = lambda summary: None,
         ask: Ask | None = None,
+        known: Mapping[str, bool] | None = None,
     ) -> None:
         _check(recipe)
-        try:
-            same_recipe(recipe, out)
-        except ValueError as error:
-            raise UserError(str(error)) from error
+        same_recipe(recipe, out)
         self.recipe, self.out, self._workers, self._budget = recipe, out, workers, budget
         self._on_progress, self._on_generation, self._ask = on_progress, on_generation, ask
+        self._known = known or {}
         self._began = time.monotonic()
 
     def run(self) -> list[dict[str, Any]]:
@@ -408,8 +408,9 @@ class SelfImprovement:
                 "candidate" if before.result("promote")["promoted"] else "parent"
             ]
             return {task.id: result[task.id] for task in tasks}
-        return evaluate.play_tasks(
-            tasks, str(self.player(1)), self._workers, partial(self._tell, generation, "evaluate the first player")
+        new = [task for task in tasks if task.id not in self._known]
+        return {task.id: self._known[task.id] for task in tasks if task.id in self._known} | evaluate.play_tasks(
+            new, str(self.player(1)), self._workers, partial(self._tell, generation, "evaluate the first player")
         )
 
     def _promote(self, generation: Generation) -> dict[str, Any]:
