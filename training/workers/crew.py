@@ -1,4 +1,4 @@
-"""`Crew`: Workers on this machine, processes that each do one kind of job, on a core of their own.
+"""`Crew`: Workers on this machine, processes that each do one kind of job. Where they fill all cores, each has its own.
 
 Where a process dies, another one does its job again. Too many deaths end the work with an error.
 """
@@ -62,8 +62,8 @@ class Crew:
         self._make = make
         self._context = multiprocessing.get_context("spawn")
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        # Two runs of few workers on one machine should not meet on its first cores.
-        self._cores = [cores[(os.getpid() + i) % len(cores)] if cores else None for i in range(count)]
+        # A crew that leaves cores free is placed by the system: pinned, two such runs could meet on one core.
+        self._cores = [cores[i % len(cores)] if 0 < len(cores) <= count else None for i in range(count)]
         self._deaths = [0] * count
         self._processes: list[Any] = []
         self._connections: list[Connection] = []
