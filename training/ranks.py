@@ -1,4 +1,5 @@
-"""`Ranks`: the processes that train one model together, and `launch`, which starts them on this machine."""
+"""`Ranks`: the processes that train one model together. `launch` starts them on this machine; `launched` is for those
+that torchrun or `accelerate launch` has started."""
 
 from __future__ import annotations
 
@@ -7,9 +8,10 @@ import multiprocessing
 import os
 import queue
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -26,6 +28,9 @@ _ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
     "MALLOC_TOP_PAD_": "500000000",
 }
+
+_PATIENCE = timedelta(days=7)  # of processes that wait for rank 0: torchrun ends them all where one has failed
+T = TypeVar("T")
 
 
 class Ranks:
@@ -55,16 +60,23 @@ class Ranks:
         """Scale the gradients down where their norm over all parameters is above `norm`."""
         torch.nn.utils.clip_grad_norm_(parameters, norm)
 
+    def joined(self, own: T) -> list[T]:
+        """What all processes have, in the order of their ranks."""
+        return [own]
+
+    def of_lead(self, own: T) -> T:
+        """What rank 0 has."""
+        return own
+
     def close(self) -> None:
         """Wait for the other processes and leave them."""
 
 
-class GlooRanks(Ranks):
-    """Process `rank` of `count` on one machine. They meet at the file `meeting`, which must not exist before."""
+class SharedRanks(Ranks):
+    """Process `rank` of `count` in torch's process group, which is there already."""
 
-    def __init__(self, rank: int, count: int, meeting: Path) -> None:
+    def __init__(self, rank: int, count: int) -> None:
         self.rank, self.count = rank, count
-        dist.init_process_group("gloo", init_method=f"file://{meeting.resolve()}", rank=rank, world_size=count)
 
     def share_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Average the gradients over the processes, in one message."""
@@ -76,8 +88,44 @@ class GlooRanks(Ranks):
         for parameter, value in zip(parameters, torch.split(flat, [g.numel() for g in grads]), strict=True):
             parameter.grad = value.view_as(parameter)
 
+    def joined(self, own: T) -> list[T]:
+        found: list[Any] = [None] * self.count
+        dist.all_gather_object(found, own)
+        return found
+
+    def of_lead(self, own: T) -> T:
+        said = [own]
+        dist.broadcast_object_list(said)
+        return said[0]
+
     def close(self) -> None:
         dist.barrier()
+        dist.destroy_process_group()
+
+
+class GlooRanks(SharedRanks):
+    """Process `rank` of `count` on one machine. They meet at the file `meeting`, which must not exist before."""
+
+    def __init__(self, rank: int, count: int, meeting: Path) -> None:
+        dist.init_process_group("gloo", init_method=f"file://{meeting.resolve()}", rank=rank, world_size=count)
+        super().__init__(rank, count)
+
+
+@contextlib.contextmanager
+def launched() -> Iterator[Ranks]:
+    """The processes that torchrun or `accelerate launch` has started, each on a GPU of its own where there are GPUs. If
+    neither has, this process alone."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Ranks()
+        return
+    gpu = torch.cuda.is_available()
+    if gpu:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("nccl" if gpu else "gloo", timeout=_PATIENCE)
+    try:
+        yield SharedRanks(dist.get_rank(), count)
+    finally:  # no waiting for the others: they may have failed
         dist.destroy_process_group()
 
 

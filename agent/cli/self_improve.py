@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from training.improve.ask import Question
+    from training.improve.loop import SelfImprovement
     from training.improve.recipe import ImproveRecipe
     from training.improve.run_page import RunPage
     from training.recipe import Progress
@@ -65,21 +68,44 @@ def self_improve(
       agent self-improve --quick
       agent self-improve --suite doom-vault --generations 8 --out runs/vault
       agent self-improve --setter suite:doom-vault-steps --reward judge --budget 60
+      torchrun --nproc-per-node 4 -m agent self-improve --out runs/vault    # practice on four GPUs
       agent self-improve --ask-me 20 --page    # watch it in the browser; 20 clips a generation, yes or no
       agent play "pick up the blue key" --policy runs/improve/generation-001/learned/model
     """
     screen = console.console(machine=json)
     with screen.status("starting"):
         from training.improve.loop import SelfImprovement
-        from training.improve.report import write_report
+        from training.ranks import launched
 
         options = {
             "env": env, "suite": suite, "policy": policy, "setter": setter, "reward": reward,
             "generations": generations, "levels": levels, "episodes": episodes, "seed": seed, "ask_me": ask_me,
         }  # fmt: skip
         recipe = _recipe(config, quick, {name: value for name, value in options.items() if value is not None})
+    seconds = None if budget is None else 60.0 * budget
+    with launched() as ranks:
+        begin = partial(SelfImprovement, recipe, out, workers=workers, budget=seconds, ranks=ranks)
+        if not ranks.leads:  # of several processes the first one speaks
+            begin().run()
+            return
+        run, summaries = _watched(begin, recipe, out, screen, _page(screen, recipe, out, port) if page else None)
+    if json:
+        console.print_json({"out": str(out), "generations": summaries})
+        return
+    screen.print(console.table(_COLUMNS, [_row(summary) for summary in summaries]))
+    if summaries and summaries[-1]["stop"]:
+        screen.print(f"Stopped: {summaries[-1]['stop']}", markup=False)
+    screen.print(f"Player: {run.player(len(summaries) + 1)}", markup=False)
+    screen.print(f"Report: {out / 'report.html'}", markup=False)
+
+
+def _watched(
+    begin: Callable[..., SelfImprovement], recipe: ImproveRecipe, out: Path, screen: Console, shown: RunPage | None
+) -> tuple[SelfImprovement, list[dict[str, Any]]]:
+    """Play a run with bars and its report, and on a page; the run and the summaries of its generations."""
+    from training.improve.report import write_report
+
     summaries: list[dict[str, Any]] = []
-    shown = _page(screen, recipe, out, port) if page else None
     with console.progress(screen) as bars:
         tasks: dict[str, Any] = {}
 
@@ -109,19 +135,9 @@ def self_improve(
             finally:
                 bars.start()
 
-        run = SelfImprovement(
-            recipe, out, workers=workers, budget=None if budget is None else 60.0 * budget, on_progress=on_progress,
-            on_generation=on_generation, ask=ask,
-        )  # fmt: skip
+        run = begin(on_progress=on_progress, on_generation=on_generation, ask=ask)
         run.run()
-    if json:
-        console.print_json({"out": str(out), "generations": summaries})
-        return
-    screen.print(console.table(_COLUMNS, [_row(summary) for summary in summaries]))
-    if summaries and summaries[-1]["stop"]:
-        screen.print(f"Stopped: {summaries[-1]['stop']}", markup=False)
-    screen.print(f"Player: {run.player(len(summaries) + 1)}", markup=False)
-    screen.print(f"Report: {out / 'report.html'}", markup=False)
+    return run, summaries
 
 
 def _page(screen: Console, recipe: ImproveRecipe, out: Path, port: int) -> RunPage:

@@ -185,12 +185,14 @@ def rl(
     Examples:
       agent train rl --suite doom-room --reward clip --config my.yaml --out runs/rl
       agent train rl --suite doom-room --reward clip:runs/clip/model --trust-reward --method grpo --out runs/grpo
+      torchrun --nproc-per-node 4 -m agent train rl --suite doom-room --reward clip --out runs/four
       agent play "go to the red torch" --policy runs/rl/model
     """
     screen = console.console(machine=json)
     with screen.status("starting"):
         from envs.yaml_files import load_yaml
         from tasks import world_tasks
+        from training.ranks import launched
         from training.rl.recipe import RlRecipe
         from training.rl.train import check_reward, checked_reward, train_rl
 
@@ -220,8 +222,10 @@ def rl(
         except (OSError, ValueError) as error:
             raise UserError(str(error)) from error
         check_reward(checked_reward(recipe), reward_limit, world=world, anyway=trust_reward)
-    with training_bars(screen) as on_progress:
-        checkpoint = train_rl(recipe, out, on_progress, ignore_alarms=ignore_alarms)
+    with launched() as ranks, training_bars(screen) as on_progress:
+        checkpoint = train_rl(recipe, out, on_progress, ignore_alarms=ignore_alarms, ranks=ranks)
+    if not ranks.leads:  # of several processes the first one speaks
+        return
     if not json and recipe.upper_bound:
         screen.print("The reward saw ground truth: this is an upper bound, not an agent that learned from pixels.")
     print_checkpoint(screen, checkpoint, f"hf:{checkpoint}" if policy.startswith("hf:") else str(checkpoint), json)

@@ -41,6 +41,7 @@ from training.improve.recipe import PRACTICE, ImproveRecipe
 from training.improve.rehearse import rehearse
 from training.improve.scoring import Judgement, Scorer, by_truth, controls, judge_with, scorings
 from training.learner import load_learner
+from training.ranks import Ranks
 from training.recipe import OnProgress, Progress, same_recipe
 from training.rl.alarms import CollapseError
 from training.rl.train import SUMMARY, train_rl
@@ -57,7 +58,8 @@ class SelfImprovement:
 
     `on_progress` is called during a stage, `on_generation` at the end of every generation, with its summary. `ask`: how
     a person is asked about tries, if the recipe wants that; None if nobody is there. `known`: whether the first player
-    does tasks of evaluation, by their ids, where another run has found out.
+    does tasks of evaluation, by their ids, where another run has found out. `ranks`: the processes that practise
+    together; rank 0 alone does all the rest, and writes files, which all of them see.
     Raises UserError if `out` holds a run of another recipe.
     """
 
@@ -72,9 +74,12 @@ class SelfImprovement:
         on_generation: Callable[[dict[str, Any]], None] = lambda summary: None,
         ask: Ask | None = None,
         known: Mapping[str, bool] | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         _check(recipe)
-        same_recipe(recipe, out)
+        self._ranks = ranks or Ranks()
+        if self._ranks.leads:
+            same_recipe(recipe, out)
         self.recipe, self.out, self._workers, self._budget = recipe, out, workers, budget
         self._on_progress, self._on_generation, self._ask = on_progress, on_generation, ask
         self._known = known or {}
@@ -82,20 +87,28 @@ class SelfImprovement:
 
     def run(self) -> list[dict[str, Any]]:
         """Play all generations; their summaries. It ends early where the audit or the budget says so."""
-        self._rehearse()
+        if self._ranks.leads:
+            self._rehearse()
         summaries: list[dict[str, Any]] = []
         for number in range(1, self.recipe.generations + 1):
             generation = Generation(self.out, number)
             for stage in STAGES:
-                if not generation.done(stage):
-                    began = time.monotonic()
-                    result = getattr(self, f"_{stage}")(generation)
-                    generation.finish(stage, {**result, "seconds": round(time.monotonic() - began, 1)})
+                if not self._ranks.of_lead(generation.done(stage)):
+                    self._play(stage, generation)
             summaries.append(self.summary(generation))
             self._on_generation(summaries[-1])
-            if summaries[-1]["stop"] or self._over():
+            if summaries[-1]["stop"] or self._ranks.of_lead(self._over()):
                 break
         return summaries
+
+    def _play(self, stage: Stage, generation: Generation) -> None:
+        began = time.monotonic()
+        together = stage == "learn" and not self._imitates
+        if self._ranks.leads or together:
+            result = getattr(self, f"_{stage}")(generation)
+            if self._ranks.leads:
+                generation.finish(stage, {**result, "seconds": round(time.monotonic() - began, 1)})
+        self._ranks.of_lead(None)  # has finished it
 
     def player(self, number: int) -> Path:
         """The checkpoint that generation `number` starts from."""
@@ -336,6 +349,7 @@ class SelfImprovement:
             model = train_rl(
                 practise.recipe_of(recipe, policy, number, self._workers), out,
                 lambda news: self._tell(generation, "practise", news.done, news.total, **news.figures), practice=tasks,
+                ranks=self._ranks,
             )  # fmt: skip
         except CollapseError as error:
             return {"model": None, "why": str(error)}

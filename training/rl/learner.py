@@ -12,6 +12,7 @@ from torch import Tensor
 
 from agent.policy import Context
 from agent.small.prompt import asked_for
+from training.ranks import Ranks
 from training.rl import conditioning, imitation
 from training.rl.advantages import Floats, gae, group_relative, normalised
 from training.rl.learnable import Learnable, Scores
@@ -41,22 +42,24 @@ class Lessons:
 
 @dataclass(frozen=True)
 class _Part:
-    """The decisions of one step, as they are learned and as they were `played`; None where that is the same. Of B
-    decisions of at most L tokens: `told` and `reference` (B, L), `weights` (B,)."""
+    """The decisions of one step that this process computes, as they are learned and as they were `played`; None where
+    that is the same. Of B decisions of at most L tokens: `told` and `reference` (B, L), `weights` (B,). `counts`: what
+    their mean weighs in that of the whole step."""
 
     batch: Any
     played: Any | None
     told: Tensor
     reference: Tensor
     weights: Tensor
+    counts: float
 
 
 class Learner:
     """Learns with a recipe's method, one round of rollouts after the other. `critic`: None for a method without a
-    value function."""
+    value function. `ranks`: who computes the gradient of a step together; all of them learn from the same rollouts."""
 
-    def __init__(self, learnable: Learnable, recipe: RlRecipe) -> None:
-        self.learnable, self._recipe = learnable, recipe
+    def __init__(self, learnable: Learnable, recipe: RlRecipe, ranks: Ranks | None = None) -> None:
+        self.learnable, self._recipe, self._ranks = learnable, recipe, ranks or Ranks()
         self._parameters = [p for p in learnable.module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self._parameters, lr=recipe.rate, betas=_BETAS, weight_decay=0.0)
         self.critic = Critic(learnable.value_head, recipe.value_rate) if recipe.uses_values else None
@@ -123,7 +126,9 @@ class Learner:
         order, size = rng.permutation(len(lessons.contexts)), self._recipe.batch
         device = next(self.learnable.module.parameters()).device
         for start in range(0, len(order), size):
-            rows = order[start : start + size].tolist()
+            whole = order[start : start + size]
+            own = np.array_split(whole, self._ranks.count)[self._ranks.rank]
+            rows = (own if len(own) else whole[:1]).tolist()  # a process without any computes one that counts nothing
             contexts, tokens = [lessons.contexts[row] for row in rows], [lessons.tokens[row] for row in rows]
             played = batch = self.learnable.batch([asked_for(one, self.learnable.ask) for one in contexts], tokens)
             if lessons.conditions is not None:
@@ -138,6 +143,7 @@ class Learner:
                 told.to(device),
                 self.learnable.reference(batch, self._recipe.temperature),
                 torch.tensor(lessons.weights[rows], dtype=torch.float32, device=device),
+                len(own) * self._ranks.count / len(whole),
             )
 
     def _step(self, part: _Part, scores: Scores) -> dict[str, float]:
@@ -155,7 +161,8 @@ class Learner:
         figures["entropy"] = entropy(scores.entropies, scores.mask)
         loss = loss + recipe.kl * figures["kl"] - recipe.entropy * figures["entropy"]
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss * part.counts).backward()
+        self._ranks.share_gradients(self._parameters)
         figures["gradient"] = torch.nn.utils.clip_grad_norm_(self._parameters, recipe.norm)
         self.optimizer.step()
         return {name: float(value.detach()) for name, value in figures.items()}

@@ -3,6 +3,9 @@
 After every round the run's state is written: weights, optimizer and log. All random numbers of a round follow from the
 recipe's seed and the number of the round. So a run that was killed goes on from its last round and ends with the same
 weights as a run that never stopped.
+
+Several processes, as torchrun starts them, share a round: each plays episodes of its own, gets those of the others, and
+computes its share of each step's gradient. So all have the same weights, and the first one alone writes files.
 """
 
 from __future__ import annotations
@@ -29,19 +32,21 @@ from rewards.calibrated import Calibrated, calibrated, check_trusted
 from rewards.reward import Reward
 from rewards.wrapper import WholeEpisodes
 from tasks.task import Task
+from training.ranks import Ranks
 from training.recipe import OnProgress, Progress, ignore_progress, same_recipe
 from training.rl import alarms
 from training.rl.advantages import within_groups
-from training.rl.collect import WEIGHTS, Gathered, gathering, make_world, reward_of, starts_of
+from training.rl.collect import WEIGHTS, Gathered, gathering, join, make_world, reward_of, starts_of
 from training.rl.learnable import Learnable
 from training.rl.learner import Learner
 from training.rl.load import load_learnable
 from training.rl.practice import Practice
 from training.rl.recipe import RlRecipe
-from training.rl.rollouts import Rollout
+from training.rl.rollouts import Rollout, Start
 
 MODEL, STATE, LOGS, SUMMARY, KEPT = "model", "state.pt", "tensorboard", "summary.json", "checkpoints"
 _ROUND_SEEDS = 100_000  # seeds for each round, of its workers and its order
+_RANK_SEEDS = 1_000  # of them for each process, of its workers
 
 Figures = dict[str, float]
 
@@ -53,19 +58,25 @@ def train_rl(
     *,
     ignore_alarms: bool = False,
     practice: Sequence[Task] = (),
+    ranks: Ranks | None = None,
 ) -> Path:
     """Train a policy and write the checkpoint OUT/model, which `agent play` loads; its path. A run that is there goes
     on, and one that has nothing left to learn ends early. `practice`: what it practises in place of the suite's own
-    tasks; the same ones whenever the run goes on.
+    tasks; the same ones whenever the run goes on. `ranks`: the processes that do this together; all see `out`.
 
     OUT/summary.json tells how it went, and OUT/tensorboard all figures. Raises UserError for a policy or reward that
     can't be had, or that must not be learned from, ValueError for a suite that is held out and for a folder with
     another run, CollapseError where an alarm trips, and AgreementError.
     """
+    ranks = ranks or Ranks()
     reward = checked_reward(recipe)
     practised = Practice(practice) if practice else None
-    starts_of(recipe, reward, 0, practised)  # complains of the suite before anything is written
-    same_recipe(recipe, out)
+    starts = starts_of(recipe, reward, 0, practised)  # complains of the suite before anything is written
+    if (tasks := len(starts) // recipe.group) < ranks.count:
+        raise ValueError(f"{tasks} tasks a round are fewer than {ranks.count} processes")
+    if ranks.leads:
+        same_recipe(recipe, out)
+    ranks.of_lead(None)  # has made the folder
     if (out / MODEL).is_dir():
         return out / MODEL
     torch.manual_seed(recipe.seed)  # of the first weights of the value head
@@ -76,16 +87,17 @@ def train_rl(
         make_world=partial(make_world, recipe),
         ask=recipe.ask,
     )
-    run = _Run(recipe, out, learnable, reward, practised)
+    run = _Run(recipe, out, learnable, reward, practised, ranks)
     mastered = not ignore_alarms and _mastered(run.log, recipe)
     with ExitStack() as stack:
-        writer = stack.enter_context(closing(summary_writer(out / LOGS, len(run.log))))
+        writer = stack.enter_context(closing(summary_writer(out / LOGS, len(run.log)))) if ranks.leads else None
         gather = stack.enter_context(gathering(recipe, run.learnable, reward, out))
         while not mastered and len(run.log) < recipe.iterations:
             figures = run.round(gather)
-            for name, value in figures.items():
-                writer.add_scalar(f"rl/{name}", value, len(run.log))
-            on_progress(Progress("rl", len(run.log), recipe.iterations, _shown(figures)))
+            if writer is not None:
+                for name, value in figures.items():
+                    writer.add_scalar(f"rl/{name}", value, len(run.log))
+                on_progress(Progress("rl", len(run.log), recipe.iterations, _shown(figures)))
             mastered = not ignore_alarms and _mastered(run.log, recipe)
     return run.finish()
 
@@ -124,11 +136,17 @@ class _Run:
     """A run in a folder, between two rounds. `log`: the figures of each round that is done."""
 
     def __init__(
-        self, recipe: RlRecipe, out: Path, learnable: Learnable, reward: Reward, practice: Practice | None
+        self,
+        recipe: RlRecipe,
+        out: Path,
+        learnable: Learnable,
+        reward: Reward,
+        practice: Practice | None,
+        ranks: Ranks,
     ) -> None:
         self._recipe, self._out, self.learnable, self._reward = recipe, out, learnable, reward
-        self._practice = practice
-        self._learner = Learner(learnable, recipe)
+        self._practice, self._ranks = practice, ranks
+        self._learner = Learner(learnable, recipe, ranks)
         self._mean: list[torch.Tensor] = []  # of the weights, over the rounds that are averaged
         self.log: list[Figures] = []
         self._costs: list[Figures] = []
@@ -139,7 +157,8 @@ class _Run:
         """Collect, learn and write the state; all figures."""
         number, recipe = len(self.log), self._recipe
         seed = (recipe.seed * recipe.iterations + number) * _ROUND_SEEDS % 2**62
-        gathered: Gathered = gather(starts_of(recipe, self._reward, number, self._practice), seed)
+        starts = starts_of(recipe, self._reward, number, self._practice)
+        gathered = self._gather_together(gather, starts, seed)
         rollouts = gathered.collected.rollouts
         began = time.perf_counter()
         if self._practice is not None:
@@ -147,14 +166,27 @@ class _Run:
         with _all_cores():
             learned = self._learner.learn(rollouts, seed + _ROUND_SEEDS // 2) if rollouts else {}
         costs = costs_of(gathered, time.perf_counter() - began)
+        learned = self._ranks.of_lead(learned)  # the alarms must see the same everywhere
         figures = {**outcomes_of(rollouts), "dropped": float(len(gathered.collected.failures)), **learned}
         self.log.append(figures)
         self._costs.append(costs)
         self._average()
-        self._save()
-        if recipe.keep_every and len(self.log) % recipe.keep_every == 0:
-            self._save_checkpoint(self._out / KEPT / f"{len(self.log):04d}")
+        if self._ranks.leads:
+            self._save()
+            if recipe.keep_every and len(self.log) % recipe.keep_every == 0:
+                self._save_checkpoint(self._out / KEPT / f"{len(self.log):04d}")
         return {**figures, **costs}
+
+    def _gather_together(self, gather: Any, starts: Sequence[Start], seed: int) -> Gathered:
+        """What all processes collected, each from the starts of its groups."""
+        ranks = self._ranks
+        own = [start for start in starts if start.group % ranks.count == ranks.rank]
+        parts: list[Gathered] = ranks.joined(gather(own, seed + ranks.rank * _RANK_SEEDS))
+        if ranks.count == 1:
+            return parts[0]
+        wall = max(part.wall for part in parts)
+        waited = sum(part.idle + wall - part.wall for part in parts)
+        return Gathered(join([part.collected for part in parts]), wall, waited)
 
     def _average(self) -> None:
         """Take the weights of the last round into the mean, if it is among those that are averaged."""
@@ -171,11 +203,16 @@ class _Run:
         learned = [p for p in self.learnable.module.parameters() if p.requires_grad]
         for parameter, mean in zip(learned, self._mean, strict=False):
             parameter.data.copy_(mean)
+        if self._ranks.leads:
+            self._write_results()
+        self._ranks.of_lead(None)  # has written them
+        return self._out / MODEL
+
+    def _write_results(self) -> None:
         write_whole(self._out / SUMMARY, json.dumps(self._summary(), indent=2) + "\n")
         self._save_checkpoint(self._out / MODEL)
         for left in (STATE, WEIGHTS):
             (self._out / left).unlink(missing_ok=True)
-        return self._out / MODEL
 
     def _save_checkpoint(self, folder: Path) -> None:
         recipe = self._recipe.model_dump(mode="json")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -122,3 +126,19 @@ def test_the_recipe_of_the_docs_is_one() -> None:
     assert (recipe.suite, recipe.reward, recipe.held_out) == ("doom-vault", "judge", ("doom-vault-steps",))
     made = practise.recipe_of(recipe, "small", 2, 2)
     assert (made.seed, made.averaged, made.reward) == (2, 0.5, "twice:judge")
+
+
+@pytest.mark.slow
+def test_torchrun_practises_with_several_processes(tmp_path: Path) -> None:
+    config = tmp_path / "recipe.yaml"
+    config.write_text(json.dumps({**TINY, "reward": f"{__name__}:Lottery", "rounds": 1}))  # JSON is YAML
+    torchrun = "torch.distributed.run --standalone --nproc-per-node 2 -m agent self-improve --json --workers 1"
+    command = [sys.executable, "-m", *torchrun.split(), "--config", str(config), "--out", str(tmp_path / "run")]
+    # The reward is in this file.
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[3])])}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=env)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (summary,) = json.loads(done.stdout)["generations"]
+    assert summary["promoted"] in (True, False)
+    (practised,) = Generation(tmp_path / "run", 1).result("learn")["rounds"]
+    assert practised["episodes"] == 6.0, "of both processes"
