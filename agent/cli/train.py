@@ -143,7 +143,7 @@ class MethodName(StrEnum):
 
 @app.command()
 def rl(
-    suite: Annotated[str, typer.Option(help="Where it plays; see `agent list suites`.")],
+    suite: Annotated[str, typer.Option(help="Where it plays; see `agent list suites`. Several: NAME+NAME.")],
     reward: Annotated[str, typer.Option(help="What it learns from; `agent rewards list`.")],
     out: Annotated[Path, typer.Option(help="The run's folder; a run that is there goes on.")],
     policy: Annotated[str, typer.Option(help="`small`, a checkpoint of it, or hf:FOLDER, trained by LoRA.")] = "small",
@@ -218,7 +218,7 @@ def rl(
                     **{name: value for name, value in options.items() if value is not None},
                 }
             )
-            world = world_tasks.training(suite).world
+            world = world_tasks.training(suite.split("+")[0]).world
         except (OSError, ValueError) as error:
             raise UserError(str(error)) from error
         check_reward(checked_reward(recipe), reward_limit, world=world, anyway=trust_reward)

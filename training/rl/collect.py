@@ -54,10 +54,15 @@ def starts_of(recipe: RlRecipe, reward: Reward, iteration: int, practice: Practi
 
 
 def _made(recipe: RlRecipe, iteration: int) -> Iterator[Task]:
-    """New tasks of the recipe's suite."""
-    suite = world_tasks.training(recipe.suite)
+    """New tasks of the recipe's suites, in turn."""
+    suites = [world_tasks.training(name) for name in recipe.suite.split("+")]
+    if len(worlds := {suite.world for suite in suites}) > 1:
+        raise ValueError(f"suite {recipe.suite!r}: these are of the worlds {', '.join(sorted(worlds))}")
     first = iteration * _LOOKED_AT * recipe.tasks
-    return (suite.task(recipe.seed, first + at, evaluation=False) for at in range(_LOOKED_AT * recipe.tasks))
+    return (
+        suites[at % len(suites)].task(recipe.seed, first + at, evaluation=False)
+        for at in range(_LOOKED_AT * recipe.tasks)
+    )
 
 
 def _scorable(reward: Reward, task: Task) -> bool:
@@ -66,7 +71,8 @@ def _scorable(reward: Reward, task: Task) -> bool:
 
 def make_world(recipe: RlRecipe) -> World:
     """A world of the recipe."""
-    world: World = plugins.load("world", recipe.world or world_tasks.suite(recipe.suite).world)()
+    name = recipe.world or world_tasks.suite(recipe.suite.split("+")[0]).world
+    world: World = plugins.load("world", name)()
     return world
 
 

@@ -32,11 +32,11 @@ class Limits(Section):
 class RlRecipe(Section):
     """How a policy learns from a reward.
 
-    `policy`: the parent, as training.rl.load.load_learnable takes it. `suite`: where it plays. `world`: in place of the
-    suite's, where it practises tasks of its own. `verbs`: only tasks of these; all by default. `reward`: a reward's
-    name. `upper_bound`: the reward may see ground truth. `method`: "ppo", "grpo", or imitation of its own decisions:
-    "awr" (weighted by advantage), "filtered" (of the best episodes) or "conditioned" (told whether they were better
-    than expected).
+    `policy`: the parent, as training.rl.load.load_learnable takes it. `suite`: where it plays; several of a world as
+    NAME+NAME, in turn. `world`: in place of the suite's, where it practises tasks of its own. `verbs`: only tasks of
+    these; all by default. `reward`: a reward's name. `upper_bound`: the reward may see ground truth. `method`: "ppo",
+    "grpo", or imitation of its own decisions: "awr" (weighted by advantage), "filtered" (of the best episodes) or
+    "conditioned" (told whether they were better than expected).
 
     Collection: `tasks` a round, each played by a `group` of episodes from the same start, in `worlds` worlds a process.
     `workers`: processes, or who else plays; 0 for this process. `time_limit`: ticks of an episode, at most.

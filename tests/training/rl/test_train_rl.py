@@ -235,6 +235,15 @@ def test_the_start_of_episodes(tiny: Path) -> None:
         starts_of(recipe(tiny, verbs=["fly"]), Up(), 0)
 
 
+def test_several_suites_are_played_in_turn(tiny: Path) -> None:
+    wanted = recipe(tiny, suite="doom-room+doom-rooms", tasks=4, group=1)
+    assert [one.task.id.split("/")[0] for one in starts_of(wanted, Up(), 1)] == ["doom-room", "doom-rooms"] * 2
+    with pytest.raises(ValueError, match="'doom-vault' is held out"):
+        starts_of(recipe(tiny, suite="doom-room+doom-vault"), Up(), 0)
+    with pytest.raises(ValueError, match="of the worlds doom, playroom"):
+        starts_of(recipe(tiny, suite="doom-room+playroom-basic"), Up(), 0)
+
+
 def test_what_goes_both_ways_is_practised_most() -> None:
     tasks = [Task(f"{number}", "go", "lamp", number) for number in range(4)]
     practice = Practice(tasks, {"0": [6, 6, 6], "1": [3, 3, 6], "2": [0, 0, 6]})
