@@ -16,12 +16,13 @@ app = console.verb()
 _PARTS: dict[str, plugins.Kind] = {
     group.removeprefix("ludens.").replace("_", "-"): kind for kind, group in plugins.GROUPS.items()
 }
+_WHAT = list(dict.fromkeys(("all", *_PARTS, "suites", "tasks", "checkpoints")))
 _EXAMPLES = 3  # tasks shown of each suite
 
 
 @app.command()
 def list_parts(
-    what: Annotated[str, typer.Argument(help=f"all, {', '.join(_PARTS)}, suites, tasks or checkpoints.")] = "all",
+    what: Annotated[str, typer.Argument(help=f"{', '.join(_WHAT[:-1])} or {_WHAT[-1]}.")] = "all",
     folders: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[DIR]...", help="Where checkpoints are [default: the shipped one and ./runs]."),
@@ -39,9 +40,8 @@ def list_parts(
       agent list policies --json
       agent list checkpoints runs
     """
-    known = ["all", *_PARTS, "suites", "tasks", "checkpoints"]
-    if what not in known:
-        raise UserError(plugins.unknown_name("list", what, known))
+    if what not in _WHAT:
+        raise UserError(plugins.unknown_name("list", what, _WHAT))
     if what == "checkpoints":
         _list_checkpoints(folders, json)
         return

@@ -277,6 +277,8 @@ def _check(plan: Plan) -> None:
                 )
         else:
             write_whole(path, json_text.dumps(wanted, indent=2) + "\n")
+    except (NotADirectoryError, FileExistsError) as error:
+        raise UserError(f"--out {plan.out}: is a file, or lies in one; name a folder") from error
     except (OSError, ValueError) as error:
         raise UserError(f"--out {plan.out}: {error}") from error
 

@@ -74,19 +74,21 @@ def train_rl(
     starts = starts_of(recipe, reward, 0, practised)  # complains of the suite before anything is written
     if (tasks := len(starts) // recipe.group) < ranks.count:
         raise ValueError(f"{tasks} tasks a round are fewer than {ranks.count} processes")
+    finished = (out / MODEL).is_dir()
+    if not finished:  # what can't be loaded leaves no folder
+        torch.manual_seed(recipe.seed)  # of the first weights of the value head
+        learnable = load_learnable(
+            recipe.policy,
+            think=recipe.think,
+            frozen_vision=recipe.frozen_vision,
+            make_world=partial(make_world, recipe),
+            ask=recipe.ask,
+        )
     if ranks.leads:
         same_recipe(recipe, out)
     ranks.of_lead(None)  # has made the folder
-    if (out / MODEL).is_dir():
+    if finished:
         return out / MODEL
-    torch.manual_seed(recipe.seed)  # of the first weights of the value head
-    learnable = load_learnable(
-        recipe.policy,
-        think=recipe.think,
-        frozen_vision=recipe.frozen_vision,
-        make_world=partial(make_world, recipe),
-        ask=recipe.ask,
-    )
     run = _Run(recipe, out, learnable, reward, practised, ranks)
     mastered = not ignore_alarms and _mastered(run.log, recipe)
     with ExitStack() as stack:
