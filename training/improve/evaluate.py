@@ -68,6 +68,12 @@ def compare(suites: Sequence[str], parent: Mapping[str, bool], candidate: Mappin
     }
 
 
+def by_verb(tasks: Sequence[Task], parent: Mapping[str, bool], candidate: Mapping[str, bool]) -> dict[str, Any]:
+    """The rows of `compare`, one for each verb of the tasks."""
+    verbs = sorted({task.verb for task in tasks})
+    return {verb: _paired([task.id for task in tasks if task.verb == verb], parent, candidate) for verb in verbs}
+
+
 def of_parent_alone(compared: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Rows of `compare` where there is no candidate: what there is to say of it is None."""
     nothing = dict.fromkeys(("candidate", "points", "low", "high", "p"))

@@ -156,6 +156,7 @@ class SelfImprovement:
             "beliefs": results["build"]["beliefs"],
             "answers": results["build"]["answers"],
             "held_out": results["evaluate"]["held_out"],
+            "held_out_by_verb": results["evaluate"].get("by_verb", {}),
             "old": results["evaluate"]["old"],
             "promoted": promote["promoted"],
             "why": promote["why"],
@@ -395,9 +396,12 @@ class SelfImprovement:
             candidate = candidate | own
         held_out = recipe.held_out or (levels.OWN,)
         compared = evaluate.compare((*held_out, *recipe.old), parent, candidate)
+        measured = [task for task in tasks if task.id.startswith(tuple(f"{name}/" for name in recipe.held_out))]
+        verbs = evaluate.by_verb(measured, parent, candidate)
         if model is None:
-            compared = evaluate.of_parent_alone(compared)
+            compared, verbs = evaluate.of_parent_alone(compared), evaluate.of_parent_alone(verbs)
         return {
+            "by_verb": verbs,
             "held_out": {name: compared[name] for name in held_out},
             "old": {name: compared[name] for name in recipe.old},
             "parent": parent,

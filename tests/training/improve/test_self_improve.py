@@ -185,6 +185,9 @@ def test_the_report_shows_every_generation(finished: tuple[Path, list[dict[str, 
     write_report(tmp_path, recipe, summaries)
     assert "data:image/png;base64," in page
     assert "doom-vault-steps" in page
+    verbs = summaries[0]["held_out_by_verb"]
+    assert sum(one["n"] for one in verbs.values()) == summaries[0]["held_out"]["doom-vault-steps"]["n"]
+    assert all(f"of these: {verb}<" in page for verb in verbs)
     assert ("Promoted" if summaries[0]["promoted"] else "Not promoted") in page
     assert json.loads((tmp_path / "report.json").read_text())["generations"] == summaries
 
@@ -219,6 +222,9 @@ def test_the_comparison_is_paired() -> None:
     assert result["points"] == pytest.approx(10.0)
     assert result["low"] > 0.0
     assert result["p"] == pytest.approx(2 * 0.5**10)
+    tasks = [Task(f"s/{i}", "go", "doom", i, verb="press" if i < 60 else "face") for i in range(100)]
+    verbs = evaluate.by_verb(tasks, parent, candidate)
+    assert {verb: (one["n"], one["won"]) for verb, one in verbs.items()} == {"press": (60, 10), "face": (40, 0)}
 
 
 def test_the_audit_counts_only_what_both_know() -> None:
