@@ -44,7 +44,7 @@ def starts_of(recipe: RlRecipe, reward: Reward, iteration: int, practice: Practi
         fit = Practice([task for task in practice.tasks if wanted(task)], practice.outcomes)
         chosen = fit.draw(recipe.tasks, (recipe.seed, iteration))
     else:
-        chosen = list(islice(filter(wanted, _made(recipe, iteration)), recipe.tasks))
+        chosen = list(islice(filter(wanted, _made(recipe, iteration, recipe.tasks)), recipe.tasks))
     if not chosen:
         of = f" with the verbs {', '.join(recipe.verbs)}" if recipe.verbs else ""
         raise ValueError(f"reward {recipe.reward!r} can't see the outcome of any task of suite {recipe.suite!r}{of}")
@@ -53,16 +53,20 @@ def starts_of(recipe: RlRecipe, reward: Reward, iteration: int, practice: Practi
     return [Start(task, iteration * recipe.tasks + at) for at, task in enumerate(tasks) for _ in range(recipe.group)]
 
 
-def _made(recipe: RlRecipe, iteration: int) -> Iterator[Task]:
-    """New tasks of the recipe's suites, in turn."""
+def pool_of(recipe: RlRecipe, reward: Reward) -> list[Task]:
+    """The tasks of the recipe's suites that are practised again and again."""
+    tasks = (task for task in _made(recipe, 0, recipe.pool) if not recipe.verbs or task.verb in recipe.verbs)
+    return list(islice((task for task in tasks if _scorable(reward, task)), recipe.pool))
+
+
+def _made(recipe: RlRecipe, iteration: int, wanted: int) -> Iterator[Task]:
+    """Tasks of the recipe's suites, in turn, with some to spare; other ones in each iteration."""
     suites = [world_tasks.training(name) for name in recipe.suite.split("+")]
     if len(worlds := {suite.world for suite in suites}) > 1:
         raise ValueError(f"suite {recipe.suite!r}: these are of the worlds {', '.join(sorted(worlds))}")
-    first = iteration * _LOOKED_AT * recipe.tasks
-    return (
-        suites[at % len(suites)].task(recipe.seed, first + at, evaluation=False)
-        for at in range(_LOOKED_AT * recipe.tasks)
-    )
+    count = _LOOKED_AT * wanted
+    numbers = range(iteration * count, (iteration + 1) * count)
+    return (suites[at % len(suites)].task(recipe.seed, at, evaluation=False) for at in numbers)
 
 
 def _scorable(reward: Reward, task: Task) -> bool:

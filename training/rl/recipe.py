@@ -39,6 +39,8 @@ class RlRecipe(Section):
     "conditioned" (told whether they were better than expected).
 
     Collection: `tasks` a round, each played by a `group` of episodes from the same start, in `worlds` worlds a process.
+    `pool`: as many tasks of the suites are played again and again, see training.rl.practice, so that the value function
+    comes to know them; 0 for new ones in every round.
     `workers`: processes, or who else plays; 0 for this process. `time_limit`: ticks of an episode, at most.
     `temperature`: of sampling. `think`: see agent.policy.Think. `frames`: a reward that scores single frames does so
     after every decision, and otherwise at the end of the episode. `shaped`, `graded`, `unfinished`,
@@ -69,6 +71,7 @@ class RlRecipe(Section):
     seed: int = pydantic.Field(0, ge=0)
 
     tasks: int = pydantic.Field(8, ge=1)
+    pool: int = pydantic.Field(0, ge=0)
     group: int = pydantic.Field(4, ge=1)
     worlds: int = pydantic.Field(8, ge=1)
     workers: str | int = 0

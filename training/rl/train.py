@@ -36,7 +36,7 @@ from training.ranks import Ranks
 from training.recipe import OnProgress, Progress, ignore_progress, same_recipe
 from training.rl import alarms
 from training.rl.advantages import within_groups
-from training.rl.collect import WEIGHTS, Gathered, gathering, join, make_world, reward_of, starts_of
+from training.rl.collect import WEIGHTS, Gathered, gathering, join, make_world, pool_of, reward_of, starts_of
 from training.rl.learnable import Learnable
 from training.rl.learner import Learner
 from training.rl.load import load_learnable
@@ -70,6 +70,7 @@ def train_rl(
     """
     ranks = ranks or Ranks()
     reward = checked_reward(recipe)
+    practice = practice or pool_of(recipe, reward)
     practised = Practice(practice) if practice else None
     starts = starts_of(recipe, reward, 0, practised)  # complains of the suite before anything is written
     if (tasks := len(starts) // recipe.group) < ranks.count:

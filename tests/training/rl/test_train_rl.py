@@ -28,7 +28,7 @@ from tests.support.lamp_rewards import Near, Up
 from tests.support.tiny_small import tiny_small
 from training.recipe import Progress
 from training.rl.alarms import CollapseError
-from training.rl.collect import RolloutWorker, pay_of, starts_of
+from training.rl.collect import RolloutWorker, pay_of, pool_of, starts_of
 from training.rl.conditioning import BETTER, UNTOLD, WORSE, conditions
 from training.rl.learner import Learner, Lessons, _compared, _drawn, lessons_of
 from training.rl.load import load_learnable
@@ -242,6 +242,22 @@ def test_several_suites_are_played_in_turn(tiny: Path) -> None:
         starts_of(recipe(tiny, suite="doom-room+doom-vault"), Up(), 0)
     with pytest.raises(ValueError, match="of the worlds doom, playroom"):
         starts_of(recipe(tiny, suite="doom-room+playroom-basic"), Up(), 0)
+
+
+def test_a_pool_of_tasks_is_played_again_and_again(tiny: Path, tmp_path: Path) -> None:
+    wanted = recipe(tiny, suite="lamp-basic", pool=5, iterations=3)
+    pool = pool_of(wanted, Up())
+    assert len({task.id for task in pool}) == 5
+    assert pool_of(recipe(tiny, pool=0), Up()) == []
+    verb = pool[0].verb
+    assert {task.verb for task in pool_of(recipe(tiny, pool=2, verbs=[verb]), Up())} == {verb}
+    seen: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        draw = Practice.draw
+        patch.setattr(Practice, "draw", lambda *given: [(seen.append(one.id), one)[1] for one in draw(*given)])
+        train_rl(wanted, tmp_path / "run")
+    assert len(seen) > 5
+    assert set(seen) <= {task.id for task in pool}
 
 
 def test_what_goes_both_ways_is_practised_most() -> None:
