@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -244,7 +245,7 @@ def test_several_suites_are_played_in_turn(tiny: Path) -> None:
         starts_of(recipe(tiny, suite="doom-room+playroom-basic"), Up(), 0)
 
 
-def test_a_pool_of_tasks_is_played_again_and_again(tiny: Path, tmp_path: Path) -> None:
+def test_a_pool_of_tasks_is_played_again_and_again(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = recipe(tiny, suite="lamp-basic", pool=5, iterations=3)
     pool = pool_of(wanted, Up())
     assert len({task.id for task in pool}) == 5
@@ -252,10 +253,15 @@ def test_a_pool_of_tasks_is_played_again_and_again(tiny: Path, tmp_path: Path) -
     verb = pool[0].verb
     assert {task.verb for task in pool_of(recipe(tiny, pool=2, verbs=[verb]), Up())} == {verb}
     seen: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        draw = Practice.draw
-        patch.setattr(Practice, "draw", lambda *given: [(seen.append(one.id), one)[1] for one in draw(*given)])
-        train_rl(wanted, tmp_path / "run")
+    draw = Practice.draw
+
+    def noted(practice: Practice, n: int, seed: Sequence[int]) -> list[Task]:
+        drawn = draw(practice, n, seed)
+        seen.extend(task.id for task in drawn)
+        return drawn
+
+    monkeypatch.setattr(Practice, "draw", noted)
+    train_rl(wanted, tmp_path / "run")
     assert len(seen) > 5
     assert set(seen) <= {task.id for task in pool}
 
