@@ -10,7 +10,8 @@ The player learns from the chance of success that the reward gives an episode, a
 be on the wrong side of its threshold, and still put the episodes of a start in the right order. An episode gets one
 such number for some twenty decisions. A critic that goes over all that was practised lately tells which of them changed
 what was to be expected, and the player learns most often from those. The time limit is that of practice and not of the
-task, and the player can't see it: where it cuts a try short, the critic says what would still have come.
+task, and the player can't see it: where it cuts a try short, the critic says what would still have come. What comes
+later counts a little less, or the critic would go on expecting it of a player that walks about for ever.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def recipe_of(recipe: ImproveRecipe, policy: str, number: int, workers: str | in
         "think": "auto", "epochs": 1,
         "upper_bound": recipe.reward == "truth", "iterations": recipe.rounds, "tasks": recipe.practised,
         "group": recipe.group, "worlds": 32, "rate": recipe.practice_rate, "kl": recipe.kl, "frozen_vision": True,
-        "temperature": recipe.temperature, "frames": False, "graded": True, "unfinished": True, "gamma": 1.0,
+        "temperature": recipe.temperature, "frames": False, "graded": True, "unfinished": True, "gamma": 0.995,
         "limits": {"kl": _FARTHEST},
         "share": recipe.share, "averaged": recipe.averaged, "workers": workers, "seed": recipe.seed * 1000 + number,
     })  # fmt: skip

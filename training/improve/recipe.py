@@ -85,7 +85,7 @@ class ImproveRecipe(Section):
     share: float = pydantic.Field(default=0.5, gt=0.0, le=1.0)
     averaged: float = pydantic.Field(default=0.5, ge=0.0, le=1.0)
     least_told: float = pydantic.Field(default=0.3, ge=0.0, le=1.0)
-    practice_rate: pydantic.PositiveFloat = 1e-4
+    practice_rate: pydantic.PositiveFloat = 3e-4
     kl: float = pydantic.Field(default=0.02, ge=0.0)
     held_out: tuple[str, ...] = ("doom-vault-steps", "doom-vault")
     old: tuple[str, ...] = ("doom-basic", "doom-rooms")
