@@ -94,14 +94,14 @@ class SelfImprovement:
             generation = Generation(self.out, number)
             for stage in STAGES:
                 if not self._ranks.of_lead(generation.done(stage)):
-                    self._play(stage, generation)
+                    self._finish_stage(stage, generation)
             summaries.append(self.summary(generation))
             self._on_generation(summaries[-1])
             if summaries[-1]["stop"] or self._ranks.of_lead(self._over()):
                 break
         return summaries
 
-    def _play(self, stage: Stage, generation: Generation) -> None:
+    def _finish_stage(self, stage: Stage, generation: Generation) -> None:
         began = time.monotonic()
         together = stage == "learn" and not self._imitates
         if self._ranks.leads or together:
