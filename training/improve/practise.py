@@ -77,5 +77,7 @@ def recipe_of(recipe: ImproveRecipe, policy: str, number: int, workers: str | in
         "group": recipe.group, "worlds": 32, "rate": recipe.practice_rate, "kl": recipe.kl, "frozen_vision": True,
         "temperature": recipe.temperature, "frames": False, "graded": True, "unfinished": True, "gamma": 0.995,
         "limits": {"kl": _FARTHEST},
+        "rehearsed": recipe.rehearsal_suites if recipe.rehearsal_episodes else (),
+        "rehearsal_episodes": max(1, recipe.rehearsal_episodes),
         "share": recipe.share, "averaged": recipe.averaged, "workers": workers, "seed": recipe.seed * 1000 + number,
     })  # fmt: skip

@@ -18,6 +18,7 @@ from training.rl.advantages import Floats, gae, group_relative, normalised
 from training.rl.learnable import Learnable, Scores
 from training.rl.policy_gradient import Clipping, check_agreement, entropy, k3, policy_loss
 from training.rl.recipe import RlRecipe
+from training.rl.rehearsal import Kept
 from training.rl.rollouts import Rollout
 from training.rl.value import Critic
 
@@ -56,10 +57,13 @@ class _Part:
 
 class Learner:
     """Learns with a recipe's method, one round of rollouts after the other. `critic`: None for a method without a
-    value function. `ranks`: who computes the gradient of a step together; all of them learn from the same rollouts."""
+    value function. `ranks`: who computes the gradient of a step together; all of them learn from the same rollouts.
+    `kept`: what it rehearses, some in each step."""
 
-    def __init__(self, learnable: Learnable, recipe: RlRecipe, ranks: Ranks | None = None) -> None:
-        self.learnable, self._recipe, self._ranks = learnable, recipe, ranks or Ranks()
+    def __init__(
+        self, learnable: Learnable, recipe: RlRecipe, ranks: Ranks | None = None, kept: Sequence[Kept] = ()
+    ) -> None:
+        self.learnable, self._recipe, self._ranks, self._kept = learnable, recipe, ranks or Ranks(), kept
         self._parameters = [p for p in learnable.module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self._parameters, lr=recipe.rate, betas=_BETAS, weight_decay=0.0)
         self.critic = Critic(learnable.value_head, recipe.value_rate) if recipe.uses_values else None
@@ -93,7 +97,8 @@ class Learner:
                     played = scores if part.played is None else self.learnable.score(part.played, recipe.temperature)
                     found = played.log_probabilities.detach()
                     agreement = check_agreement(found, part.told, scores.mask, self.learnable.tolerance)
-                for name, value in self._step(part, scores).items():
+                again = self._kept[int(rng.integers(len(self._kept)))] if self._kept else None
+                for name, value in self._step(part, scores, again).items():
                     sums.setdefault(name, []).append(value)
         figures = {name: float(np.mean(values)) for name, values in sums.items()}
         return {**fitted, **figures, "agreement": agreement, "learned": float(len(lessons.contexts))}
@@ -146,7 +151,7 @@ class Learner:
                 len(own) * self._ranks.count / len(whole),
             )
 
-    def _step(self, part: _Part, scores: Scores) -> dict[str, float]:
+    def _step(self, part: _Part, scores: Scores, again: Kept | None) -> dict[str, float]:
         """Take a step of the optimizer."""
         recipe, figures = self._recipe, dict[str, Tensor]()
         if recipe.method in ("ppo", "grpo"):
@@ -160,6 +165,9 @@ class Learner:
         figures["kl"] = k3(scores.log_probabilities, part.reference, scores.mask)
         figures["entropy"] = entropy(scores.entropies, scores.mask)
         loss = loss + recipe.kl * figures["kl"] - recipe.entropy * figures["entropy"]
+        if again is not None:
+            figures["forgotten"] = again.distance(self.learnable, recipe.temperature)
+            loss = loss + recipe.rehearsal * figures["forgotten"]
         self.optimizer.zero_grad(set_to_none=True)
         (loss * part.counts).backward()
         self._ranks.share_gradients(self._parameters)

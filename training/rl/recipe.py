@@ -53,7 +53,9 @@ class RlRecipe(Section):
     `clip_high`, `dual`: see policy_gradient. `kl`, `entropy`: weights of the distance to the parent and of the entropy.
     `beta`, `largest`: see imitation.exponential. `top`: the share of episodes that "filtered" learns from. `better`,
     `untold`: see conditioning.conditions. `norm`: of gradients, at most. `keep_every`: write a checkpoint after so many
-    rounds; 0 for the last one alone. `averaged`: the share of the rounds, counted from the last one, over whose weights
+    rounds; 0 for the last one alone. `rehearsed`: suites of training that the policy plays before it learns,
+    `rehearsal_episodes` of each, and `rehearsal`: the weight of the distance to what it did there, see
+    training.rl.rehearsal. `averaged`: the share of the rounds, counted from the last one, over whose weights
     the final checkpoint is the mean (Polyak and Ruppert); 0 for the last weights alone. What chance adds in a round
     cancels out in the mean, and what all rounds agree on stays.
     """
@@ -107,6 +109,9 @@ class RlRecipe(Section):
     untold: float = pydantic.Field(0.1, ge=0.0, lt=1.0)
     norm: float = pydantic.Field(1.0, gt=0.0)
     keep_every: int = pydantic.Field(0, ge=0)
+    rehearsed: tuple[str, ...] = ()
+    rehearsal_episodes: int = pydantic.Field(40, ge=1)
+    rehearsal: float = pydantic.Field(1.0, ge=0.0)
     averaged: float = pydantic.Field(0.0, ge=0.0, le=1.0)
     limits: Limits = Limits.of({})
 

@@ -31,6 +31,7 @@ from envs.files import write_whole, written_whole
 from rewards.calibrated import Calibrated, calibrated, check_trusted
 from rewards.reward import Reward
 from rewards.wrapper import WholeEpisodes
+from tasks import world_tasks
 from tasks.task import Task
 from training.ranks import Ranks
 from training.recipe import OnProgress, Progress, ignore_progress, same_recipe
@@ -42,6 +43,7 @@ from training.rl.learner import Learner
 from training.rl.load import load_learnable
 from training.rl.practice import Practice
 from training.rl.recipe import RlRecipe
+from training.rl.rehearsal import Kept, kept_of
 from training.rl.rollouts import Rollout, Start
 
 MODEL, STATE, LOGS, SUMMARY, KEPT = "model", "state.pt", "tensorboard", "summary.json", "checkpoints"
@@ -72,6 +74,8 @@ def train_rl(
     reward = checked_reward(recipe)
     practice = practice or pool_of(recipe, reward)
     practised = Practice(practice) if practice else None
+    for name in recipe.rehearsed:
+        world_tasks.training(name)
     starts = starts_of(recipe, reward, 0, practised)  # complains of the suite before anything is written
     if (tasks := len(starts) // recipe.group) < ranks.count:
         raise ValueError(f"{tasks} tasks a round are fewer than {ranks.count} processes")
@@ -90,7 +94,10 @@ def train_rl(
     ranks.of_lead(None)  # has made the folder
     if finished:
         return out / MODEL
-    run = _Run(recipe, out, learnable, reward, practised, ranks)
+    if recipe.rehearsed:
+        on_progress(Progress("rehearsal", 0, 1))
+    kept = kept_of(recipe, learnable)  # before a run that goes on has its weights back
+    run = _Run(recipe, out, learnable, reward, practised, ranks, kept)
     mastered = not ignore_alarms and _mastered(run.log, recipe)
     with ExitStack() as stack:
         writer = stack.enter_context(closing(summary_writer(out / LOGS, len(run.log)))) if ranks.leads else None
@@ -146,10 +153,11 @@ class _Run:
         reward: Reward,
         practice: Practice | None,
         ranks: Ranks,
+        kept: Sequence[Kept],
     ) -> None:
         self._recipe, self._out, self.learnable, self._reward = recipe, out, learnable, reward
         self._practice, self._ranks = practice, ranks
-        self._learner = Learner(learnable, recipe, ranks)
+        self._learner = Learner(learnable, recipe, ranks, kept)
         self._mean: list[torch.Tensor] = []  # of the weights, over the rounds that are averaged
         self.log: list[Figures] = []
         self._costs: list[Figures] = []

@@ -36,6 +36,7 @@ from training.rl.load import load_learnable
 from training.rl.policy_gradient import AgreementError
 from training.rl.practice import Practice
 from training.rl.recipe import RlRecipe
+from training.rl.rehearsal import kept_of
 from training.rl.rollouts import Collector, Rollout, sampler
 from training.rl.train import KEPT, MODEL, STATE, SUMMARY, check_reward, train_rl
 
@@ -234,6 +235,41 @@ def test_the_start_of_episodes(tiny: Path) -> None:
     assert starts_of(recipe(tiny, verbs=[verb]), Up(), 0) == first
     with pytest.raises(ValueError, match="with the verbs fly"):
         starts_of(recipe(tiny, verbs=["fly"]), Up(), 0)
+
+
+def test_what_is_rehearsed_is_kept(tiny: Path, tmp_path: Path) -> None:
+    def forgotten(rehearsal: float) -> float:
+        wanted = recipe(tiny, rehearsed=["lamp-basic"], rehearsal_episodes=4, rehearsal=rehearsal, rate=1e-2, kl=0.0)
+        train_rl(wanted, tmp_path / f"{rehearsal}")
+        log = rounds(tmp_path / f"{rehearsal}")
+        assert all(one["forgotten"] >= 0.0 for one in log)
+        return log[-1]["forgotten"]
+
+    assert forgotten(30.0) < 0.5 * forgotten(0.0)
+    learnable = load_learnable(str(tiny), think="off")
+    kept = kept_of(recipe(tiny, rehearsed=["lamp-basic"], rehearsal_episodes=4), learnable)
+    for one in kept:
+        distance = one.distance(learnable, 1.0)
+        distance.backward()
+        assert float(distance.detach()) == pytest.approx(0.0, abs=1e-8)
+    gradients = [p.grad for p in learnable.module.parameters() if p.grad is not None]
+    assert max(float(one.abs().max()) for one in gradients) < 1e-4, "it holds back nothing at first"
+    with pytest.raises(ValueError, match="held out"):
+        train_rl(recipe(tiny, rehearsed=["doom-vault"]), tmp_path / "vault")
+    assert not (tmp_path / "vault").exists()
+
+
+def test_a_rehearsing_run_goes_on_where_it_was(tiny: Path, tmp_path: Path) -> None:
+    wanted = recipe(tiny, rehearsed=["lamp-basic"], rehearsal_episodes=3, iterations=3)
+    train_rl(wanted, tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.rl.train._Run.finish", lambda run: None)
+        patch.setattr("training.rl.train._mastered", lambda log, recipe: len(log) == 2)
+        train_rl(wanted, tmp_path / "killed")
+    assert not (tmp_path / "killed" / MODEL).exists()
+    train_rl(wanted, tmp_path / "killed")
+    for name, weight in learned(tmp_path / "whole").items():
+        assert torch.equal(learned(tmp_path / "killed")[name], weight)
 
 
 def test_several_suites_are_played_in_turn(tiny: Path) -> None:
