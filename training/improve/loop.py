@@ -183,8 +183,8 @@ class SelfImprovement:
         return self.recipe.learner != PRACTICE
 
     def _rehearse(self) -> None:
-        """What the first player plays once in the suites it knows, so that they are not forgotten: for learners that
-        imitate. Practice keeps near its parent instead."""
+        """What the first player plays once in the suites it knows, for learners that imitate it. Practice has a
+        rehearsal of its own."""
         recipe = self.recipe
         if self._imitates and recipe.rehearsal_episodes and recipe.rehearsal_suites:
             rehearse(
