@@ -21,6 +21,7 @@ from envs import plugins
 from rewards.reward import VerifiedFootage
 from rewards.score import Failure, Score
 from tasks import world_tasks
+from tasks.suite import Suite
 from tasks.task import Task
 from training.rl.learnable import Learnable
 from training.rl.policy_gradient import k3
@@ -56,7 +57,9 @@ class Unscored:
 def kept_of(recipe: RlRecipe, learnable: Learnable) -> list[Kept]:
     """What is rehearsed: the policy plays `rehearsal_episodes` of each of the `rehearsed` suites. The same for the same
     recipe and weights. Raises ValueError for a suite that is held out."""
-    rollouts = [rollout for name in recipe.rehearsed for rollout in _played(recipe, name, learnable)]
+    suites = [world_tasks.training(name) for name in recipe.rehearsed]
+    worlds = sorted({suite.world for suite in suites})
+    rollouts = [one for world in worlds for one in _played(recipe, world, suites, learnable)]
     contexts = [context for one in rollouts for context in one.contexts]
     decisions = [decision for one in rollouts for decision in one.decisions]
     order = np.random.default_rng(recipe.seed).permutation(len(contexts))
@@ -70,11 +73,16 @@ def kept_of(recipe: RlRecipe, learnable: Learnable) -> list[Kept]:
 
 
 @torch.no_grad()
-def _played(recipe: RlRecipe, name: str, learnable: Learnable) -> Sequence[Rollout]:
-    suite = world_tasks.training(name)
-    tasks = [suite.task(recipe.seed, number, evaluation=False) for number in range(recipe.rehearsal_episodes)]
+def _played(recipe: RlRecipe, world: str, suites: Sequence[Suite], learnable: Learnable) -> Sequence[Rollout]:
+    """The play in those of the suites that are of a world."""
+    tasks = [
+        suite.task(recipe.seed, number, evaluation=False)
+        for suite in suites
+        if suite.world == world
+        for number in range(recipe.rehearsal_episodes)
+    ]
     starts = [Start(task, number) for number, task in enumerate(tasks)]
-    collector = Collector(lambda: plugins.load("world", suite.world)(), recipe.worlds, Unscored(), Pay())
+    collector = Collector(lambda: plugins.load("world", world)(), recipe.worlds, Unscored(), Pay())
     try:
         draw = sampler(learnable, recipe.temperature, recipe.seed)
         return collector.collect(learnable.spec, draw, starts).rollouts
