@@ -45,13 +45,13 @@ class ImproveRecipe(Section):
 
     `held_out`: suites, or YAML files of tasks, whose evaluation has to improve; none for a world that no verifier
     knows, where the reward judges the player's own goals in levels of evaluation. `old`: suites that must not lose.
-    `episodes` of each. `rehearsal_suites`: what the player plays before it learns, `rehearsal_episodes` of each, so that
-    the old is not forgotten: practice keeps near what it did there, and a learner that imitates imitates it too, as the
-    share `rehearsal` of what it learns. `passes` over the fresh data, `rate`: of
-    learning, `keep`: the share of the parent's weights in the candidate's, where it imitates. `least`: tries to
-    imitate, or tasks to practise, without which a generation learns nothing. `most_loss`: points that each of the old
-    suites may lose. `most_gap`: points by which judged and true success may part further than in the first generation,
-    and in the last third of practice than in its first third.
+    `episodes` of each. `rehearsal_suites`: what the player plays before it learns, `rehearsal_episodes` of each, so
+    that the old is not forgotten: practice keeps near what it did there, and a learner that imitates imitates it too,
+    as the share `rehearsal` of what it learns. `passes` over the fresh data, `rate`: of learning, `keep`: the share of
+    the parent's weights in the candidate's, where it imitates. `least`: tries to imitate, or tasks to practise, without
+    which a generation learns nothing. `most_loss`: points that each of the old suites may lose. `most_gap`: points by
+    which judged and true success may part further than in the first generation, and in the last third of practice than
+    in its first third.
     """
 
     env: str = "doom"
