@@ -75,7 +75,7 @@ def recipe_of(recipe: ImproveRecipe, policy: str, number: int, workers: str | in
         "think": "auto", "epochs": 1,
         "upper_bound": recipe.reward == "truth", "iterations": recipe.rounds, "tasks": recipe.practised,
         "group": recipe.group, "worlds": 32, "rate": recipe.practice_rate, "kl": recipe.kl, "frozen_vision": True,
-        "temperature": recipe.temperature, "frames": False, "graded": True, "unfinished": True, "gamma": 0.995,
+        "temperature": recipe.temperature, "frames": False, "graded": True, "unfinished": True, "gamma": recipe.gamma,
         "limits": {"kl": _FARTHEST},
         "rehearsed": recipe.rehearsal_suites if recipe.rehearsal_episodes else (),
         "rehearsal_episodes": max(1, recipe.rehearsal_episodes),

@@ -39,9 +39,10 @@ class ImproveRecipe(Section):
 
     Practice: in each of `rounds`, `practised` tasks are each played by a `group` of episodes from the same start, and
     the player learns from what the reward says of them (PPO, training.rl), at `practice_rate`, with the weight `kl` on
-    its distance to the parent. `share`: of a round's decisions that it learns from, `averaged`: of the rounds over
-    whose weights the candidate is the mean, see training.rl.recipe. Verbs are left out where the share of successes
-    that the reward calls so is not by `least_told` above that of failures.
+    its distance to the parent; what comes a decision later is worth `gamma` of it. `share`: of a round's decisions that
+    it learns from, `averaged`: of the rounds over whose weights the candidate is the mean, see training.rl.recipe.
+    Verbs are left out where the share of successes that the reward calls so is not by `least_told` above that of
+    failures.
 
     `held_out`: suites, or YAML files of tasks, whose evaluation has to improve; none for a world that no verifier
     knows, where the reward judges the player's own goals in levels of evaluation. `old`: suites that must not lose.
@@ -88,6 +89,7 @@ class ImproveRecipe(Section):
     least_told: float = pydantic.Field(default=0.3, ge=0.0, le=1.0)
     practice_rate: pydantic.PositiveFloat = 3e-4
     kl: float = pydantic.Field(default=0.02, ge=0.0)
+    gamma: float = pydantic.Field(default=0.995, gt=0.0, le=1.0)
     held_out: tuple[str, ...] = ("doom-vault-steps", "doom-vault")
     old: tuple[str, ...] = ("doom-basic", "doom-rooms")
     episodes: pydantic.PositiveInt = 200
