@@ -35,7 +35,8 @@ from training.improve.recipe import ImproveRecipe
 
 TINY = {
     "generations": 2, "levels": 4, "tries": 2, "proposals": 3, "time_limit": 60, "episodes": 2, "rounds": 2,
-    "practised": 2, "group": 2, "least": 1, "controls": 2, "held_out": ["doom-vault-steps"], "old": ["doom-basic"],
+    "practised": 2, "group": 2, "least": 1, "controls": 2, "rehearsal_episodes": 1, "held_out": ["doom-vault-steps"],
+    "old": ["doom-basic"],
 }  # fmt: skip
 
 

@@ -145,7 +145,7 @@ class RunPage:
     async def _clip(self, id: str = "") -> Response:
         asked = self._asked
         if asked is None or id != asked[0].id:
-            return Response("this question is over\n", 404)
+            return Response(status_code=204)  # a browser that asked late: the question is over
         return Response(await asyncio.to_thread(encode, asked[0].episode), media_type="video/mp4")
 
     async def _answer(self, request: Request) -> Response:

@@ -23,6 +23,7 @@ from rewards.score import Failure, Score
 from tasks import world_tasks
 from tasks.suite import Suite
 from tasks.task import Task
+from training.ranks import Ranks
 from training.rl.learnable import Learnable
 from training.rl.policy_gradient import k3
 from training.rl.recipe import RlRecipe
@@ -54,12 +55,14 @@ class Unscored:
         return [Score(0.0, False, "", self.name) for _ in episodes]
 
 
-def kept_of(recipe: RlRecipe, learnable: Learnable) -> list[Kept]:
-    """What is rehearsed: the policy plays `rehearsal_episodes` of each of the `rehearsed` suites. The same for the same
-    recipe and weights. Raises ValueError for a suite that is held out."""
+def kept_of(recipe: RlRecipe, learnable: Learnable, ranks: Ranks | None = None) -> list[Kept]:
+    """What is rehearsed: the policy plays `rehearsal_episodes` of each of the `rehearsed` suites, each of the processes
+    a share of them. The same for the same recipe and weights. Raises ValueError for a suite that is held out."""
+    ranks = ranks or Ranks()
     suites = [world_tasks.training(name) for name in recipe.rehearsed]
     worlds = sorted({suite.world for suite in suites})
-    rollouts = [one for world in worlds for one in _played(recipe, world, suites, learnable)]
+    own = [one for world in worlds for one in _played(recipe, world, suites, learnable, ranks)]
+    rollouts = [one for part in ranks.joined(own) for one in part]
     contexts = [context for one in rollouts for context in one.contexts]
     decisions = [decision for one in rollouts for decision in one.decisions]
     order = np.random.default_rng(recipe.seed).permutation(len(contexts))
@@ -73,15 +76,17 @@ def kept_of(recipe: RlRecipe, learnable: Learnable) -> list[Kept]:
 
 
 @torch.no_grad()
-def _played(recipe: RlRecipe, world: str, suites: Sequence[Suite], learnable: Learnable) -> Sequence[Rollout]:
-    """The play in those of the suites that are of a world."""
+def _played(
+    recipe: RlRecipe, world: str, suites: Sequence[Suite], learnable: Learnable, ranks: Ranks
+) -> Sequence[Rollout]:
+    """This process's share of the play in those of the suites that are of a world."""
     tasks = [
         suite.task(recipe.seed, number, evaluation=False)
         for suite in suites
         if suite.world == world
         for number in range(recipe.rehearsal_episodes)
     ]
-    starts = [Start(task, number) for number, task in enumerate(tasks)]
+    starts = [Start(task, number) for number, task in enumerate(tasks)][ranks.rank :: ranks.count]
     collector = Collector(lambda: plugins.load("world", world)(), recipe.worlds, Unscored(), Pay())
     try:
         draw = sampler(learnable, recipe.temperature, recipe.seed)

@@ -96,7 +96,7 @@ def train_rl(
         return out / MODEL
     if recipe.rehearsed:
         on_progress(Progress("rehearsal", 0, 1))
-    kept = kept_of(recipe, learnable)  # before a run that goes on has its weights back
+    kept = kept_of(recipe, learnable, ranks)  # before a run that goes on has its weights back
     run = _Run(recipe, out, learnable, reward, practised, ranks, kept)
     mastered = not ignore_alarms and _mastered(run.log, recipe)
     with ExitStack() as stack:

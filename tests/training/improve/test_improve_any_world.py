@@ -24,7 +24,7 @@ POLE = "gymnasium:CartPole-v1"
 RECIPE = {
     "env": POLE, "suite": "", "setter": "told:hold the pole up; let it fall", "reward": f"{__name__}:Odd",
     "generations": 1, "levels": 3, "tries": 2, "time_limit": 24, "episodes": 3, "doubt": False, "hindsight": 0,
-    "held_out": [], "old": [], "least": 1, "rounds": 1, "practised": 2, "group": 2,
+    "held_out": [], "old": [], "least": 1, "rehearsal_episodes": 0, "rounds": 1, "practised": 2, "group": 2,
 }  # fmt: skip
 WORLD = """\
 env: CartPole-v1

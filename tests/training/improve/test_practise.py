@@ -28,7 +28,7 @@ from training.improve.recipe import ImproveRecipe
 TINY = {
     "generations": 1, "levels": 3, "tries": 2, "proposals": 3, "time_limit": 40, "episodes": 2, "doubt": False,
     "hindsight": 0, "held_out": ["doom-vault-steps"], "old": ["doom-basic"], "least": 1, "rounds": 2, "practised": 2,
-    "group": 3,
+    "group": 3, "rehearsal_suites": ["doom-room"], "rehearsal_episodes": 2,
 }  # fmt: skip
 
 
@@ -131,7 +131,8 @@ def test_the_recipe_of_the_docs_is_one() -> None:
 @pytest.mark.slow
 def test_torchrun_practises_with_several_processes(tmp_path: Path) -> None:
     config = tmp_path / "recipe.yaml"
-    config.write_text(json.dumps({**TINY, "reward": f"{__name__}:Lottery", "rounds": 1}))  # JSON is YAML
+    few = {"levels": 2, "tries": 1, "rounds": 1, "episodes": 1, "rehearsal_episodes": 1}
+    config.write_text(json.dumps({**TINY, **few, "reward": f"{__name__}:Lottery"}))  # JSON is YAML
     torchrun = "torch.distributed.run --standalone --nproc-per-node 2 -m agent self-improve --json --workers 1"
     command = [sys.executable, "-m", *torchrun.split(), "--config", str(config), "--out", str(tmp_path / "run")]
     # The reward is in this file.

@@ -107,7 +107,7 @@ def test_strangers_and_late_answers_are_refused(page: RunPage, tmp_path: Path) -
         while not (told := client.get(f"{home}question").json())["id"]:
             assert time.monotonic() < end
             time.sleep(0.01)
-        assert client.get(f"{home}clip?id=x").status_code == 404
+        assert client.get(f"{home}clip?id=x").status_code == 204
         assert b"ftyp" in client.get(f"{home}clip?id=a").content[:64]
         right = {"origin": base, "x-ludens-csrf": told["csrf"]}
 
@@ -134,7 +134,8 @@ def test_a_run_is_watched_and_its_questions_are_answered(tmp_path: Path) -> None
     out = tmp_path / "run"
     (tmp_path / "recipe.yaml").write_text(
         "{generations: 1, levels: 3, tries: 2, proposals: 3, time_limit: 40, episodes: 1, doubt: false, hindsight: 0, "
-        "least: 1, rounds: 2, practised: 2, group: 2, held_out: [doom-basic], old: [doom-basic], ask_me: 2, "
+        "least: 1, rehearsal_episodes: 0, rounds: 2, practised: 2, group: 2, held_out: [doom-basic], "
+        "old: [doom-basic], ask_me: 2, "
         "reward: 'tests.training.improve.test_run_page:Yes'}"
     )
     command = [sys.executable, "-m", "agent", "self-improve", "--config", str(tmp_path / "recipe.yaml"), "--out",
