@@ -91,7 +91,7 @@ class LampSuite(Suite):
 
 
 def choose(state: Any, spec: VerifierSpec) -> codec.Tokens:
-    down, right = np.sign(np.fix(np.subtract(state.lamp, state.me) / NEAR))
+    down, right = np.sign(np.trunc(np.subtract(state.lamp, state.me) / NEAR))
     return codec.tokens_of(forth=-int(down), side=int(right))
 
 
