@@ -35,6 +35,12 @@ def run(name: str, *options: str, cwd: Path) -> str:
     return done.stdout
 
 
+def rows(name: str, *options: str, cwd: Path) -> list[str]:
+    """The lines of the table that a benchmark prints, without the progress between them."""
+    printed = run(name, *options, cwd=cwd).replace("\r", "\n")
+    return [line for line in printed.splitlines() if line.startswith("|")]
+
+
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the corpus of two demonstrations, and a tiny checkpoint."""
@@ -98,7 +104,7 @@ def test_ablations(recordings: Path, tmp_path: Path) -> None:
     options = ["--run", str(made), "--start", str(recordings / "tiny"), "--frames", "16", "--episodes", "1"]
     options += ["--rows", "before", "without corrections", "--suites", "doom-room"]
     for _ in range(2):  # the second time it only prints what is there
-        table = [line.split("\r")[-1] for line in run("ablations", *options, cwd=tmp_path).splitlines()]
+        table = rows("ablations", *options, cwd=tmp_path)
         assert [line.split("|")[1].strip() for line in table[-2:]] == ["before", "without corrections"]
     assert set(json.loads((tmp_path / "ablations.json").read_text())) == {
         "before, doom-room", "without corrections, doom-room",
@@ -135,8 +141,8 @@ def test_worlds(recordings: Path, tmp_path: Path) -> None:
     )
     (made / "recipe.json").write_text(json.dumps(recipe.model_dump(mode="json")))
     options = ["--run", str(made), "--start", str(recordings / "tiny"), "--frames", "16", "--episodes", "1"]
-    table = run("worlds", *options, "--rows", "doom alone", cwd=tmp_path).splitlines()
-    assert [line.split("\r")[-1].split("|")[1].strip() for line in table[-2:]] == ["before", "doom alone"]
+    table = rows("worlds", *options, "--rows", "doom alone", cwd=tmp_path)
+    assert [line.split("|")[1].strip() for line in table[-2:]] == ["before", "doom alone"]
 
 
 @pytest.mark.timeout(600)
