@@ -68,6 +68,9 @@ class Ranks:
         """What rank 0 has."""
         return own
 
+    def wait(self) -> None:
+        """Wait for the other processes."""
+
     def close(self) -> None:
         """Wait for the other processes and leave them."""
 
@@ -98,8 +101,11 @@ class SharedRanks(Ranks):
         dist.broadcast_object_list(said)
         return said[0]
 
-    def close(self) -> None:
+    def wait(self) -> None:
         dist.barrier()
+
+    def close(self) -> None:
+        self.wait()
         dist.destroy_process_group()
 
 

@@ -108,7 +108,7 @@ class SelfImprovement:
             result = getattr(self, f"_{stage}")(generation)
             if self._ranks.leads:
                 generation.finish(stage, {**result, "seconds": round(time.monotonic() - began, 1)})
-        self._ranks.of_lead(None)  # has finished it
+        self._ranks.wait()
 
     def player(self, number: int) -> Path:
         """The checkpoint that generation `number` starts from."""
@@ -349,13 +349,16 @@ class SelfImprovement:
         try:
             model = train_rl(
                 practise.recipe_of(recipe, policy, number, self._workers), out,
-                lambda news: self._tell(generation, "practise", news.done, news.total, **news.figures), practice=tasks,
-                ranks=self._ranks,
+                partial(self._tell_of_practice, generation), practice=tasks, ranks=self._ranks,
             )  # fmt: skip
         except CollapseError as error:
             return {"model": None, "why": str(error)}
         rounds = json.loads((out / SUMMARY).read_text())["rounds"]
         return {"model": str(model.relative_to(self.out)), "why": "", "tasks": len(tasks), "rounds": rounds}
+
+    def _tell_of_practice(self, generation: Generation, news: Progress) -> None:
+        stage = "practise" if news.stage == "rl" else news.stage
+        self._tell(generation, stage, news.done, news.total, **news.figures)
 
     def _untold(self, generation: Generation) -> frozenset[str]:
         """Verbs whose successes the reward hardly tells from failures: 1 - FP - FN is too small (Youden's J)."""

@@ -24,6 +24,7 @@ from tasks import world_tasks
 from tasks.suite import Suite
 from tasks.task import Task
 from training.ranks import Ranks
+from training.recipe import OnProgress, Progress, ignore_progress
 from training.rl.learnable import Learnable
 from training.rl.policy_gradient import k3
 from training.rl.recipe import RlRecipe
@@ -55,13 +56,19 @@ class Unscored:
         return [Score(0.0, False, "", self.name) for _ in episodes]
 
 
-def kept_of(recipe: RlRecipe, learnable: Learnable, ranks: Ranks | None = None) -> list[Kept]:
+def kept_of(
+    recipe: RlRecipe, learnable: Learnable, ranks: Ranks | None = None, on_progress: OnProgress = ignore_progress
+) -> list[Kept]:
     """What is rehearsed: the policy plays `rehearsal_episodes` of each of the `rehearsed` suites, each of the processes
     a share of them. The same for the same recipe and weights. Raises ValueError for a suite that is held out."""
     ranks = ranks or Ranks()
     suites = [world_tasks.training(name) for name in recipe.rehearsed]
     worlds = sorted({suite.world for suite in suites})
-    own = [one for world in worlds for one in _played(recipe, world, suites, learnable, ranks)]
+    own: list[Rollout] = []
+    for number, world in enumerate(worlds):
+        on_progress(Progress("rehearse", number, len(worlds)))
+        own += _played(recipe, world, suites, learnable, ranks)
+        on_progress(Progress("rehearse", number + 1, len(worlds)))
     rollouts = [one for part in ranks.joined(own) for one in part]
     contexts = [context for one in rollouts for context in one.contexts]
     decisions = [decision for one in rollouts for decision in one.decisions]

@@ -91,12 +91,12 @@ def train_rl(
         )
     if ranks.leads:
         same_recipe(recipe, out)
-    ranks.of_lead(None)  # has made the folder
+    ranks.wait()  # until there is the folder
     if finished:
         return out / MODEL
-    if recipe.rehearsed:
-        on_progress(Progress("rehearsal", 0, 1))
-    kept = kept_of(recipe, learnable, ranks)  # before a run that goes on has its weights back
+    kept = kept_of(
+        recipe, learnable, ranks, on_progress if ranks.leads else ignore_progress
+    )  # before a run that goes on has its weights back
     run = _Run(recipe, out, learnable, reward, practised, ranks, kept)
     mastered = not ignore_alarms and _mastered(run.log, recipe)
     with ExitStack() as stack:
@@ -216,7 +216,7 @@ class _Run:
             parameter.data.copy_(mean)
         if self._ranks.leads:
             self._write_results()
-        self._ranks.of_lead(None)  # has written them
+        self._ranks.wait()
         return self._out / MODEL
 
     def _write_results(self) -> None:
