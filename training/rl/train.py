@@ -94,9 +94,8 @@ def train_rl(
     ranks.wait()  # until there is the folder
     if finished:
         return out / MODEL
-    kept = kept_of(
-        recipe, learnable, ranks, on_progress if ranks.leads else ignore_progress
-    )  # before a run that goes on has its weights back
+    # Before a run that goes on has its weights back.
+    kept = kept_of(recipe, learnable, ranks, on_progress if ranks.leads else ignore_progress)
     run = _Run(recipe, out, learnable, reward, practised, ranks, kept)
     mastered = not ignore_alarms and _mastered(run.log, recipe)
     with ExitStack() as stack:
