@@ -193,6 +193,7 @@ def rl(
         from envs.yaml_files import load_yaml
         from tasks import world_tasks
         from training.ranks import launched
+        from training.rl.alarms import CollapseError
         from training.rl.recipe import RlRecipe
         from training.rl.train import check_reward, checked_reward, train_rl
 
@@ -223,7 +224,10 @@ def rl(
             raise UserError(str(error)) from error
         check_reward(checked_reward(recipe), reward_limit, world=world, anyway=trust_reward)
     with launched() as ranks, training_bars(screen) as on_progress:
-        checkpoint = train_rl(recipe, out, on_progress, ignore_alarms=ignore_alarms, ranks=ranks)
+        try:
+            checkpoint = train_rl(recipe, out, on_progress, ignore_alarms=ignore_alarms, ranks=ranks)
+        except CollapseError as error:
+            raise UserError(f"{error}; --ignore-alarms goes on all the same") from error
     if not ranks.leads:  # of several processes the first one speaks
         return
     if not json and recipe.upper_bound:

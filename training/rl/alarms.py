@@ -36,10 +36,12 @@ def alarms(log: Sequence[Figures], limits: Limits) -> list[str]:
         )
     if now.get("kl", 0.0) > limits.kl:
         found.append(f"the policy is {now['kl']:.3g} nats a token away from its parent, more than {limits.kl:g}")
-    if now.get("repeated", 0.0) > limits.repeated:
-        found.append(f"{100 * now['repeated']:.0f} % of the decisions are the same one")
     recent = log[-limits.patience :]
     if len(recent) == limits.patience:
+        if all(one.get("repeated", 0.0) > limits.repeated for one in recent):
+            found.append(
+                f"{100 * now['repeated']:.0f} % of the decisions are the same one, {len(recent)} times in a row"
+            )
         if all(one.get("success", 0.0) >= limits.success for one in recent):
             found.append(
                 f"the reward called {100 * now['success']:.0f} % of the episodes a success {len(recent)} times in a "
@@ -69,6 +71,5 @@ def check(log: Sequence[Figures], limits: Limits) -> None:
     """Raises CollapseError where an alarm trips."""
     if found := alarms(log, limits):
         raise CollapseError(
-            f"stopped after iteration {len(log)}: {'; '.join(found)}. Look at the episodes and at the reward; "
-            "--ignore-alarms goes on all the same"
+            f"stopped after iteration {len(log)}: {'; '.join(found)}. Look at the episodes and at the reward"
         )

@@ -18,7 +18,7 @@ class Limits(Section):
     `entropy`: of a decision, in nats, at least. `variance`: of the reward within groups, at least. `kl`: to the parent,
     in nats a token, at most. `repeated`: the share of the most frequent decision, at most. `success`: the share of
     episodes that the reward calls a success, from which on it calls everything one. `patience`: iterations in a row
-    after which a lack of variance or success everywhere trips the alarm.
+    after which a lack of variance, success everywhere or one decision repeated trips the alarm.
     """
 
     entropy: float = 0.05

@@ -406,6 +406,14 @@ def test_the_verb(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "this is an upper bound" in said
     assert load_small(tmp_path / "run" / MODEL)
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["batch"] == 8
+    alarmed = ("--reward", ALWAYS, "--trust-reward", "--out", str(tmp_path / "alarmed"))
+    (tmp_path / "more.yaml").write_text("batch: 8\nthink: 'off'\nepochs: 1\nlimits: {patience: 1, kl: 99.0}\n")
+    code, said = rl(*alarmed)
+    assert code != 0
+    assert "it calls everything one" in said
+    assert "--ignore-alarms goes on all the same" in said
+    code, said = rl(*alarmed, "--ignore-alarms")
+    assert code == 0, said
 
 
 def test_recipes_that_can_not_be_followed(tiny: Path) -> None:
