@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from training.improve.scoring import Scorer, judge_with, scorings
 from training.workers.hire import hire
 from training.workers.parallel_play import portions
 from training.workers.workers import Failed
+
+_Z = 1.96  # of a 95 % interval
 
 
 def play_tasks(
@@ -86,7 +89,7 @@ def _paired(tasks: Sequence[str], parent: Mapping[str, bool], candidate: Mapping
     won, lost = int((change > 0).sum()), int((change < 0).sum())
     from scipy.stats import binomtest  # it takes a second to import, and processes that only play don't need it
 
-    margin = 1.96 * float(change.std(ddof=1)) / np.sqrt(n) if n > 1 else 1.0
+    margin = _Z * float(change.std(ddof=1)) / np.sqrt(n) if n > 1 else 1.0
     mean = float(change.mean()) if n else 0.0
     return {
         "n": n,
@@ -106,16 +109,31 @@ def _share(successes: int, n: int) -> dict[str, Any]:
 
 
 def verdict(
-    held_out: Mapping[str, Mapping[str, Any]], old: Mapping[str, Mapping[str, Any]], most_loss: float
+    held_out: Mapping[str, Mapping[str, Any]],
+    old: Mapping[str, Mapping[str, Any]],
+    most_loss: float,
+    confidence: float = 0.5,
 ) -> tuple[bool, str]:
     """Whether a candidate is promoted, and why: the held-out suites improve in all, and no old suite loses more than
-    `most_loss` points."""
-    gain = sum(row["points"] * row["n"] for row in held_out.values()) / max(
-        1, sum(row["n"] for row in held_out.values())
-    )
+    `most_loss` points.
+
+    `confidence`: of both. A gain counts where the one-sided interval of this confidence lies above 0, and a loss where
+    it lies below 0; at 0.5 the differences count as they are.
+    """
+    z = NormalDist().inv_cdf(confidence)
     for name, row in old.items():
-        if row["points"] < -most_loss:
+        if row["points"] < -most_loss and row["points"] + z * _error(row) < 0.0:
             return False, f"{name} loses {-row['points']:.1f} points, more than {most_loss:g}"
+    n = max(1, sum(row["n"] for row in held_out.values()))
+    gain = sum(row["points"] * row["n"] for row in held_out.values()) / n
+    least = gain - z * float(np.sqrt(sum((_error(row) * row["n"] / n) ** 2 for row in held_out.values())))
     if gain <= 0.0:
         return False, f"the held-out tasks don't improve ({gain:+.1f} points)"
+    if least <= 0.0:
+        return False, f"the held-out tasks improve by {gain:.1f} points, which may be chance ({least:+.1f} or more)"
     return True, f"the held-out tasks improve by {gain:.1f} points, and no old suite loses more than {most_loss:g}"
+
+
+def _error(row: Mapping[str, Any]) -> float:
+    """The standard error of a paired difference, in points."""
+    return float(row["high"] - row["low"]) / (2.0 * _Z)

@@ -439,7 +439,9 @@ class SelfImprovement:
         if learned["model"] is None:
             return {"promoted": False, "why": learned["why"]}
         result = generation.result("evaluate")
-        promoted, why = evaluate.verdict(result["held_out"], result["old"], self.recipe.most_loss)
+        promoted, why = evaluate.verdict(
+            result["held_out"], result["old"], self.recipe.most_loss, self.recipe.confidence
+        )
         if not self.recipe.held_out:
             why += "; only the reward says so, since no verifier knows this world"
         return {"promoted": promoted, "why": why}

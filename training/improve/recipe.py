@@ -50,9 +50,9 @@ class ImproveRecipe(Section):
     that the old is not forgotten: practice keeps near what it did there, and a learner that imitates imitates it too,
     as the share `rehearsal` of what it learns. `passes` over the fresh data, `rate`: of learning, `keep`: the share of
     the parent's weights in the candidate's, where it imitates. `least`: tries to imitate, or tasks to practise, without
-    which a generation learns nothing. `most_loss`: points that each of the old suites may lose. `most_gap`: points by
-    which judged and true success may part further than in the first generation, and in the last third of practice than
-    in its first third.
+    which a generation learns nothing. `most_loss`: points that each of the old suites may lose. `confidence`: that the
+    held-out tasks improve, and that an old suite loses, see evaluate.verdict. `most_gap`: points by which judged and
+    true success may part further than in the first generation, and in the last third of practice than in its first.
     """
 
     env: str = "doom"
@@ -101,6 +101,7 @@ class ImproveRecipe(Section):
     keep: float = pydantic.Field(default=0.3, ge=0.0, lt=1.0)
     least: pydantic.PositiveInt = 20
     most_loss: float = pydantic.Field(default=2.0, ge=0.0)
+    confidence: float = pydantic.Field(default=0.9, ge=0.5, lt=1.0)
     most_gap: float = pydantic.Field(default=10.0, gt=0.0)
 
 
@@ -114,4 +115,4 @@ def recipe_for(env: str) -> dict[str, Any]:
 # A run of a few minutes on two cores; it is the whole loop, on less of everything.
 QUICK = {"generations": 1, "levels": 48, "tries": 2, "proposals": 6, "time_limit": 240, "episodes": 60, "rounds": 12,
          "practised": 32, "held_out": ("doom-vault-steps",), "old": ("doom-basic",), "least": 10,
-         "rehearsal_episodes": 24, "passes": 3}  # fmt: skip
+         "rehearsal_episodes": 24, "passes": 3, "confidence": 0.5}  # fmt: skip

@@ -65,11 +65,11 @@ class RunPage:
         """What the run does now."""
         if self._progress is not None and news.stage == self._progress.stage and news.done == self._progress.done:
             return
-        if "reward" in news.figures:  # a round of practice
+        if "success" in news.figures:  # a round of practice
             if self._progress is None or self._progress.stage != news.stage:
                 self._practice = []
             true = {"true": news.figures["true success"]} if "true success" in news.figures else {}
-            self._practice.append({"judged": news.figures["reward"], **true})
+            self._practice.append({"judged": news.figures["success"], **true})
         self._progress = news
 
     def generations(self, summaries: Sequence[Mapping[str, Any]], table: Sequence[Sequence[str]]) -> None:

@@ -335,7 +335,7 @@ def costs_of(gathered: Gathered, learning: float) -> Figures:
 
 def _shown(figures: Mapping[str, float]) -> Figures:
     """What a progress bar has room for."""
-    names = ("reward", "true success", "kl", "entropy", "decisions/s")
+    names = ("success", "reward", "true success", "kl", "entropy", "decisions/s")
     waits = [f"share {name}" for name in ("world", "policy", "reward", "learning", "idle")]
     return {name: figures[name] for name in (*names, *waits) if name in figures}
 

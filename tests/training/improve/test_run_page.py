@@ -188,7 +188,7 @@ def test_the_page_shows_generations_as_a_table_and_as_curves(page: RunPage) -> N
         tab.goto(page.address)
         assert tab.is_visible("#wait")
         for done in range(1, 4):
-            page.progress(Progress("generation 1: practise", done, 9, {"reward": 0.2 * done, "true success": 0.6}))
+            page.progress(Progress("generation 1: practise", done, 9, {"success": 0.2 * done, "true success": 0.6}))
         page.generations([summary], [("generation", "promoted"), ("1", "<b>yes</b>")])
         until(tab, "document.getElementById('curves').naturalWidth > 100")
         assert tab.is_hidden("#wait")

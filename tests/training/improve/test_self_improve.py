@@ -192,8 +192,8 @@ def test_the_report_shows_every_generation(finished: tuple[Path, list[dict[str, 
     assert json.loads((tmp_path / "report.json").read_text())["generations"] == summaries
 
 
-def row(n: int, points: float) -> dict[str, Any]:
-    return {"n": n, "points": points}
+def row(n: int, points: float, margin: float = 0.0) -> dict[str, Any]:
+    return {"n": n, "points": points, "low": points - margin, "high": points + margin}
 
 
 @pytest.mark.parametrize(
@@ -210,6 +210,25 @@ def test_a_candidate_is_promoted_for_held_out_gains_without_old_losses(
     held_out: Mapping[str, Any], old: Mapping[str, Any], promoted: bool, why: str
 ) -> None:
     ruled, said = evaluate.verdict(held_out, old, most_loss=2.0)
+    assert ruled is promoted
+    assert why in said
+
+
+@pytest.mark.parametrize(
+    ("held_out", "old", "promoted", "why"),
+    [
+        ({"a": row(100, 5.0, 7.0)}, {"b": row(100, 0.0, 3.0)}, True, "improve by 5.0"),
+        ({"a": row(100, 5.0, 9.0)}, {"b": row(100, 0.0, 3.0)}, False, "may be chance (-0.9 or more)"),
+        ({"a": row(100, 5.0, 9.0), "c": row(100, 5.0, 9.0)}, {"b": row(100, 0.0, 3.0)}, True, "improve by 5.0"),
+        ({"a": row(100, 5.0, 7.0)}, {"b": row(100, -3.0, 4.0)}, False, "b loses 3.0"),
+        ({"a": row(100, 5.0, 7.0)}, {"b": row(100, -3.0, 5.0)}, True, "improve by 5.0"),
+        ({"a": row(100, 5.0, 7.0)}, {"b": row(100, -1.9, 0.1)}, True, "improve by 5.0"),
+    ],
+)
+def test_a_difference_counts_where_it_is_no_chance(
+    held_out: Mapping[str, Any], old: Mapping[str, Any], promoted: bool, why: str
+) -> None:
+    ruled, said = evaluate.verdict(held_out, old, most_loss=2.0, confidence=0.9)
     assert ruled is promoted
     assert why in said
 
