@@ -15,17 +15,22 @@ _SEED = 0  # of the set: it is the same for every view
 
 
 class SuiteSetter:
-    """Proposes the first `size` tasks of a suite, those tried least often first, and at random among them.
+    """Proposes the first tasks of a suite, those tried least often first, and at random among them.
+
+    `suite`: its name, or NAME:NUMBER for so many tasks in place of SIZE.
 
     A proposal brings its level along: one of training's half of the seeds, also where the suite is held out, so that
     no level of evaluation is ever practised. Raises UserError for an unknown suite and where none is named.
     """
 
-    def __init__(self, suite: str = "", size: int = SIZE) -> None:
-        if not suite:
+    def __init__(self, suite: str = "") -> None:
+        name, _, size = suite.partition(":")
+        if not name:
             raise UserError("task setter suite: name the suite, such as suite:doom-vault (agent list suites)")
-        self._suite = world_tasks.suite(suite)
-        self._size = size
+        if size and not (size.isdecimal() and int(size)):
+            raise UserError(f"task setter suite:{suite}: expected a number of tasks, such as suite:{name}:{SIZE}")
+        self._suite = world_tasks.suite(name)
+        self._size = int(size) if size else SIZE
 
     def propose(self, view: SetterView, n: int) -> list[Proposal]:
         """The next `n` tasks. Raises UserError for a view of another world."""

@@ -136,6 +136,10 @@ class WorldTasks:
         nothing to exchange."""
         return None
 
+    def other_task(self, rng: np.random.Generator, task: Task) -> Task | None:
+        """The task's level with another thing asked for, for tries that a judge learns from; None if there is none."""
+        return None
+
     def picture(self, name: str) -> npt.NDArray[np.uint8] | None:
         """A picture that the world itself draws, uint8 RGB (H, W, 3); None where `name` is none of its pictures."""
         return None

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from envs.playroom.room import Room
 from envs.playroom.state import PlayroomState
 from envs.playroom.things import CLASSES
 from tasks.playroom.expert import choose
-from tasks.playroom.language import Meaning, phrase
-from tasks.playroom.suites import HELD_OUT_PAIRS
+from tasks.playroom.language import Meaning, phrase, read
+from tasks.playroom.suites import HELD_OUT_PAIRS, spec_in
+from tasks.playroom.verify import FAMILIES
 from tasks.task import Phrasing, Query, Task, VerifierSpec
+from tasks.verifier import Impossible, Verifier
 
-__all__ = ["CLASSES", "VERBS", "choose", "other_words", "possible", "sights", "spec_of", "verbs_for", "wanted", "words"]
+__all__ = [
+    "CLASSES", "VERBS", "choose", "other_task", "other_words", "possible", "sights", "spec_of", "verbs_for",
+    "verifier_in", "wanted", "words",
+]  # fmt: skip
 
 VERBS = ("look_at", "go_to", "lift", "put_on table", "put_on bench", "put_on bed", "put_in bin")
+_LONG = 20  # ticks, more than any verifier wants something to last
 _PAIRS = {number: pair for pair, number in CLASSES.items()}
 
 
@@ -65,6 +73,33 @@ def other_words(rng: np.random.Generator, task: Task) -> str | None:
         return None
     place = "bin" if task.verb == "put_in" else spec.args.get("support")
     return phrase(rng, Meaning(task.verb, *others[int(rng.integers(len(others)))], place))
+
+
+def other_task(rng: np.random.Generator, task: Task) -> Task | None:
+    """The same room with another thing asked for; None where the verb has nothing to exchange."""
+    text = other_words(rng, task)
+    meaning = None if text is None else read(text)
+    if text is None or meaning is None:
+        return None
+    return replace(task, instruction=text, verifier=spec_in(Room.from_json(task.options["room"]), meaning))
+
+
+def verifier_in(state: PlayroomState, text: str) -> Verifier | None:
+    """A verifier of an instruction from this state on; None where the instruction is not read."""
+    meaning = read(text)
+    if meaning is None:
+        return None
+    spec = spec_in(state.room, meaning)
+    if spec is None or _done(spec, state):
+        return Impossible("it can't be done here, or it is done already")
+    return FAMILIES[spec.name](**spec.args)
+
+
+def _done(spec: VerifierSpec, state: PlayroomState) -> bool:
+    """Whether it takes nothing but time."""
+    verifier = FAMILIES[spec.name](**spec.args)
+    verdicts = [verifier.update(replace(state, tick=state.tick + ticks)) for ticks in (0, _LONG)]
+    return any(verdict is not None and verdict.success for verdict in verdicts)
 
 
 def sights(state: PlayroomState) -> dict[int, tuple[float, float]]:

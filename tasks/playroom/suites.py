@@ -115,24 +115,33 @@ def _things(rng: np.random.Generator, meaning: Meaning) -> list[tuple[str, str, 
 def _asked(room: Room, meaning: Meaning) -> VerifierSpec | None:
     """The verifier of what is asked for in a room; None where it can't be done there, or is done."""
 
+    spec = spec_in(room, meaning)
+    place = room.piece(meaning.place) if meaning.place else None
+    if spec is None or (place is not None and place.covers(room.things[0].x, room.things[0].y)):
+        return None
+    if meaning.verb == "push_to" and not can_push(room, 0):
+        return None
+    targets = spec.args["targets"]
+    if meaning.kind is None and (len(targets) > SORTED[1] or any(room.things[i].size != "small" for i in targets)):
+        return None
+    return spec
+
+
+def spec_in(room: Room, meaning: Meaning) -> VerifierSpec | None:
+    """The verifier of what is asked for in a room; None where what it names is not there."""
+
     def named(kind: str | None, colour: str | None) -> list[int]:
         return [i for i, t in enumerate(room.things) if kind in (None, t.kind) and colour in (None, t.colour)]
 
-    targets = named(meaning.kind, meaning.colour)
-    place = room.piece(meaning.place) if meaning.place else None
-    if meaning.place and (place is None or place.covers(room.things[0].x, room.things[0].y)):
+    args: dict[str, Any] = {"targets": named(meaning.kind, meaning.colour)}
+    if meaning.other is not None:
+        args["supports"] = named(*meaning.other)
+    if not all(args.values()) or (meaning.place and room.piece(meaning.place) is None):
         return None
-    args: dict[str, Any] = {"targets": targets}
+    if meaning.kind is None:
+        return VerifierSpec("playroom.sort", {**args, "place": meaning.place})
     if meaning.verb == "put_on":
         args["support"] = meaning.place
-    elif meaning.verb == "push_to" and not can_push(room, 0):
-        return None
-    elif meaning.other is not None:
-        args["supports"] = named(*meaning.other)
-    elif meaning.kind is None:
-        if len(targets) > SORTED[1] or any(room.things[i].size != "small" for i in targets):
-            return None
-        return VerifierSpec("playroom.sort", {**args, "place": meaning.place})
     return VerifierSpec(f"playroom.{meaning.verb}", args)
 
 

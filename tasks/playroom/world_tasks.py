@@ -63,7 +63,17 @@ class PlayroomTasks(WorldTasks):
 
         return language
 
+    def verifier_in(self, state: Any, text: str) -> Verifier | None:
+        from tasks.playroom.goals import verifier_in
+
+        return verifier_in(state, text)
+
     def other_words(self, rng: np.random.Generator, task: Task) -> str | None:
         from tasks.playroom.goals import other_words
 
         return other_words(rng, task)
+
+    def other_task(self, rng: np.random.Generator, task: Task) -> Task | None:
+        from tasks.playroom.goals import other_task
+
+        return other_task(rng, task)

@@ -88,7 +88,7 @@ def test_a_view_has_no_ground_truth() -> None:
 
 def test_a_suite_is_proposed_in_turn_and_brings_its_levels() -> None:
     suite = world_tasks.suite("doom-room")
-    setter = SuiteSetter("doom-room", size=4)
+    setter = SuiteSetter("doom-room:4")
     view = SetterView("doom", seed=3)
     first = propose(setter, view, 3).proposals
     tasks = {task.id: task for task in (suite.task(0, index, evaluation=False) for index in range(4))}
@@ -109,6 +109,8 @@ def test_a_suite_is_proposed_in_turn_and_brings_its_levels() -> None:
     vault = propose(load_setter("suite:doom-vault"), VIEW, 1).proposals
     assert vault[0].seed is not None
     assert vault[0].seed < EVALUATION_SEEDS  # no level of evaluation is practised
+    with pytest.raises(UserError, match="suite:doom-room:64"):
+        load_setter("suite:doom-room:few")
     with pytest.raises(UserError, match="'doom'"):
         setter.propose(SetterView("playroom"), 1)
     with pytest.raises(UserError, match="doom-vault"):

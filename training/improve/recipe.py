@@ -10,6 +10,7 @@ from tasks import world_tasks
 from training.recipe import Section
 
 PRACTICE = "practice"
+_SET = 240  # tasks of a world whose propose role nobody learned
 
 
 class ImproveRecipe(Section):
@@ -106,10 +107,11 @@ class ImproveRecipe(Section):
 
 
 def recipe_for(env: str) -> dict[str, Any]:
-    """Where a run plays and what it is evaluated on in a world other than doom, unless it is told. A world without
-    suites plays levels by seed alone, and the reward judges its candidates."""
+    """Where a run plays, who sets its tasks and what it is evaluated on in a world other than doom, unless it is told.
+    A world without suites plays levels by seed alone, and the reward judges its candidates."""
     trained = [name for name, suite in world_tasks.of(env).suites.items() if not suite.held_out]
-    return {"env": env, "suite": trained[0] if trained else "", "held_out": tuple(trained[:1])}
+    setter = {"setter": f"suite:{trained[0]}:{_SET}"} if trained else {}
+    return {"env": env, "suite": trained[0] if trained else "", "held_out": tuple(trained[:1]), **setter}
 
 
 # A run of a few minutes on two cores; it is the whole loop, on less of everything.

@@ -3,7 +3,8 @@
 The expert's episodes of training.small.judge_episodes are clear: it does what it is told, or something else, or too
 little. A player's own tries are what a judge has to judge: those that almost succeed, that end too early, or that do it
 by detours. They are sampled in training levels, half of them with the instruction of the level's task and half with
-another goal that the level holds.
+another goal that the level holds. The expert's episodes are of doom; tries may be of any world whose language small
+speaks.
 """
 
 from __future__ import annotations
@@ -19,13 +20,17 @@ import numpy as np
 
 from agent.small.judge_view import JUDGE_FRAMES, view
 from agent.small.model import FRAME_SIZE
+from agent.view import View
+from envs import plugins
 from envs.doom.level import Level
 from envs.doom.world import DoomWorld
 from envs.world import World
 from rewards.reward import Frames, VerifiedFootage
 from rewards.score import Failure, Score
-from tasks import json_lines
+from tasks import json_lines, world_tasks
 from tasks.doom.language import Meaning
+from tasks.doom.suites import DoomSuite
+from tasks.suite import Suite
 from tasks.task import Task, VerifierSpec
 from training.recipe import OnProgress, Progress, ignore_progress
 from training.rl.load import load_learnable
@@ -38,6 +43,9 @@ PLAYED = "played.jsonl"  # what was played of a set that is not whole
 _PORTION = 96  # tries that a process samples together
 _WORLDS = 32
 _NEXT_LEVEL = 1_000_003  # added to a task's number where its level is no good
+_SIGHT = View.stretched(FRAME_SIZE)
+
+_Make = Callable[[Task, np.random.Generator], tuple[Task, tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -94,12 +102,22 @@ def play(
 def _orders(counts: Mapping[str, int]) -> list[Order]:
     found, row = [], 0
     for suite, count in counts.items():
-        judged_suite(suite)
+        tried_suite(suite)
         for first in range(0, count, _PORTION):
             size = min(_PORTION, count - first)
             found.append(Order(row, suite, first, size))
             row += size
     return found
+
+
+def tried_suite(name: str) -> Suite:
+    """A suite of single steps, of training, in which tries are sampled. Raises ValueError for any other."""
+    other = None if name.startswith("judge-") else world_tasks.suite(name)
+    if other is None or other.world == "doom":
+        return judged_suite(name)
+    if world_tasks.of(other.world).language is None:
+        raise ValueError(f"suite {name!r}: the judge reads no instructions of the world {other.world!r}")
+    return world_tasks.training(name)
 
 
 class Watcher:
@@ -133,53 +151,84 @@ class Watcher:
         self._collector.close()
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What a player is told, with what is said of a failure and of a success at it."""
+
+    task: Task
+    reasons: tuple[str, str]
+
+
 class _Player:
     """A Worker that samples tries and puts their frames into the array at `path`."""
 
     def __init__(self, path: Path, policy: str, temperature: float, time_limit: int, seed: int) -> None:
         self._frames = np.load(path, mmap_mode="r+", allow_pickle=False)
-        self._watcher = Watcher(policy, temperature)
+        self._make = partial(Watcher, policy, temperature)
+        self._watchers: dict[str, Watcher] = {}
         self._limit, self._seed = time_limit, seed
 
     def work(self, order: Order) -> list[dict[str, Any]]:
         """Sample some tries; what is to be known about each."""
         key = (self._seed, order.first, zlib.crc32(order.suite.encode()), 0, 11)
         rng = np.random.default_rng(key)
-        asked = [self._asked(order, order.first + at, rng) for at in range(order.count)]
-        played = self._watcher.watch([task for task, _, _ in asked], int(rng.integers(2**31)))
+        suite = tried_suite(order.suite)
+        make = _in_doom if isinstance(suite, DoomSuite) else _anywhere
+        asked = [self._asked(suite, make, order.first + at, rng) for at in range(order.count)]
+        played = self._watcher(suite.world).watch([one.task for one in asked], int(rng.integers(2**31)))
         lines = []
         rows = range(order.row, order.row + order.count)
-        for row, (one, frames), (task, goal, level) in zip(rows, played, asked, strict=True):
+        for row, (one, frames), said in zip(rows, played, asked, strict=True):
             # Every second frame is the second view of a reward that is asked twice.
-            self._frames[row] = view(frames[::2] if rng.random() < 0.25 else frames)
-            spec, success = task.verifier, bool(one.true_success)
-            assert spec is not None
+            shown = view(frames[::2] if rng.random() < 0.25 else frames)
+            self._frames[row] = [_SIGHT.newest(frame) for frame in shown]
+            task, success = said.task, bool(one.true_success)
             lines.append({
-                "instruction": task.instruction, "success": success,
-                "reason": done(level, spec) if success else failed(level, spec, ""), "source": "tried",
-                "suite": order.suite, "verb": goal.verb, "seed": task.seed, "decisions": len(one.decisions),
+                "instruction": task.instruction, "success": success, "reason": said.reasons[success], "source": "tried",
+                "suite": order.suite, "verb": task.verb, "seed": task.seed, "decisions": len(one.decisions),
             })  # fmt: skip
         return lines
 
     def close(self) -> None:
-        self._watcher.close()
+        for watcher in self._watchers.values():
+            watcher.close()
 
-    def _asked(self, order: Order, index: int, rng: np.random.Generator) -> tuple[Task, Meaning, Level]:
-        """A task for a try, what it means, and its level."""
-        suite = judged_suite(order.suite)
+    def _watcher(self, world: str) -> Watcher:
+        if world not in self._watchers:
+            self._watchers[world] = self._make(lambda: plugins.load("world", world)())
+        return self._watchers[world]
+
+    def _asked(self, suite: Suite, make: _Make, index: int, rng: np.random.Generator) -> _Asked:
+        """What the player is told in one of the suite's levels."""
         while True:
             try:
-                task = suite.task(self._seed, index, evaluation=False)
-                level = Level.from_json(task.options["level"])
-                goal, spec = goal_of(task, level)
+                task, reasons = make(suite.task(self._seed, index, evaluation=False), rng)
             except ValueError:
                 index += _NEXT_LEVEL
                 continue
-            text = task.instruction
-            if rng.random() < 0.5:
-                goal, spec, text = _another(rng, level) or (goal, spec, text)
-            limit = min(self._limit, task.time_limit)
-            return replace(task, instruction=text, verifier=spec, verb=goal.verb, time_limit=limit), goal, level
+            return _Asked(replace(task, time_limit=min(self._limit, task.time_limit)), reasons)
+
+
+def _in_doom(task: Task, rng: np.random.Generator) -> tuple[Task, tuple[str, str]]:
+    """A task or another goal of its level, and the reasons. Raises ValueError for a task without a goal."""
+    level = Level.from_json(task.options["level"])
+    goal, spec = goal_of(task, level)
+    text = task.instruction
+    if rng.random() < 0.5:
+        goal, spec, text = _another(rng, level) or (goal, spec, text)
+    return replace(task, instruction=text, verifier=spec, verb=goal.verb), (failed(level, spec, ""), done(level, spec))
+
+
+def _anywhere(task: Task, rng: np.random.Generator) -> tuple[Task, tuple[str, str]]:
+    """A task of another world or one with another thing, and the reasons: its goal in the world's plain words."""
+    world = world_tasks.of(task.world)
+    if rng.random() < 0.5:
+        task = world.other_task(rng, task) or task
+    meaning = world.language.read(task.instruction) if world.language is not None else None
+    if meaning is None or world.language is None:
+        raise ValueError(f"nobody reads {task.instruction!r}")
+    goal = world.language.plain(meaning)
+    return task, (f"did not {goal}", f"did {goal}")
 
 
 def _another(rng: np.random.Generator, level: Level) -> tuple[Meaning, VerifierSpec, str] | None:

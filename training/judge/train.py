@@ -25,7 +25,7 @@ from agent.small.model import SmallModel
 from agent.small.policy import load_small
 from rewards.calibration import fit
 from training.evaluation.judge import CALIBRATION_SEED, ask, measure_progress
-from training.judge.plays import play
+from training.judge.plays import play, tried_suite
 from training.loop import Loop, Plan
 from training.recipe import OnProgress, Progress, Section, ignore_progress, same_recipe
 from training.small.batches import Batch
@@ -53,8 +53,8 @@ class ShownSection(Section):
 
 
 class TriedSection(Section):
-    """A player's own tries. `suites`: how many of each. `temperature`: of sampling. `time_limit`: ticks of a try, at
-    most. `held_out`: the share that the judge is calibrated by instead of learning from it."""
+    """A player's own tries. `suites`: how many of each, of any world. `temperature`: of sampling. `time_limit`: ticks
+    of a try, at most. `held_out`: the share that the judge is calibrated by instead of learning from it."""
 
     seed: int = 1
     suites: Counts
@@ -86,8 +86,10 @@ class JudgeRecipe(Section):
         for section in (self.shown, self.tried):
             if not sum(section.suites.values()):
                 raise ValueError("shown and tried: expected episodes of at least one suite each")
-            for suite in section.suites:
-                judged_suite(suite)
+        for suite in self.shown.suites:
+            judged_suite(suite)
+        for suite in self.tried.suites:
+            tried_suite(suite)
         return self
 
 

@@ -46,6 +46,8 @@ _DOOR_VERBS = {"door": "open", "locked": "unlock", "remote": "switch"}
 def judged_suite(name: str, evaluation: bool = False) -> DoomSuite:
     """A suite that the judge learns from, by name; in an `evaluation` one that is held out too. Raises ValueError for
     one that it may not learn from, and for one with several steps."""
+    if name not in suites.SUITES and not name.startswith(HOUSES.name):
+        raise ValueError(f"suite {name!r}: the expert's episodes for the judge are of doom")
     if evaluation:
         suite = {one.name: one for one in (HOUSES, LOOKING, THEMES)}.get(name) or suites.evaluation(name)
     else:

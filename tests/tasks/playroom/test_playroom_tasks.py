@@ -189,6 +189,40 @@ def test_what_is_stacked_lies_on_what_was_named(world: Playroom) -> None:
     assert expert_plays(world, task, wrong).why == f"took the {name_of(task, below)}, which was not asked for"
 
 
+def test_a_sentence_has_a_verifier_from_where_one_stands(world: Playroom) -> None:
+    tasks = world_tasks.of("playroom")
+    task = suites.task_from_instruction("lift the red cube", 2)
+    _, info = world.reset(seed=task.seed, options=task.options)
+    state = info["state"]
+    assert tasks.verifier_in(state, "sing a song") is None
+    able = tasks.verifier_in(state, "take the red cube")
+    assert able is not None
+    assert able.update(state) is None
+    kind = next(kind for kind in KINDS if kind not in {thing.kind for thing in state.room.things})
+    held = replace(state, held=0, on=frozenset())
+    for now, text in ((state, f"go to the {kind}"), (held, "lift the red cube")):
+        impossible = tasks.verifier_in(now, text)
+        assert impossible is not None
+        verdict = impossible.update(now)
+        assert verdict is not None
+        assert "can't be done here, or it is done already" in verdict.why
+
+
+def test_another_thing_of_the_room_can_be_asked_for() -> None:
+    task, rng = suites.task_from_instruction("lift the red cube", 2), np.random.default_rng(0)
+    others = [world_tasks.of("playroom").other_task(rng, task) for _ in range(20)]
+    things = Room.from_json(task.options["room"]).things
+    for other in others:
+        assert other is not None
+        meaning = read(other.instruction)
+        assert meaning is not None
+        assert meaning.verb == "lift"
+        assert other.verifier is not None
+        assert {things[i].kind for i in other.verifier.args["targets"]} == {meaning.kind}
+        assert 0 not in other.verifier.args["targets"]
+    assert world_tasks.of("gymnasium").other_task(rng, replace(task, world="gymnasium")) is None
+
+
 def test_unknown_verifiers_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"unknown verifier 'playroom.fly'; this world knows playroom.go_to"):
         world_tasks.of("playroom").verifier(VerifierSpec("playroom.fly"))

@@ -65,7 +65,10 @@ def test_levels_by_seed_are_of_two_halves() -> None:
 
 def test_where_a_run_plays_follows_from_its_world() -> None:
     assert recipe_for(POLE) == {"env": POLE, "suite": "", "held_out": ()}
-    assert recipe_for("playroom") == {"env": "playroom", "suite": "playroom-basic", "held_out": ("playroom-basic",)}
+    assert recipe_for("playroom") == {
+        "env": "playroom", "suite": "playroom-basic", "held_out": ("playroom-basic",),
+        "setter": "suite:playroom-basic:240",
+    }  # fmt: skip
 
 
 def test_a_person_says_what_to_try() -> None:

@@ -12,7 +12,9 @@ import torch
 
 from agent.small.checkpoint import SHIPPED, load_model
 from agent.small.policy import load_small
+from agent.small.vocabulary import VOCABULARY
 from rewards.calibration import Calibration
+from tests.support.components import needs
 from tests.support.thread_workers import THREADS, no_processes
 from training.judge import plays
 from training.judge.plays import play
@@ -76,6 +78,19 @@ def test_a_run_that_is_done_is_left_alone(trained: tuple[Path, list[Progress]]) 
         train_judge(JudgeRecipe.of({**RECIPE, "rate": 2e-3}), out)
 
 
+@needs("mujoco-drawing")
+def test_tries_of_another_world(tmp_path: Path) -> None:
+    folder = play(tmp_path / "tried", {"playroom-basic": 6, "doom-room": 2}, seed=6, time_limit=60, workers=THREADS)
+    lines = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
+    assert [line["suite"] for line in lines] == ["playroom-basic"] * 6 + ["doom-room"] * 2
+    assert {line["verb"] for line in lines[:6]} <= {"look_at", "go_to", "lift"}
+    for line in lines[:6]:
+        assert line["reason"].startswith("did " if line["success"] else "did not ")
+        assert set(line["reason"].split()) <= set(VOCABULARY), "a judge can write it"
+    frames = np.load(folder / "frames.npy", mmap_mode="r")
+    assert all(len(np.unique(row[-1])) > 20 for row in frames)
+
+
 def test_tries_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plays, "_PORTION", 2)
     short = partial(play, counts={"doom-room": 4}, seed=6, time_limit=60, workers=THREADS)
@@ -97,6 +112,10 @@ def test_tries_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_is_held_out_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="doom-vault"):
         JudgeRecipe.of({**RECIPE, "tried": {"suites": {"doom-vault": 5}}})
+    with pytest.raises(ValueError, match="playroom-themes"):
+        JudgeRecipe.of({**RECIPE, "tried": {"suites": {"playroom-themes": 5}}})
+    with pytest.raises(ValueError, match="playroom-basic"):
+        JudgeRecipe.of({**RECIPE, "shown": {"suites": {"playroom-basic": 5}}})
     with pytest.raises(ValueError, match="at least one suite"):
         JudgeRecipe.of({**RECIPE, "shown": {"suites": {}}})
     with pytest.raises(ValueError, match="no tries"):
