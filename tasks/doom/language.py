@@ -83,6 +83,8 @@ def noun_phrase(
     noun = nouns[0] if table is NOUNS and rng.random() < 0.6 else str(rng.choice(list(nouns)))
     if colour is None or (unique_kind and rng.random() < 0.2):
         return noun
+    if colour not in COLOUR_WORDS:  # doom has no such thing, and no other word for it
+        return f"{colour} {noun}"
     words = _table(rng, phrasing, COLOUR_WORDS, HELD_OUT_COLOUR_WORDS, WIDE_COLOURS)[colour]
     plain_one = phrasing != "wide" or words is COLOUR_WORDS[colour]
     return f"{words[0] if plain_one and rng.random() < 0.7 else rng.choice(list(words))} {noun}"
