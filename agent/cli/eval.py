@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console, judging
-from agent.cli.options import Env, PolicyName, Think, ViewText, Workers
+from agent.cli.options import PolicyName, TasksEnv, Think, ViewText, Workers
 from envs.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def evaluate(
         Path | None,
         typer.Option(help="A YAML file of own tasks instead of a suite; verifiers of yours that it names run code."),
     ] = None,
-    env: Env = "doom",
+    env: TasksEnv = None,
     baselines: Annotated[
         bool, typer.Option("--baselines/--policy-only", help="Also play expert, random and the controls of language.")
     ] = True,
@@ -68,7 +68,7 @@ def evaluate(
     """
     _check_workers(workers)
     if bench is not None:
-        if (suite, episodes, seed, tasks, env) != ("doom-basic", 500, 0, None, "doom"):
+        if (suite, episodes, seed, tasks, env) != ("doom-basic", 500, 0, None, None):
             raise UserError("--bench has frozen its tasks: leave --suite, --episodes, --seed, --tasks and --env out")
         from agent.cli import benching
 
@@ -95,6 +95,7 @@ def evaluate(
         from training.evaluation import success as evaluation
 
         chosen = _from_file(tasks, episodes, seed) if tasks else _from_suite(suite, episodes, seed)
+        env = chosen[0].world if env is None else env
         for task in chosen:
             if not compose.same_world(task.world, env):
                 raise UserError(f"{task.id} is played in world {task.world!r}, not in {env!r}: say --env {task.world}")

@@ -17,6 +17,10 @@ class ClockName(StrEnum):
 
 
 Env = Annotated[str, typer.Option(help="A world's name (agent list worlds), or package.module:Name.")]
+TasksEnv = Annotated[
+    str | None,
+    typer.Option(help="A world's name (agent list worlds), or package.module:Name. [default: that of the tasks]"),
+]
 PolicyName = Annotated[
     str, typer.Option(help="A policy's name (agent list policies), package.module:Name, or a checkpoint folder.")
 ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.options import Env, PolicyName, Port, RealDesktop, Resolution, TimeLimit, ViewText, Workers
+from agent.cli.options import PolicyName, Port, RealDesktop, Resolution, TasksEnv, TimeLimit, ViewText, Workers
 from envs.errors import UserError
 from envs.files import write_whole
 
@@ -44,7 +44,7 @@ class Quality(StrEnum):
 def record(
     out: Annotated[Path, typer.Option(help="The folder of the episodes; finished ones in it are kept.")],
     instruction: Annotated[str | None, typer.Argument(help="What to do, in words, instead of a suite.")] = None,
-    env: Env = "doom",
+    env: TasksEnv = None,
     policy: PolicyName = "expert",
     suite: Annotated[str | None, typer.Option(help="The tasks: agent list suites [default: doom-basic].")] = None,
     tasks: Annotated[
@@ -88,6 +88,7 @@ def record(
         player = _HUMAN if human else policy
         if sum(given is not None for given in (suite, tasks, instruction)) > 1:
             raise UserError("--suite, --tasks and an instruction say each what is to be done; give one of them")
+        env = _world_of(suite, tasks) if env is None else env
         if suite is None and tasks is None and instruction is None:
             suite = _default_suite(env)
         plan = Plan(
@@ -195,6 +196,20 @@ class _Tally:
             "warnings": self.warnings,
             "errors": self.errors,
         }
+
+
+def _world_of(suite: str | None, tasks: Path | None) -> str:
+    """Where tasks are played: by their suite or file, and otherwise in doom. Raises UserError for an unknown suite and
+    for a file that can't be read."""
+    from tasks import world_tasks
+    from tasks.task_file import load_tasks
+
+    if suite is not None:
+        return world_tasks.suite(suite).world
+    try:
+        return load_tasks(tasks)[0].world if tasks is not None else "doom"
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _default_suite(env: str) -> str:

@@ -34,7 +34,7 @@ def self_improve(
     out: Annotated[Path, typer.Option(help="The run's folder; a run that is there goes on.")] = Path("runs/improve"),
     quick: Annotated[bool, typer.Option("--quick", help="A small run: minutes on 2 cores.")] = False,
     config: Annotated[Path | None, typer.Option(help="A recipe, a YAML file; options below go before it.")] = None,
-    env: Annotated[str | None, typer.Option(help="A world's name: agent list worlds. [default: doom]")] = None,
+    env: Annotated[str | None, typer.Option(help="A world's name: agent list worlds. [default: the suite's]")] = None,
     suite: Annotated[
         str | None, typer.Option(help="Where the levels come from: agent list suites. [default: doom-vault]")
     ] = None,
@@ -169,12 +169,15 @@ def _ask(screen: Console, question: Question, number: int, of: int) -> bool | No
 def _recipe(config: Path | None, quick: bool, options: dict[str, Any]) -> ImproveRecipe:
     import pydantic
 
+    from tasks import world_tasks
     from training.improve.recipe import QUICK, ImproveRecipe, recipe_for
 
     try:
         base = ImproveRecipe.load(config).model_dump(exclude_unset=True) if config else {}
-        env = options.get("env", base.get("env", "doom"))
-        own = {} if env == "doom" or "suite" in {**base, **options} else recipe_for(env)
+        told = {**base, **options}
+        suite = told.get("suite", "")
+        env = told.get("env") or (world_tasks.suite(suite).world if suite else "doom")
+        own = {} if env == "doom" else recipe_for(env, suite)
         own = {name: value for name, value in own.items() if name not in base}
         return ImproveRecipe.model_validate({**base, **(QUICK if quick else {}), **own, **options})
     except pydantic.ValidationError as error:

@@ -90,9 +90,7 @@ def worlds(
     else:
         screen.print(f"Checkpoint: {checkpoint}", markup=False)
         screen.print(f'Play it:    agent play --env playroom "go to the red cube" --policy {checkpoint}', markup=False)
-        screen.print(
-            f"Measure it: agent eval --env playroom --suite playroom-basic --policy {checkpoint}", markup=False
-        )
+        screen.print(f"Measure it: agent eval --suite playroom-basic --policy {checkpoint}", markup=False)
 
 
 def clip(

@@ -106,12 +106,15 @@ class ImproveRecipe(Section):
     most_gap: float = pydantic.Field(default=10.0, gt=0.0)
 
 
-def recipe_for(env: str) -> dict[str, Any]:
+def recipe_for(env: str, suite: str = "") -> dict[str, Any]:
     """Where a run plays, who sets its tasks and what it is evaluated on in a world other than doom, unless it is told.
-    A world without suites plays levels by seed alone, and the reward judges its candidates."""
-    trained = [name for name, suite in world_tasks.of(env).suites.items() if not suite.held_out]
-    setter = {"setter": f"suite:{trained[0]}:{_SET}"} if trained else {}
-    return {"env": env, "suite": trained[0] if trained else "", "held_out": tuple(trained[:1]), **setter}
+    A world without suites plays levels by seed alone, and the reward judges its candidates.
+
+    `suite`: where it plays; the first of the world's by default.
+    """
+    suite = suite or next((name for name, one in world_tasks.of(env).suites.items() if not one.held_out), "")
+    setter = {"setter": f"suite:{suite}:{_SET}"} if suite else {}
+    return {"env": env, "suite": suite, "held_out": (suite,) if suite else (), **setter}
 
 
 # A run of a few minutes on two cores; it is the whole loop, on less of everything.

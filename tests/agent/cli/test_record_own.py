@@ -12,6 +12,7 @@ from agent import cli
 from agent.cli.compose import same_world
 from envs.world import Observation
 from envs.wrappers import RealTime
+from tests.support.components import needs
 from tests.support.thread_workers import THREADS
 from tests.support.worlds import SquareWorld
 from training.data.episodes import read_episode
@@ -134,6 +135,17 @@ def test_eval_takes_a_world_by_what_it_means(capsys: pytest.CaptureFixture[str])
     assert json.loads(capsys.readouterr().out)["episodes"] == 1
     assert cli.run(["eval", "--env", "playroom", *how]) == 2
     assert "is played in world 'doom', not in 'playroom': say --env doom" in capsys.readouterr().err
+
+
+@needs("mujoco-drawing")
+def test_a_suite_says_where_it_is_played(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ("--suite", "playroom-basic", "--episodes", "1", "--policy", "random", "--workers", THREADS, "--json")
+    assert cli.run(["eval", "--policy-only", *sizes, "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["episodes"] == 1
+    assert cli.run(["record", *sizes, "--out", "data"]) == 0
+    assert json.loads(capsys.readouterr().out)["episodes"] == 1
+    assert cli.run(["record", *sizes, "--env", "doom", "--out", "other"]) == 2
+    assert "suite 'playroom-basic' is played in world 'playroom', not in 'doom'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agent.cli.self_improve import _recipe as cli_recipe
 from envs.errors import UserError
 from rewards.score import Failure, Score
 from tasks.curriculum import Curriculum
@@ -69,6 +70,17 @@ def test_where_a_run_plays_follows_from_its_world() -> None:
         "env": "playroom", "suite": "playroom-basic", "held_out": ("playroom-basic",),
         "setter": "suite:playroom-basic:240",
     }  # fmt: skip
+
+
+def test_a_suite_says_where_a_run_plays() -> None:
+    put = cli_recipe(None, False, {"suite": "playroom-put"})
+    assert (put.env, put.suite, put.held_out) == ("playroom", "playroom-put", ("playroom-put",))
+    assert put.setter == "suite:playroom-put:240"
+    told = cli_recipe(None, True, {"env": "playroom", "setter": "template"})
+    assert (told.suite, told.setter, told.rounds) == ("playroom-basic", "template", 12)
+    assert cli_recipe(None, False, {"suite": "doom-vault"}) == cli_recipe(None, False, {})
+    with pytest.raises(UserError, match="unknown suite"):
+        cli_recipe(None, False, {"suite": "playroom-fly"})
 
 
 def test_a_person_says_what_to_try() -> None:
