@@ -29,7 +29,6 @@ CONTROLS: dict[str, Callable[[Task], Task | None]] = {
     "language control": controls.other_name,
 }
 BASELINES = ("expert", "random")
-LINGER = 35  # ticks after a success within which the player should say that it is done: a second
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ class Evaluator:
         # who says that it is done before it is has failed
         decided = _Decided()
         outcome = play_task(
-            world, player, task, subscribers=[decided], observe="decision", end_on_done=True, linger=LINGER
+            world, player, task, subscribers=[decided], observe="decision", end_on_done=True, linger=speech.LINGER
         )
         player.close()
         confirmed = confirmation.confirmed(task, (line for _, line in outcome.said))

@@ -118,7 +118,10 @@ def reward_of(recipe: RlRecipe) -> Reward:
 
 def pay_of(recipe: RlRecipe) -> Pay:
     """How the recipe's reward pays for decisions."""
-    return Pay(recipe.shaped, recipe.graded, recipe.unfinished, recipe.token_price, recipe.free_tokens)
+    return Pay(
+        recipe.shaped, recipe.graded, recipe.unfinished, recipe.token_price, recipe.free_tokens, recipe.said,
+        recipe.confirmed,
+    )  # fmt: skip
 
 
 def _gather_here(

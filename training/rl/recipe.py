@@ -44,7 +44,7 @@ class RlRecipe(Section):
     `workers`: processes, or who else plays; 0 for this process. `time_limit`: ticks of an episode, at most.
     `temperature`: of sampling. `think`: see agent.policy.Think. `frames`: a reward that scores single frames does so
     after every decision, and otherwise at the end of the episode. `shaped`, `graded`, `unfinished`,
-    `token_price`, `free_tokens`: see training.rl.rollouts.Pay.
+    `token_price`, `free_tokens`, `said`, `confirmed`: see training.rl.rollouts.Pay.
 
     Learning: `epochs` over the decisions of a round, in steps of `batch`. `rate`, `value_rate`: learning rates of the
     policy and of the value head. `frozen_vision`: the image encoder of `small` stays as it is. `gamma`, `trace`: see
@@ -86,6 +86,8 @@ class RlRecipe(Section):
     unfinished: bool = False
     token_price: float = pydantic.Field(0.0, ge=0.0)
     free_tokens: int = pydantic.Field(0, ge=0)
+    said: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
+    confirmed: float = pydantic.Field(0.0, ge=0.0)
 
     epochs: int = pydantic.Field(2, ge=1)
     batch: int = pydantic.Field(128, ge=1)

@@ -32,10 +32,15 @@ from rewards.reward import Frames, Reward, score_pairs
 from rewards.score import Failure, Score
 from rewards.wrapper import FrameReward
 from tasks import pictures, world_tasks
+from tasks.confirmation import confirmed
+from tasks.speech import LINGER, answered
 from tasks.task import Task
+from tasks.verifier import Verdict
 
 Sample = Callable[[Sequence[Context]], list[Decision]]
 Floats = npt.NDArray[np.float64]
+
+_PATIENT = "stand_still"  # who is done with it may not say so at once
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,10 @@ class Pay:
     success, or with `graded` its value from 0 to 1. A corrected reward pays what has the mean of the true one, which
     may be below 0 and above 1. `unfinished`: an episode that the time limit cut short, and that such a reward calls no
     success, is no failure: it is paid nothing, and a value function tells what would still have come. `token_price`:
-    what each token costs that a decision writes beyond `free_tokens`, its thoughts above all.
+    what each token costs that a decision writes beyond `free_tokens`, its thoughts above all. `said`: the share of what
+    ground truth pays for a success that goes to who says within LINGER ticks that it is done; the episode goes on until
+    then, since who is never paid for saying so stops saying it. `confirmed`: what comes on top for the instruction's
+    right confirmation, in the decision that says it.
     """
 
     shaped: bool = False
@@ -107,6 +115,8 @@ class Pay:
     unfinished: bool = False
     token_price: float = 0.0
     free_tokens: int = 0
+    said: float = 0.0
+    confirmed: float = 0.0
 
     def price(self, decision: Decision) -> float:
         """What the tokens of a decision cost."""
@@ -222,7 +232,7 @@ class Collector:
             # Of an unfinished episode all is still to come. To pay what it is worth so far too would pay it twice, and
             # make waiting the best that can be done.
             if not (self._pay.unfinished and whole.timed_out):
-                whole.rewards[-1] += self._paid(score)
+                whole.rewards[-1] += self._paid(score) * (1.0 - one.unsaid)
                 whole = replace(whole, timed_out=False, after=None)
             results.append(whole)
         return results
@@ -251,16 +261,18 @@ class _Episode:
         self._memory = memory_of(world, self._instruction.text, start.attempt)
         self._verifier = world_tasks.verifier_of(task)
         self._verdict: Any = None
-        self._tick = 0
+        self._tick = self._judged = 0  # now, and when the verdict came
         self._ended = False  # by the world or the player
         self._cut = False  # by the world's own time limit
         self._now: Context | None = None
+        self._spoke = False
         self._seen: list[Context] = []
         self._drawn: list[Decision] = []
         self.rewards: list[float] = []
         self.chance, self.reached = 0.0, False
         observation, info = world.reset(seed=task.seed, options=dict(task.options))
-        if self._verifier is None and info.get("state") is not None:  # a goal that somebody set in this level
+        asks = self._verifier is None and not task.answer  # for what somebody set in this level
+        if asks and info.get("state") is not None:
             self._verifier = world_tasks.of(task.world).verifier_in(info["state"], task.instruction)
         self.frame: Frames = observation["pixels"]
         self._frames: list[Frames] = []
@@ -268,8 +280,22 @@ class _Episode:
 
     @property
     def over(self) -> bool:
-        by_truth = self._ends_by_truth and self._verdict is not None
+        by_truth = self._ends_by_truth and self._verdict is not None and not self._may_say_so
         return self._ended or self._cut or self.reached or by_truth or self._tick >= self.task.time_limit
+
+    @property
+    def _may_say_so(self) -> bool:
+        """Whether it succeeded just now, and is paid for saying so."""
+        return self._pays_for_words and bool(self.success) and self._tick < self._judged + LINGER
+
+    @property
+    def _pays_for_words(self) -> bool:
+        return self._ends_by_truth and self._pay.said > 0.0 and not self.task.answer and self.task.verb != _PATIENT
+
+    @property
+    def unsaid(self) -> float:
+        """The share of the pay for a success that it does not get, since it did not say that it is done."""
+        return self._pay.said if self._pays_for_words and not self._drawn[-1].done else 0.0
 
     def context(self) -> Context:
         """What the policy decides from now; to be called once for every decision."""
@@ -294,13 +320,23 @@ class _Episode:
         self._memory.thought(decision.thought)
         if decision.speech:
             self._memory.said(decision.speech)
+            self._hear(decision.speech)
         self._look(info)
+
+    def _hear(self, line: str) -> None:
+        """What is paid for a confirmation, and the verdict of a task that asks for an answer."""
+        if self._pay.confirmed and not self._spoke and confirmed(self.task, [line]):
+            self.rewards[-1] += self._pay.confirmed
+        self._spoke = True
+        right = answered(self.task, [line]) if self.task.answer and self._verdict is None else None
+        if right is not None:
+            self._verdict = Verdict(right, f"said {line!r}")
 
     def _look(self, info: Any) -> None:
         if self._keeps_frames:
             self._frames.append(self.frame)
         if self._verifier is not None and self._verdict is None:
-            self._verdict = self._verifier.update(info.get("state"))
+            self._verdict, self._judged = self._verifier.update(info.get("state")), self._tick
 
     # What a reward sees of it, as rewards.reward.VerifiedFootage; score_pairs hides the verdict.
 
@@ -309,7 +345,7 @@ class _Episode:
 
     @property
     def success(self) -> bool | None:
-        if self._verifier is None:
+        if self._verifier is None and not self.task.answer:
             return None
         return self._verdict is not None and bool(self._verdict.success)
 

@@ -6,6 +6,7 @@ is not for the player to learn: only what there is to see.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -103,7 +104,10 @@ class Demonstrator:
             return lessons.annotate(rng, state, advice, self._queries)
 
         player = player or Disturbed(ScriptedPlayer(watcher.decide))
-        recorder = Recorder(_folder(self._out, task), task=task, policy=self._policy, durable=False)
+        folder = _folder(self._out, task)
+        if folder.exists():  # by a process that died before it told of it
+            shutil.rmtree(folder)
+        recorder = Recorder(folder, task=task, policy=self._policy, durable=False)
         outcome = play_task(
             world, player, task, annotate=notes, subscribers=[recorder, watcher], observe="decision", linger=LINGER,
             end_on_done=task.verifier is None,

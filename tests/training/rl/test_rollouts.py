@@ -18,11 +18,12 @@ from rewards.combine import Corrected
 from rewards.reward import Reward
 from rewards.truth import Truth
 from tasks import world_tasks
+from tasks.speech import LINGER
 from tasks.task import Task
 from tests.support import lamp_world
 from tests.support.lamp_rewards import Near, Up
 from tests.support.lamp_world import LampWorld
-from training.rl.rollouts import Collected, Collector, Pay, Start
+from training.rl.rollouts import Collected, Collector, Pay, Rollout, Start
 
 SPEC = PolicySpec(View.stretched((120, 160), 3), history=3, chunk=4)
 UP, DOWN = Action(keys=frozenset({"KeyW"})), Action(keys=frozenset({"KeyS"}))
@@ -209,6 +210,64 @@ def test_the_upper_bound_is_the_verdict() -> None:
     found = collect(Truth(), starts(*range(30), time_limit=60)).rollouts
     assert [one.scored for one in found] == [one.true_success for one in found]
     assert min(len(one.decisions) for one in found if one.scored) < 15  # it ends there
+
+
+class Speaker(Walker):
+    """Says one thing at its first decision and another later; ends once it has made so many decisions."""
+
+    def __init__(self, first: str = "", later: str = "", done_after: int = 99) -> None:
+        super().__init__()
+        self._first, self._later, self._decisions = first, later, done_after
+
+    def _decide(self, context: Context) -> Decision:
+        words, done = self._later if context.actions else self._first, max(context.ticks) >= 4 * self._decisions
+        return replace(super()._decide(context), speech=words, done=done)
+
+
+def spoken(pay: Pay, some: Sequence[Start], **how: Any) -> list[Rollout]:
+    collector = Collector(LampWorld, 4, Truth(), pay)
+    try:
+        return list(collector.collect(SPEC, Speaker(**how).act, some).rollouts)
+    finally:
+        collector.close()
+
+
+def test_a_part_of_a_success_is_paid_to_who_says_so_in_time() -> None:
+    many = starts(*range(30), time_limit=120)
+    plain = [one for one in spoken(Pay(), many) if one.scored]
+    won = [one.start for one in plain]
+    silent = spoken(Pay(said=0.4), won)
+    for before, after in zip(plain, silent, strict=True):
+        assert before.rewards[-1] == 1.0
+        assert after.rewards.sum() == pytest.approx(0.6)
+        more = len(after.decisions) - len(before.decisions)
+        assert more == -(-LINGER // 4) or after.start.task.time_limit <= 4 * len(after.decisions)
+        assert after.scored
+        assert not after.timed_out
+        in_time = spoken(Pay(said=0.4), [after.start], done_after=len(before.decisions) + 2)[0]
+        assert in_time.rewards.sum() == pytest.approx(1.0)
+        assert in_time.decisions[-1].done
+    lost = [one for one in spoken(Pay(said=0.4), many, done_after=0) if not one.scored]
+    assert lost
+    assert all(not one.rewards.any() for one in lost), "who says so too early has failed"
+
+
+def test_the_right_confirmation_is_paid_once() -> None:
+    right, wrong = {"first": "ok go to glowing lamp"}, {"first": "ok go to the imp", "later": "ok go to glowing lamp"}
+    some = starts(*range(4), time_limit=8)
+    for how, paid in ((right, 0.2), (wrong, 0.0), ({}, 0.0)):
+        found = spoken(Pay(confirmed=0.2), some, **how)
+        assert [one.rewards[0] for one in found] == pytest.approx([paid] * len(some))
+        assert not any(one.rewards[1:].any() for one in found if not one.scored)
+
+
+def test_an_answer_is_judged_by_its_words() -> None:
+    asked = [Start(replace(task(3), verifier=None, answer="which lamp ?"), 0)]
+    for later, success in (("which lamp?", True), ("done", False), ("", False)):
+        (one,) = spoken(Pay(said=0.4), asked, first="ok go to glowing lamp", later=later)
+        assert (one.true_success, one.scored) == (success, success)
+        assert one.rewards.sum() == float(success), "there is nothing more to say"
+        assert (len(one.decisions) == 2) == bool(later)
 
 
 def test_what_can_not_be_sampled_is_refused() -> None:

@@ -18,7 +18,7 @@ from tests.support.thread_workers import THREADS
 from training.small import lesson_world
 from training.small.classes import UNKNOWN
 from training.small.corpus import Corpus, build
-from training.small.demonstrate import demonstrate
+from training.small.demonstrate import Demonstrator, demonstrate
 from training.small.doom_lessons import DoomLessons
 from training.small.lesson_world import LessonWorld
 from training.small.lessons import Lessons
@@ -38,6 +38,17 @@ def corpus(tmp_path: Path) -> Corpus:
     results = list(demonstrate(tmp_path / "episodes", {"lamp-basic": 6}, 5, workers=THREADS, queries=2))
     assert sum(bool(success) for success, _ in results) >= 4  # the play is disturbed
     return build(tmp_path / "episodes", tmp_path / "corpus", workers=THREADS)
+
+
+def test_what_a_process_recorded_before_it_died_is_recorded_again(tmp_path: Path) -> None:
+    suite = world_tasks.training("lamp-basic")
+    demonstrator = Demonstrator(tmp_path, None, 2, False, "lamp")
+    jobs = [suite.task(5, number, evaluation=False) for number in range(2)]
+    try:
+        assert demonstrator.work(jobs) == demonstrator.work(jobs)
+    finally:
+        demonstrator.close()
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_worlds_are_found_by_what_their_tasks_say() -> None:
