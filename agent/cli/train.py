@@ -143,15 +143,22 @@ class MethodName(StrEnum):
 
 @app.command()
 def rl(
-    suite: Annotated[str, typer.Option(help="Where it plays; see `agent list suites`. Several: NAME+NAME.")],
-    reward: Annotated[str, typer.Option(help="What it learns from; `agent rewards list`.")],
     out: Annotated[Path, typer.Option(help="The run's folder; a run that is there goes on.")],
-    policy: Annotated[str, typer.Option(help="`small`, a checkpoint of it, or hf:FOLDER, trained by LoRA.")] = "small",
+    suite: Annotated[
+        str | None, typer.Option(help="Where it plays; see `agent list suites`. Several: NAME+NAME.")
+    ] = None,
+    reward: Annotated[str | None, typer.Option(help="What it learns from; `agent rewards list`.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="small, a checkpoint of it, or hf:FOLDER, trained by LoRA [default: small].")
+    ] = None,
     method: Annotated[
-        MethodName,
-        typer.Option(help="Policy gradient (ppo, grpo), or imitation of its own play (awr, filtered, conditioned)."),
-    ] = MethodName.ppo,
-    iterations: Annotated[int, typer.Option(min=1, help="Rounds of play and learning.")] = 20,
+        MethodName | None,
+        typer.Option(
+            help="Policy gradient (ppo, grpo), or imitation of its own play (awr, filtered, conditioned). "
+            "[default: ppo]"
+        ),
+    ] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, help="Rounds of play and learning [default: 20].")] = None,
     tasks: Annotated[int | None, typer.Option(min=1, help="Tasks in a round [default: 8].")] = None,
     group: Annotated[int | None, typer.Option(min=1, help="Episodes of each task [default: 4].")] = None,
     worlds: Annotated[int | None, typer.Option(min=1, help="Worlds at once in a process [default: 8].")] = None,
@@ -162,8 +169,8 @@ def rl(
         None
     ),
     shaped: Annotated[bool, typer.Option("--shaped", help="Differences of the reward's chances count too.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the levels and of what is drawn.")] = 0,
-    config: Annotated[Path | None, typer.Option(help="A YAML file with any other field of the recipe.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the levels and of what is drawn [default: 0].")] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file of the recipe; options go before it.")] = None,
     reward_limit: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="The share of failures that it may call a success.")
     ] = None,
@@ -184,6 +191,7 @@ def rl(
     \b
     Examples:
       agent train rl --suite doom-room --reward clip --config my.yaml --out runs/rl
+      agent train rl --config training/small/recipes/sixth-rl.yaml --out runs/sixth-rl
       agent train rl --suite doom-room --reward clip:runs/clip/model --trust-reward --method grpo --out runs/grpo
       torchrun --nproc-per-node 4 -m agent train rl --suite doom-room --reward clip --out runs/four
       agent play "go to the red torch" --policy runs/rl/model
@@ -198,28 +206,20 @@ def rl(
         from training.rl.train import check_reward, checked_reward, train_rl
 
         options = {
-            "tasks": tasks, "group": group, "worlds": worlds, "time_limit": time_limit, "rate": lr, "kl": kl,
-            "shaped": shaped or None,
+            "suite": suite, "reward": reward, "policy": policy, "method": method and method.value, "seed": seed,
+            "iterations": iterations, "tasks": tasks, "group": group, "worlds": worlds, "time_limit": time_limit,
+            "rate": lr, "kl": kl, "shaped": shaped or None, "workers": int(workers) if workers.isdecimal() else workers,
         }  # fmt: skip
         try:
             more = load_yaml(config) if config else {}
             if not isinstance(more, dict):
                 raise ValueError(f"{config}: expected fields of a recipe, got {type(more).__name__}")
-            recipe = RlRecipe.of(
-                {
-                    **more,
-                    "policy": policy,
-                    "suite": suite,
-                    "reward": reward,
-                    "upper_bound": reward == "truth",
-                    "method": method.value,
-                    "iterations": iterations,
-                    "seed": seed,
-                    "workers": int(workers) if workers.isdecimal() else workers,
-                    **{name: value for name, value in options.items() if value is not None},
-                }
-            )
-            world = world_tasks.training(suite.split("+")[0]).world
+            fields = {**more, **{name: value for name, value in options.items() if value is not None}}
+            for name in ("suite", "reward"):
+                if name not in fields:
+                    raise ValueError(f"say --{name} NAME (agent list {name}s), or have it in --config")
+            recipe = RlRecipe.of({**fields, "upper_bound": fields["reward"] == "truth"})
+            world = world_tasks.training(recipe.suite.split("+")[0]).world
         except (OSError, ValueError) as error:
             raise UserError(str(error)) from error
         check_reward(checked_reward(recipe), reward_limit, world=world, anyway=trust_reward)
@@ -232,7 +232,9 @@ def rl(
         return
     if not json and recipe.upper_bound:
         screen.print("The reward saw ground truth: this is an upper bound, not an agent that learned from pixels.")
-    print_checkpoint(screen, checkpoint, f"hf:{checkpoint}" if policy.startswith("hf:") else str(checkpoint), json)
+    print_checkpoint(
+        screen, checkpoint, f"hf:{checkpoint}" if recipe.policy.startswith("hf:") else str(checkpoint), json
+    )
 
 
 class CorrectionMethod(StrEnum):
