@@ -14,7 +14,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from agent import cli
 from agent.lineage import WEIGHTS, content_hash
 from agent.policy import Context
 from agent.small import load_small
@@ -375,45 +374,6 @@ def test_a_reward_that_is_wrong_too_often_is_refused() -> None:
     for reward, limit in ((measured(0.1), None), (measured(0.04), 0.01), (Up(), None)):
         with pytest.raises(UserError, match="--trust-reward"):
             check_reward(reward, limit, anyway=False)
-
-
-def test_the_verb(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "more.yaml").write_text("batch: 8\nthink: 'off'\nepochs: 1\n")
-    sizes = ["--iterations", "1", "--tasks", "2", "--group", "2", "--time-limit", "4", "--suite", "lamp-basic"]
-    files = ["--config", str(tmp_path / "more.yaml"), "--policy", str(tiny), "--out", str(tmp_path / "run")]
-
-    def rl(*arguments: str) -> tuple[int, str]:
-        code = cli.run(["train", "rl", *sizes, *files, *arguments])
-        printed = capsys.readouterr()
-        return code, " ".join((printed.out + printed.err).split())
-
-    code, said = rl("--reward", UP)
-    assert code != 0
-    assert "nobody measured how wrong it is" in said
-    code, said = rl("--reward", UP, "--trust-reward", "--suite", "doom-vault")
-    assert code != 0
-    assert "held out" in said
-    code, said = rl("--reward", "agree:truth+truth", "--trust-reward")
-    assert code != 0
-    assert "sees ground truth" in said
-    (tmp_path / "list.yaml").write_text("- 1\n")
-    code, said = rl("--reward", UP, "--trust-reward", "--config", str(tmp_path / "list.yaml"))
-    assert code != 0
-    assert "expected fields of a recipe" in said
-    assert not (tmp_path / "run").exists()
-    code, said = rl("--reward", "truth")
-    assert code == 0, said
-    assert "this is an upper bound" in said
-    assert load_small(tmp_path / "run" / MODEL)
-    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["batch"] == 8
-    alarmed = ("--reward", ALWAYS, "--trust-reward", "--out", str(tmp_path / "alarmed"))
-    (tmp_path / "more.yaml").write_text("batch: 8\nthink: 'off'\nepochs: 1\nlimits: {patience: 1, kl: 99.0}\n")
-    code, said = rl(*alarmed)
-    assert code != 0
-    assert "it calls everything one" in said
-    assert "--ignore-alarms goes on all the same" in said
-    code, said = rl(*alarmed, "--ignore-alarms")
-    assert code == 0, said
 
 
 def test_recipes_that_can_not_be_followed(tiny: Path) -> None:
