@@ -168,8 +168,12 @@ def _shown(thing: Any) -> str:
 
 
 def is_path(name: str) -> bool:
-    """Whether a policy's name means a folder: the folder exists, or the name is written like a path."""
-    return ":" not in name and (os.sep in name or name.startswith((".", "~")) or Path(name).is_dir())
+    """Whether a policy's name means a folder: it is written like a path, or it is a folder's name and no policy's. With
+    `--policy expert --out expert` there soon is a folder of that name, and the policy is meant all the same."""
+    if ":" in name:
+        return False
+    written = os.sep in name or name.startswith((".", "~"))
+    return written or (Path(name).is_dir() and name not in plugins.names("policy"))
 
 
 def instructed(text: str, world: str, seed: int) -> Task:

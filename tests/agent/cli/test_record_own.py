@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent import cli
-from agent.cli.compose import same_world
+from agent.cli.compose import is_path, same_world
 from envs.world import Observation
 from envs.wrappers import RealTime
 from tests.support.components import needs
@@ -135,6 +135,17 @@ def test_eval_takes_a_world_by_what_it_means(capsys: pytest.CaptureFixture[str])
     assert json.loads(capsys.readouterr().out)["episodes"] == 1
     assert cli.run(["eval", "--env", "playroom", *how]) == 2
     assert "is played in world 'doom', not in 'playroom': say --env doom" in capsys.readouterr().err
+
+
+def test_a_folder_may_be_called_like_the_policy_that_fills_it(capsys: pytest.CaptureFixture[str]) -> None:
+    how = ("--suite", "doom-basic", "--policy", "random", "--out", "random", "--episodes", "1", "--time-limit", "0.2")
+    for kept in (0, 1):  # the folder is there at the second time
+        assert cli.run(["record", *how, "--workers", THREADS, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["kept"] == kept
+    assert is_path("./random")
+    assert not is_path("random")
+    Path("mine").mkdir()
+    assert is_path("mine")
 
 
 @needs("mujoco-drawing")
