@@ -23,6 +23,7 @@ from agent.small.checkpoint import SHIPPED, load_model, read_manifest, save_smal
 from agent.small.judge_view import JUDGE_FRAMES
 from agent.small.model import SmallModel
 from agent.small.policy import load_small
+from agent.small.token_ids import spell
 from rewards.calibration import fit
 from training.evaluation.judge import CALIBRATION_SEED, ask, measure_progress
 from training.judge.plays import play, tried_suite
@@ -67,8 +68,9 @@ class JudgeRecipe(Section):
     """The configuration file of `agent train judge`.
 
     `parent`: a checkpoint folder of `small`; the shipped one by default. `epochs`: how often each episode is learned
-    from. `batch`: episodes in a step. `rate`: the learning rate at its peak. `keep`: the share of the parent's weights
-    in those that are saved (WiSE-FT). `workers`: processes that play.
+    from. `spoiled`: the share of the successes that are shown without the deed, as failures: their end alone, or
+    swinging about before it. `batch`: episodes in a step. `rate`: the learning rate at its peak. `keep`: the share of
+    the parent's weights in those that are saved (WiSE-FT). `workers`: processes that play.
     """
 
     parent: Path | None = None
@@ -77,6 +79,7 @@ class JudgeRecipe(Section):
     shown: ShownSection
     tried: TriedSection
     epochs: pydantic.PositiveFloat = 5.0
+    spoiled: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
     batch: pydantic.PositiveInt = 32
     rate: pydantic.PositiveFloat = 5e-4
     keep: float = pydantic.Field(0.2, ge=0.0, lt=1.0)
@@ -164,7 +167,7 @@ def _recorded(recipe: JudgeRecipe, out: Path, on_progress: OnProgress) -> list[P
 
 
 def _seen(model: SmallModel, clips: Sequence[Clips], path: Path, on_progress: OnProgress) -> npt.NDArray[np.float16]:
-    """The image tokens of all episodes' frames, float16 (N, JUDGE_FRAMES * 80, width), in a file."""
+    """The image tokens of all episodes' frames, float16 (N, JUDGE_FRAMES, 80, width), in a file."""
     total = sum(len(part.frames) for part in clips)
     if not path.exists():
         partly = path.with_suffix(".part.npy")
@@ -192,12 +195,16 @@ class _Lessons:
     ) -> None:
         self._seen, self._seed, self._size = seen, recipe.seed, recipe.batch
         self._rows = np.setdiff1d(np.arange(len(seen)), held_out)
+        self._spoiled = recipe.spoiled
+        texts = [text for part in clips for text in part.instructions]
+        self._successes = np.array([one for part in clips for one in part.successes])
+        # The second half is what the first one looks like without the deed.
         self._clips = Clips(
-            np.zeros((len(seen), 1, 1, 1, 3), np.uint8),
-            [text for part in clips for text in part.instructions],
-            [one for part in clips for one in part.successes],
-            [reason for part in clips for reason in part.reasons],
-            [far for part in clips for far in part.progress],
+            np.zeros((2 * len(seen), 1, 1, 1, 3), np.uint8),
+            texts * 2,
+            [*self._successes.tolist(), *[False] * len(seen)],
+            [reason for part in clips for reason in part.reasons] + [spell("nothing was done")] * len(seen),
+            [far for part in clips for far in part.progress] + [None] * len(seen),
         )
         self.steps = max(1, round(recipe.epochs * len(self._rows) / recipe.batch))
 
@@ -206,11 +213,27 @@ class _Lessons:
         places = range(step * self._size, (step + 1) * self._size)
         epochs = [divmod(place, len(self._rows)) for place in places]
         rows = np.sort([self._order(epoch)[at] for epoch, at in epochs])
-        batch = self._clips.batch(rows, np.random.default_rng([self._seed, step, 7]))
-        return batch, torch.from_numpy(self._seen[rows].astype(np.float32)).flatten(0, 1)
+        rng = np.random.default_rng([self._seed, step, 10])
+        tokens = self._seen[rows].astype(np.float32)
+        spoiled = self._successes[rows] & (rng.random(len(rows)) < self._spoiled)
+        for row in np.flatnonzero(spoiled):
+            tokens[row] = tokens[row][without_deed(rng)]
+        batch = self._clips.batch(rows + len(self._seen) * spoiled, np.random.default_rng([self._seed, step, 7]))
+        return batch, torch.from_numpy(tokens).flatten(0, 1)
 
     def _order(self, epoch: int) -> Rows:
         return np.random.default_rng([self._seed, epoch, 8]).permutation(self._rows)
+
+
+def without_deed(rng: np.random.Generator) -> Rows:
+    """Which of a success's frames to show in their place, JUDGE_FRAMES of them, so that nothing was done: the end
+    alone, one moment before it alone, or swinging about before it."""
+    kind = rng.integers(3)
+    if kind < 2:
+        return np.full(JUDGE_FRAMES, JUDGE_FRAMES - 1 if kind == 0 else rng.integers(1, JUDGE_FRAMES - 1))
+    steps = np.cumsum(rng.choice([-1, 1], JUDGE_FRAMES - 1))
+    last = JUDGE_FRAMES - 2
+    return np.concatenate([[0], last - np.abs(steps - steps.max()) % last])
 
 
 def _learn(recipe: JudgeRecipe, model: SmallModel, lessons: _Lessons, out: Path, on_progress: OnProgress) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from agent.small.checkpoint import SHIPPED, load_model
+from agent.small.judge_view import JUDGE_FRAMES
 from agent.small.policy import load_small
 from agent.small.vocabulary import VOCABULARY
 from rewards.calibration import Calibration
@@ -18,11 +19,11 @@ from tests.support.components import needs
 from tests.support.thread_workers import THREADS, no_processes
 from training.judge import plays
 from training.judge.plays import play
-from training.judge.train import JudgeRecipe, train_judge
+from training.judge.train import JudgeRecipe, train_judge, without_deed
 from training.recipe import Progress
 
 RECIPE = {
-    "seed": 3, "workers": 1, "batch": 10, "epochs": 8, "keep": 0.0,
+    "seed": 3, "workers": 1, "batch": 10, "epochs": 8, "keep": 0.0, "spoiled": 0.1,
     "shown": {"seed": 5, "suites": {"doom-room": 18}},
     "tried": {"seed": 6, "suites": {"doom-room": 16}, "time_limit": 120, "held_out": 0.3},
 }  # fmt: skip
@@ -76,6 +77,18 @@ def test_a_run_that_is_done_is_left_alone(trained: tuple[Path, list[Progress]]) 
     assert not news
     with pytest.raises(ValueError, match="another"):
         train_judge(JudgeRecipe.of({**RECIPE, "rate": 2e-3}), out)
+
+
+def test_a_success_is_shown_without_the_deed() -> None:
+    rng = np.random.default_rng(0)
+    shown = np.array([without_deed(rng) for _ in range(300)])
+    assert shown.shape == (300, JUDGE_FRAMES)
+    still = np.array([len(set(row)) == 1 for row in shown.tolist()])
+    assert 150 < still.sum() < 250
+    assert set(shown[still][:, 0]) == set(range(1, JUDGE_FRAMES)), "the end, or a moment on the way"
+    assert shown[~still].max() < JUDGE_FRAMES - 1, "who swings never gets there"
+    assert set(shown[~still][:, 0]) == {0}
+    assert shown.min() >= 0
 
 
 @needs("mujoco-drawing")
