@@ -22,6 +22,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "smol": ("xllamacpp",),
     "schema": ("xgrammar",),
     "ray": ("ray",),
+    "minari": ("minari",),
 }
 
 
