@@ -32,7 +32,6 @@ from training.rl.recipe import RlRecipe
 
 # Nats a token: a world that is new to a player takes it far from its parent. What it forgets, its evaluation tells.
 _FARTHEST = 1.5
-_SAID = 0.4  # of what ground truth pays, for saying so: a judge looks where the player ends, so it pays for ending well
 
 
 def tasks_of(
@@ -79,6 +78,6 @@ def recipe_of(recipe: ImproveRecipe, policy: str, number: int, workers: str | in
         "temperature": recipe.temperature, "frames": False, "graded": True, "unfinished": True, "gamma": recipe.gamma,
         "limits": {"kl": _FARTHEST},
         "rehearsed": recipe.rehearsal_suites if recipe.rehearsal_episodes else (),
-        "rehearsal_episodes": max(1, recipe.rehearsal_episodes), "said": _SAID if recipe.reward == "truth" else 0.0,
+        "rehearsal_episodes": max(1, recipe.rehearsal_episodes), "said": recipe.said,
         "share": recipe.share, "averaged": recipe.averaged, "workers": workers, "seed": recipe.seed * 1000 + number,
     })  # fmt: skip

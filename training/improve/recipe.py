@@ -40,7 +40,8 @@ class ImproveRecipe(Section):
 
     Practice: in each of `rounds`, `practised` tasks are each played by a `group` of episodes from the same start, and
     the player learns from what the reward says of them (PPO, training.rl), at `practice_rate`, with the weight `kl` on
-    its distance to the parent; what comes a decision later is worth `gamma` of it. `share`: of a round's decisions that
+    its distance to the parent; what comes a decision later is worth `gamma` of it. `said`: the share of the reward for
+    saying that it is done, see training.rl.rollouts.Pay. `share`: of a round's decisions that
     it learns from, `averaged`: of the rounds over whose weights the candidate is the mean, see training.rl.recipe.
     Verbs are left out where the share of successes that the reward calls so is not by `least_told` above that of
     failures.
@@ -91,6 +92,7 @@ class ImproveRecipe(Section):
     practice_rate: pydantic.PositiveFloat = 3e-4
     kl: float = pydantic.Field(default=0.02, ge=0.0)
     gamma: float = pydantic.Field(default=0.995, gt=0.0, le=1.0)
+    said: float = pydantic.Field(default=0.4, ge=0.0, lt=1.0)
     held_out: tuple[str, ...] = ("doom-vault-steps", "doom-vault")
     old: tuple[str, ...] = ("doom-basic", "doom-rooms")
     episodes: pydantic.PositiveInt = 200

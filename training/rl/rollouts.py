@@ -105,9 +105,10 @@ class Pay:
     may be below 0 and above 1. `unfinished`: an episode that the time limit cut short, and that such a reward calls no
     success, is no failure: it is paid nothing, and a value function tells what would still have come. `token_price`:
     what each token costs that a decision writes beyond `free_tokens`, its thoughts above all. `said`: the share of what
-    ground truth pays for a success that goes to who says within LINGER ticks that it is done; the episode goes on until
-    then, since who is never paid for saying so stops saying it. `confirmed`: what comes on top for the instruction's
-    right confirmation, in the decision that says it.
+    a reward of whole episodes pays that goes only to who says that it is done, since who is never paid for saying so
+    stops saying it. By ground truth that is within LINGER ticks of the success, and the episode goes on until then;
+    another reward looks at the end, so it has to end before the time is up. `confirmed`: what comes on top for the
+    right confirmation of the instruction, in the decision that says it.
     """
 
     shaped: bool = False
@@ -232,7 +233,8 @@ class Collector:
             # Of an unfinished episode all is still to come. To pay what it is worth so far too would pay it twice, and
             # make waiting the best that can be done.
             if not (self._pay.unfinished and whole.timed_out):
-                whole.rewards[-1] += self._paid(score) * (1.0 - one.unsaid)
+                paid = self._paid(score)
+                whole.rewards[-1] += paid * (1.0 - one.unsaid) if paid > 0.0 else paid
                 whole = replace(whole, timed_out=False, after=None)
             results.append(whole)
         return results
@@ -286,15 +288,16 @@ class _Episode:
     @property
     def _may_say_so(self) -> bool:
         """Whether it succeeded just now, and is paid for saying so."""
-        return self._pays_for_words and bool(self.success) and self._tick < self._judged + LINGER
+        by_truth = self._ends_by_truth and bool(self.success)
+        return self._pays_for_words and by_truth and self._tick < self._judged + LINGER
 
     @property
     def _pays_for_words(self) -> bool:
-        return self._ends_by_truth and self._pay.said > 0.0 and not self.task.answer and self.task.verb != _PATIENT
+        return self._pay.said > 0.0 and not self.task.answer and self.task.verb != _PATIENT
 
     @property
     def unsaid(self) -> float:
-        """The share of the pay for a success that it does not get, since it did not say that it is done."""
+        """The share of the pay that it does not get, since it did not say that it is done."""
         return self._pay.said if self._pays_for_words and not self._drawn[-1].done else 0.0
 
     def context(self) -> Context:

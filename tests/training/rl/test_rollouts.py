@@ -252,6 +252,17 @@ def test_a_part_of_a_success_is_paid_to_who_says_so_in_time() -> None:
     assert all(not one.rewards.any() for one in lost), "who says so too early has failed"
 
 
+def test_another_reward_pays_in_full_who_ends_before_the_time_is_up() -> None:
+    some = starts(*range(12), time_limit=12)
+    for after, paid in ((1, 1.0), (99, 0.6)):
+        found = [one for one in collect(Up(), some, pay=Pay(said=0.4), done_after=after).rollouts if one.scored]
+        assert found
+        assert {float(one.rewards.sum()) for one in found} == {paid}
+    wrong = [one for one in collect(Corrected(Up(), 0.1, 0.4), some, pay=Pay(said=0.4)).rollouts if not one.scored]
+    assert wrong
+    assert {round(float(one.rewards.sum()), 6) for one in wrong} == {-0.2}, "a punishment is none for silence"
+
+
 def test_the_right_confirmation_is_paid_once() -> None:
     right, wrong = {"first": "ok go to glowing lamp"}, {"first": "ok go to the imp", "later": "ok go to glowing lamp"}
     some = starts(*range(4), time_limit=8)
