@@ -191,7 +191,7 @@ def rl(
     \b
     Examples:
       agent train rl --suite doom-room --reward clip --config my.yaml --out runs/rl
-      agent train rl --config training/small/recipes/sixth-rl.yaml --out runs/sixth-rl
+      agent train rl --config my-whole-recipe.yaml --out runs/mine
       agent train rl --suite doom-room --reward clip:runs/clip/model --trust-reward --method grpo --out runs/grpo
       torchrun --nproc-per-node 4 -m agent train rl --suite doom-room --reward clip --out runs/four
       agent play "go to the red torch" --policy runs/rl/model
