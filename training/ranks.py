@@ -129,9 +129,11 @@ def launched() -> Iterator[Ranks]:
     if gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("nccl" if gpu else "gloo", timeout=_PATIENCE)
+    ranks = SharedRanks(dist.get_rank(), count)
     try:
-        yield SharedRanks(dist.get_rank(), count)
-    finally:  # no waiting for the others: they may have failed
+        yield ranks
+        ranks.wait()  # who leaves first takes threads away from under those that are still there
+    finally:  # where something failed there is no waiting: the others may have failed too
         dist.destroy_process_group()
 
 
