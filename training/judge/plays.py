@@ -45,8 +45,6 @@ _WORLDS = 32
 _NEXT_LEVEL = 1_000_003  # added to a task's number where its level is no good
 _SIGHT = View.stretched(FRAME_SIZE)
 
-_Make = Callable[[Task, np.random.Generator], tuple[Task, tuple[str, str]]]
-
 
 @dataclass(frozen=True)
 class Order:
@@ -159,6 +157,9 @@ class _Asked:
     reasons: tuple[str, str]
 
 
+_Ask = Callable[[Task, np.random.Generator], _Asked]
+
+
 class _Player:
     """A Worker that samples tries and puts their frames into the array at `path`."""
 
@@ -173,8 +174,8 @@ class _Player:
         key = (self._seed, order.first, zlib.crc32(order.suite.encode()), 0, 11)
         rng = np.random.default_rng(key)
         suite = tried_suite(order.suite)
-        make = _in_doom if isinstance(suite, DoomSuite) else _anywhere
-        asked = [self._asked(suite, make, order.first + at, rng) for at in range(order.count)]
+        ask = _in_doom if isinstance(suite, DoomSuite) else _anywhere
+        asked = [self._asked(suite, ask, order.first + at, rng) for at in range(order.count)]
         played = self._watcher(suite.world).watch([one.task for one in asked], int(rng.integers(2**31)))
         lines = []
         rows = range(order.row, order.row + order.count)
@@ -198,29 +199,31 @@ class _Player:
             self._watchers[world] = self._make(lambda: plugins.load("world", world)())
         return self._watchers[world]
 
-    def _asked(self, suite: Suite, make: _Make, index: int, rng: np.random.Generator) -> _Asked:
+    def _asked(self, suite: Suite, ask: _Ask, index: int, rng: np.random.Generator) -> _Asked:
         """What the player is told in one of the suite's levels."""
         while True:
             try:
-                task, reasons = make(suite.task(self._seed, index, evaluation=False), rng)
+                made = ask(suite.task(self._seed, index, evaluation=False), rng)
             except ValueError:
                 index += _NEXT_LEVEL
                 continue
-            return _Asked(replace(task, time_limit=min(self._limit, task.time_limit)), reasons)
+            return replace(made, task=replace(made.task, time_limit=min(self._limit, made.task.time_limit)))
 
 
-def _in_doom(task: Task, rng: np.random.Generator) -> tuple[Task, tuple[str, str]]:
-    """A task or another goal of its level, and the reasons. Raises ValueError for a task without a goal."""
+def _in_doom(task: Task, rng: np.random.Generator) -> _Asked:
+    """A task or another goal of its level. Raises ValueError for a task without a goal."""
     level = Level.from_json(task.options["level"])
     goal, spec = goal_of(task, level)
     text = task.instruction
     if rng.random() < 0.5:
         goal, spec, text = _another(rng, level) or (goal, spec, text)
-    return replace(task, instruction=text, verifier=spec, verb=goal.verb), (failed(level, spec, ""), done(level, spec))
+    told = replace(task, instruction=text, verifier=spec, verb=goal.verb)
+    return _Asked(told, (failed(level, spec, ""), done(level, spec)))
 
 
-def _anywhere(task: Task, rng: np.random.Generator) -> tuple[Task, tuple[str, str]]:
-    """A task of another world or one with another thing, and the reasons: its goal in the world's plain words."""
+def _anywhere(task: Task, rng: np.random.Generator) -> _Asked:
+    """A task of another world or one with another thing; the reasons are its goal in the world's plain words. Raises
+    ValueError for an instruction that nobody reads."""
     world = world_tasks.of(task.world)
     if rng.random() < 0.5:
         task = world.other_task(rng, task) or task
@@ -228,7 +231,7 @@ def _anywhere(task: Task, rng: np.random.Generator) -> tuple[Task, tuple[str, st
     if meaning is None or world.language is None:
         raise ValueError(f"nobody reads {task.instruction!r}")
     goal = world.language.plain(meaning)
-    return task, (f"did not {goal}", f"did {goal}")
+    return _Asked(task, (f"did not {goal}", f"did {goal}"))
 
 
 def _another(rng: np.random.Generator, level: Level) -> tuple[Meaning, VerifierSpec, str] | None:

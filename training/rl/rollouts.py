@@ -265,6 +265,7 @@ class _Episode:
         self._verdict: Any = None
         self._tick = self._judged = 0  # now, and when the verdict came
         self._ended = False  # by the world or the player
+        self._shut = False  # by the world, so that the player could not say that it is done
         self._cut = False  # by the world's own time limit
         self._now: Context | None = None
         self._spoke = False
@@ -298,7 +299,8 @@ class _Episode:
     @property
     def unsaid(self) -> float:
         """The share of the pay that it does not get, since it did not say that it is done."""
-        return self._pay.said if self._pays_for_words and not self._drawn[-1].done else 0.0
+        silent = not self._drawn[-1].done and not self._shut
+        return self._pay.said if self._pays_for_words and silent else 0.0
 
     def context(self) -> Context:
         """What the policy decides from now; to be called once for every decision."""
@@ -317,7 +319,7 @@ class _Episode:
         actions = actions[: info.get("ticks", len(actions))]
         self.frame = observation["pixels"]
         began, self._tick = self._tick, self._tick + len(actions)
-        self._ended, self._cut = terminated or decision.done, truncated
+        self._ended, self._cut, self._shut = terminated or decision.done, truncated, terminated
         self._contexts.acted(began, actions, decision.thought)
         self._memory.acted(actions, by_other=False)
         self._memory.thought(decision.thought)

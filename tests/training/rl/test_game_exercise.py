@@ -16,10 +16,8 @@ from agent.small.word_hashing import split
 from agent.view import View
 from envs.errors import UserError
 from rewards.truth import Truth
-from tests.support import lamp_world
 from tests.support.lamp_rewards import Up
 from tests.support.lamp_world import LampWorld
-from tests.support.tiny_small import tiny_small
 from training.rl.correct import SUMMARY, checked_recipe, opened, train_correction
 from training.rl.correction_measures import measure
 from training.rl.correction_recipe import CorrectionRecipe
@@ -28,16 +26,6 @@ from training.rl.self_correction import attempt_twice, sampled
 from training.rl.train import MODEL
 
 SPEC = PolicySpec(View.stretched((120, 160), 3), history=3, chunk=4)
-
-
-@pytest.fixture(autouse=True)
-def lamp(monkeypatch: pytest.MonkeyPatch) -> None:
-    lamp_world.register(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_small(tmp_path_factory.mktemp("parent") / "tiny")
 
 
 def recipe(policy: Path | str = "small", **fields: Any) -> CorrectionRecipe:

@@ -9,21 +9,9 @@ import pytest
 
 from agent import cli
 from agent.small import load_small
-from tests.support import lamp_world
-from tests.support.tiny_small import tiny_small
 from training.rl.train import MODEL
 
 UP, ALWAYS = (f"tests.support.lamp_rewards:{name}" for name in ("Up", "Always"))
-
-
-@pytest.fixture(autouse=True)
-def lamp(monkeypatch: pytest.MonkeyPatch) -> None:
-    lamp_world.register(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_small(tmp_path_factory.mktemp("tiny") / "tiny")
 
 
 def test_the_verb(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,18 +20,12 @@ from rewards.truth import Truth
 from tasks import world_tasks
 from tasks.speech import LINGER
 from tasks.task import Task
-from tests.support import lamp_world
 from tests.support.lamp_rewards import Near, Up
-from tests.support.lamp_world import LampWorld
+from tests.support.lamp_world import GoTo, LampWorld
 from training.rl.rollouts import Collected, Collector, Pay, Rollout, Start
 
 SPEC = PolicySpec(View.stretched((120, 160), 3), history=3, chunk=4)
 UP, DOWN = Action(keys=frozenset({"KeyW"})), Action(keys=frozenset({"KeyS"}))
-
-
-@pytest.fixture(autouse=True)
-def lamp(monkeypatch: pytest.MonkeyPatch) -> None:
-    lamp_world.register(monkeypatch)
 
 
 def task(number: int, time_limit: int = 24) -> Task:
@@ -250,6 +244,23 @@ def test_a_part_of_a_success_is_paid_to_who_says_so_in_time() -> None:
     lost = [one for one in spoken(Pay(said=0.4), many, done_after=0) if not one.scored]
     assert lost
     assert all(not one.rewards.any() for one in lost), "who says so too early has failed"
+
+
+def test_a_world_that_ends_at_the_success_lets_nobody_speak() -> None:
+    class Closing(LampWorld):
+        def step(self, action: Action) -> Any:
+            observation, paid, _, truncated, info = super().step(action)
+            ended = GoTo().update(info["state"]) is not None
+            return observation, paid, ended, truncated, info
+
+    many = starts(*range(30), time_limit=120)
+    collector = Collector(Closing, 4, Truth(), Pay(said=0.4))
+    try:
+        won = [one for one in collector.collect(SPEC, Walker().act, many).rollouts if one.scored]
+    finally:
+        collector.close()
+    assert won
+    assert {float(one.rewards.sum()) for one in won} == {1.0}
 
 
 def test_another_reward_pays_in_full_who_ends_before_the_time_is_up() -> None:

@@ -25,7 +25,6 @@ from rewards.truth import Truth
 from tasks.task import Task
 from tests.support import lamp_world
 from tests.support.lamp_rewards import Near, Up
-from tests.support.tiny_small import tiny_small
 from training.recipe import Progress
 from training.rl.alarms import CollapseError
 from training.rl.collect import RolloutWorker, pay_of, pool_of, starts_of
@@ -40,16 +39,6 @@ from training.rl.rollouts import Collector, Rollout, sampler
 from training.rl.train import KEPT, MODEL, STATE, SUMMARY, check_reward, train_rl
 
 UP, NEAR, ALWAYS = (f"tests.support.lamp_rewards:{name}" for name in ("Up", "Near", "Always"))
-
-
-@pytest.fixture(autouse=True)
-def lamp(monkeypatch: pytest.MonkeyPatch) -> None:
-    lamp_world.register(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_small(tmp_path_factory.mktemp("tiny") / "tiny")
 
 
 def recipe(tiny: Path, **fields: Any) -> RlRecipe:

@@ -13,16 +13,10 @@ from agent.lineage import VLM_MANIFEST, content_hash
 from agent.policy import Context
 from agent.vlm.policy import VlmPolicy, grow, load_hf
 from agent.vlm.turn_grammar import add_action_tokens
-from tests.support import lamp_world
 from tests.support.tiny_vlm import tiny
 from training.rl.recipe import RlRecipe
 from training.rl.train import MODEL, SUMMARY, train_rl
 from training.rl.vlm_learnable import VlmLearnable, load_vlm
-
-
-@pytest.fixture(autouse=True)
-def lamp(monkeypatch: pytest.MonkeyPatch) -> None:
-    lamp_world.register(monkeypatch)
 
 
 @pytest.fixture(scope="module")
