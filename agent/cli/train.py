@@ -249,13 +249,18 @@ class CorrectionMethod(StrEnum):
 @app.command()
 def correct(
     suite: Annotated[
-        str, typer.Option(help="What it attempts: `agent list suites`, or sorting, rows of digits in text.")
+        str,
+        typer.Option(
+            help="What it attempts: `agent list suites`; doom-plans, goals to be taken apart; sorting, digits in text."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The run's folder; a run that is there goes on.")],
     policy: Annotated[
         str, typer.Option(help="`small`, a checkpoint of it, or hf:FOLDER, trained by LoRA; of sorting also tiny.")
     ] = "small",
-    reward: Annotated[str, typer.Option(help="What pays: `agent rewards list`; of sorting truth or order.")] = "truth",
+    reward: Annotated[
+        str, typer.Option(help="What pays: `agent rewards list`; of doom-plans truth, of sorting truth or order.")
+    ] = "truth",
     method: Annotated[
         CorrectionMethod, typer.Option(help="SCoRe, or one turn of RL, STaR or Pair-SFT to compare it with.")
     ] = CorrectionMethod.score,
@@ -295,13 +300,15 @@ def correct(
     \b
     Examples:
       agent train correct --suite sorting --policy tiny --out runs/sorting
+      agent train correct --suite doom-plans --out runs/plans
+      agent train correct --suite doom-which --time-limit 200 --out runs/answers
       agent train correct --suite doom-basic --reward judge --trust-reward --out runs/correct
       agent play "pick up the red key" --policy runs/correct/model --attempts 2
     """
     screen = console.console(machine=json)
     with screen.status("starting"):
         from envs.yaml_files import load_yaml
-        from training.rl.correct import SORTING, checked_recipe, train_correction
+        from training.rl.correct import TEXTS, checked_recipe, train_correction
 
         options = {
             "problems": problems, "group": group, "alpha": alpha, "beta1": beta1, "beta2": beta2, "rate": lr,
@@ -321,13 +328,13 @@ def correct(
             raise UserError(str(error)) from error
     with training_bars(screen) as on_progress:
         checkpoint = train_correction(recipe, out, on_progress)
-    if suite != SORTING:
-        if not json and recipe.upper_bound:
-            screen.print("The reward saw ground truth: this is an upper bound, not an agent that learned from pixels.")
-        name = f"hf:{checkpoint}" if policy.startswith("hf:") else str(checkpoint)
-        print_checkpoint(screen, checkpoint, f"{name} --attempts 2", json)
+    if suite in TEXTS:
+        print_checkpoint(screen, checkpoint, None, json)
         return
-    print_checkpoint(screen, checkpoint, None, json)
+    if not json and recipe.upper_bound:
+        screen.print("The reward saw ground truth: this is an upper bound, not an agent that learned from pixels.")
+    name = f"hf:{checkpoint}" if policy.startswith("hf:") else str(checkpoint)
+    print_checkpoint(screen, checkpoint, f"{name} --attempts 2", json)
 
 
 @app.command()

@@ -135,10 +135,10 @@ class Output:
         return self.tokens[self.said + 1 : self.went] if self.said >= 0 else []
 
 
-def choices_of(tokens: Sequence[int], think: int) -> list[int]:
-    """The kind of choice that each token of a decision was. Raises ValueError where the tokens are no whole decision
-    that a thought of at most `think` words allows."""
-    output, choices = Output(ACT, think), []
+def choices_of(tokens: Sequence[int], think: int, role: int = ACT) -> list[int]:
+    """The kind of choice that each token of a decision was, or of what another role wrote, with its end. Raises
+    ValueError where the tokens are no whole decision that a thought of at most `think` words allows."""
+    output, choices = Output(role, think), []
     for token in tokens:
         if output.done or token not in ALLOWED_IDS[output.choice]:
             raise ValueError(f"token {token} can't be number {len(output.tokens)} of a decision with think={think}")

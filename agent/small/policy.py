@@ -24,10 +24,9 @@ from agent.small.greedy import STUCK_TEMPERATURE, GreedyOutput, is_stuck, withou
 from agent.small.judge_view import HOW_FAR
 from agent.small.model import FRAME_SIZE, HISTORY, Encoded, SmallModel
 from agent.small.output_grammar import THINK, Output, decision_of
-from agent.small.prompt import Prompt, asked_for, pack, prompt_of
+from agent.small.prompt import Prompt, asked_for, pack, plan_prompt, prompt_of
 from agent.small.token_ids import ACT, ANSWER, CAPTION, JUDGE, PROPOSE, SCORE_IDS, STARTS, WORD_ID, say
-from agent.small.vocabulary import PLAN
-from agent.small.word_hashing import PARTS, split
+from agent.small.word_hashing import split
 from agent.view import View
 
 _STEPS = 32  # tokens of an output that can be drawn at random
@@ -151,8 +150,7 @@ class SmallPolicy:
         """What has to be done for each goal, in order: "unlock the blue door" takes "pick up blue key" and "open blue
         door". What a memory tells is left out: see `answer`."""
         told = memories or [""] * len(goals)
-        words = [[PLAN, *split(goal)[1 - PARTS["request"] :]] for goal in goals]
-        prompts = [Prompt(goal, memory=split(memory, "memory")) for goal, memory in zip(words, told, strict=True)]
+        prompts = [plan_prompt(goal, memory) for goal, memory in zip(goals, told, strict=True)]
         unseen = np.zeros((*FRAME_SIZE, 3), np.uint8)
         return [tuple(text.split(THEN)) for text in self._say(ANSWER, [unseen] * len(goals), prompts)]
 

@@ -16,6 +16,7 @@ from agent.small import word_hashing
 from agent.small.model import FRAME_SIZE, HISTORY, PromptBatch
 from agent.small.place import read_place
 from agent.small.token_ids import FIELDS
+from agent.small.vocabulary import PLAN
 from agent.small.word_hashing import split
 from agent.view import fit
 
@@ -53,6 +54,11 @@ def prompt_of(context: Context) -> Prompt:
     picture = None if context.picture is None else fit(context.picture, FRAME_SIZE)
     before = split(earlier_attempt(context.memory), "memory")
     return Prompt(split(context.instruction), split(last, "thought"), before, past=past, picture=picture)
+
+
+def plan_prompt(goal: str, memory: str = "") -> Prompt:
+    """What the planning role is asked: what has to be done for a goal, after what a memory tells."""
+    return Prompt([PLAN, *split(goal)[1 - word_hashing.PARTS["request"] :]], memory=split(memory, "memory"))
 
 
 def asked_for(context: Context, word: str) -> Context:

@@ -23,10 +23,10 @@ from torch import Tensor
 
 from agent.policy import Context, Decision
 from agent.small.decoder import Decoder, Decoding
-from agent.small.model import Encoded, PromptBatch, SmallModel
+from agent.small.model import FRAME_SIZE, Encoded, PromptBatch, SmallModel
 from agent.small.output_grammar import LAST_WORD, MASK, THINK, Output, choices_of, decision_of
-from agent.small.prompt import pack, prompt_of
-from agent.small.token_ids import ACT
+from agent.small.prompt import Prompt, pack, prompt_of
+from agent.small.token_ids import ACT, say
 
 
 @torch.inference_mode()
@@ -47,15 +47,57 @@ def sample(
     of the generator; then a decision follows from its context and its seed, whatever is beside it. Raises ValueError
     for another temperature.
     """
+    outputs = [Output(ACT, think) for _ in contexts]
+    numbers = None if seeds is None else [np.random.default_rng(seed) for seed in seeds]
+    drawn = _written(model, *_inputs(contexts), outputs, temperature, generator, numbers)
+    return [
+        replace(decision_of(output), tokens=one.tokens, log_probabilities=one.scores, hidden=one.hidden)
+        for output, one in zip(outputs, drawn, strict=True)
+    ]
+
+
+@torch.inference_mode()
+def sample_text(
+    model: SmallModel,
+    role: int,
+    prompts: Sequence[Prompt],
+    *,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> list[Decision]:
+    """What a role writes for each prompt, where no frame is shown: a decision that does nothing and has the text as its
+    `speech`. Its `tokens` include the end. Otherwise as `sample`."""
+    outputs = [Output(role) for _ in prompts]
+    drawn = _written(model, *_unseen(prompts), outputs, temperature, generator)
+    return [
+        Decision((), speech=say(output.tokens), tokens=one.tokens, log_probabilities=one.scores, hidden=one.hidden)
+        for output, one in zip(outputs, drawn, strict=True)
+    ]
+
+
+class _Drawn(NamedTuple):
+    tokens: tuple[int, ...]
+    scores: tuple[float, ...]
+    hidden: Any
+
+
+def _written(
+    model: SmallModel,
+    frames: Tensor,
+    prompt: PromptBatch,
+    outputs: Sequence[Output],
+    temperature: float,
+    generator: torch.Generator | None,
+    numbers: Sequence[np.random.Generator] | None = None,
+) -> list[_Drawn]:
+    """Writes empty outputs, all of one role."""
     _check(temperature)
     device = model.head.weight.device
-    frames, prompt = _inputs(contexts)
     decoding = Decoding(Decoder(model), model.encode(frames.to(device), prompt.to(device)))
-    outputs = [Output(ACT, think) for _ in contexts]
-    scores: list[list[float]] = [[] for _ in contexts]
-    numbers = None if seeds is None else [np.random.default_rng(seed) for seed in seeds]
-    rows = list(range(len(contexts)))  # of the contexts that are still being written, and of some that are complete
-    tokens = torch.full((len(rows), 1), ACT, device=device)
+    written: list[list[int]] = [[] for _ in outputs]
+    scores: list[list[float]] = [[] for _ in outputs]
+    rows = list(range(len(outputs)))  # of the outputs that are still being written, and of some that are complete
+    tokens = torch.full((len(rows), 1), outputs[0].role, device=device)
     mask = MASK.to(device)
     first: Tensor | None = None
     while rows:
@@ -68,6 +110,7 @@ def sample(
         for row, token, value in zip(rows, tokens[:, 0].tolist(), drawn[:, 0].tolist(), strict=True):
             if not outputs[row].done:
                 outputs[row].add(token)
+                written[row].append(token)
                 scores[row].append(value)
         left = [at for at, row in enumerate(rows) if not outputs[row].done]
         if 2 * len(left) <= len(rows):  # dropping rows copies what the others have read, so it is done seldom
@@ -75,8 +118,7 @@ def sample(
             rows, tokens = [rows[at] for at in left], tokens[left]
     states: Any = () if first is None else first.float().cpu().numpy()
     return [
-        replace(decision_of(output), tokens=tuple(output.tokens), log_probabilities=tuple(values), hidden=state)
-        for output, values, state in zip(outputs, scores, states, strict=True)
+        _Drawn(tuple(ids), tuple(values), state) for ids, values, state in zip(written, scores, states, strict=True)
     ]
 
 
@@ -116,11 +158,21 @@ class TokenScores(NamedTuple):
 def batch_of(contexts: Sequence[Context], tokens: Sequence[Sequence[int]], think: int = THINK) -> SampledBatch:
     """Contexts and the tokens of a decision for each, on the CPU. `think`: as the decisions were drawn with. Raises
     ValueError where the grammar does not allow some tokens."""
-    frames, prompt = _inputs(contexts)
+    return _batch(ACT, *_inputs(contexts), tokens, think)
+
+
+def text_batch_of(role: int, prompts: Sequence[Prompt], tokens: Sequence[Sequence[int]]) -> SampledBatch:
+    """As `batch_of`, of what `sample_text` drew."""
+    return _batch(role, *_unseen(prompts), tokens)
+
+
+def _batch(
+    role: int, frames: Tensor, prompt: PromptBatch, tokens: Sequence[Sequence[int]], think: int = 0
+) -> SampledBatch:
     length = max(map(len, tokens))
     inputs, mask = np.zeros((len(tokens), length), np.int64), np.zeros((len(tokens), length), bool)
     for row, ids in enumerate(tokens):
-        inputs[row, : len(ids)] = [ACT, *ids[:-1]]
+        inputs[row, : len(ids)] = [role, *ids[:-1]]
         mask[row, : len(ids)] = True
     return SampledBatch(
         frames=frames,
@@ -129,7 +181,7 @@ def batch_of(contexts: Sequence[Context], tokens: Sequence[Sequence[int]], think
         order=torch.arange(length).repeat(len(tokens), 1),
         mask=torch.from_numpy(mask),
         targets=torch.tensor([token for ids in tokens for token in ids]),
-        choices=torch.tensor([choice for ids in tokens for choice in choices_of(ids, think)]),
+        choices=torch.tensor([choice for ids in tokens for choice in choices_of(ids, think, role)]),
     )
 
 
@@ -206,6 +258,11 @@ def _draw_each(logp: Tensor, numbers: Sequence[np.random.Generator]) -> Tensor:
 def _inputs(contexts: Sequence[Context]) -> tuple[Tensor, PromptBatch]:
     frames = torch.from_numpy(np.stack([context.frames[-1] for context in contexts])).permute(0, 3, 1, 2)
     return frames, pack([[prompt_of(context)] for context in contexts])
+
+
+def _unseen(prompts: Sequence[Prompt]) -> tuple[Tensor, PromptBatch]:
+    black = torch.zeros(len(prompts), 3, *FRAME_SIZE, dtype=torch.uint8)
+    return black, pack([[prompt] for prompt in prompts])
 
 
 def _check(temperature: float) -> None:

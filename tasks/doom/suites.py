@@ -20,7 +20,7 @@ from tasks.doom import dialogues
 from tasks.doom.build import in_house, in_room
 from tasks.doom.errands import errand_house
 from tasks.doom.free_sentences import FREE
-from tasks.doom.goals import HELD_OUT_PAIRS, distractors, goal_text, name_of, room_goal, targets_of
+from tasks.doom.goals import HELD_OUT_PAIRS, distractors, goal_text, name_of, room_goal, spec_in, targets_of
 from tasks.doom.language import Meaning, avoiding, compound, core, noun_phrase, phrase, related, sentence
 from tasks.doom.planning import errand, start_state
 from tasks.doom.proposals import achievable
@@ -48,7 +48,7 @@ HOUSE = ("go_to", "pick_up", "enter", "open")
 LOOKS = "-looks"  # how the names of suites in random looks end
 
 
-Kind = Literal["room", "house", "vault", "steps", "errands", "relations", "compounds", "dialogue", "free"]
+Kind = Literal["room", "house", "vault", "steps", "errands", "relations", "crowd", "compounds", "dialogue", "free"]
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,22 @@ def _relations(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int)
     return level, phrase(rng, meaning.verb, noun, phrasing=suite.phrasing), spec
 
 
+def _crowd(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> Made:
+    """Two or three of the same, twice: of one kind and colour, or of one kind. The goal is one that is alone."""
+    kinds = [str(kind) for kind in rng.permutation(sorted({kind for kind, _ in targets_of("go_to", suite.pairs)}))]
+    things: list[Pair] = []
+    for kind in kinds[:2]:
+        pairs = [pair for pair in targets_of("go_to", suite.pairs) if pair[0] == kind]
+        chosen = pairs if rng.random() < 0.5 else [pairs[rng.integers(len(pairs))]]
+        things += [chosen[rng.integers(len(chosen))] for _ in range(rng.integers(2, 4))]
+    for kind in kinds[2 : 2 + rng.integers(2, 4)]:
+        pairs = [pair for pair in targets_of(verb, suite.pairs) if pair[0] == kind]
+        things.append(pairs[rng.integers(len(pairs))])
+    level = generate(seed, things=things, themes=suite.themes, n_things=(0, 0), pillars=0)
+    goal = Meaning(verb, *things[-1])
+    return level, phrase(rng, verb, name_of(rng, level, len(things) - 1)), spec_in(level, goal)
+
+
 def _compounds(suite: DoomSuite, rng: np.random.Generator, verb: str, seed: int) -> Made:
     if verb == "avoid":
         meaning = _draw(suite, rng, str(rng.choice(["go_to", "pick_up"])))
@@ -207,6 +223,7 @@ _MAKERS: dict[Kind, Callable[[DoomSuite, np.random.Generator, str, int], Made | 
     "steps": _steps,
     "errands": _errands,
     "relations": _relations,
+    "crowd": _crowd,
     "compounds": _compounds,
     "dialogue": _dialogue,
     "free": _free,
@@ -239,6 +256,10 @@ SUITES: dict[str, DoomSuite] = {
         DoomSuite(
             "doom-relations", "one room, two of the same: left of, right of, next to, nearer, farther",
             verbs=("left_of", "right_of", "next_to", "nearer", "farther"), kind="relations",
+        ),
+        DoomSuite(
+            "doom-crowd", "one room, several that are alike; what is asked for is alone: levels to be looked at",
+            verbs=("go_to", "face"), kind="crowd",
         ),
         DoomSuite(
             "doom-compounds", "one room, one thing after the other, or without touching a third",

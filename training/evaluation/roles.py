@@ -38,6 +38,7 @@ Frames = npt.NDArray[np.uint8]
 Answerer = Callable[[Frames, list[str], list[str]], list[str]]
 Proposer = Callable[[Frames, int], list[str]]
 Planner = Callable[[list[str], list[str]], list[tuple[str, ...]]]
+PlannedGoal = plans.Planned
 
 MEMORIES = 0.2  # the share of questions that are about a memory
 PORTION = 8  # views that a worker is given at once
@@ -226,6 +227,11 @@ def evaluate_answers(
     return {**every, "majority": by_majority / n, "by_kind": by_kind, "mistakes": dict(mistakes.most_common(12))}
 
 
+def goals_to_plan(n: int, seed: int, phrasing: Phrasing = "training") -> list[PlannedGoal]:
+    """`n` goals with their steps, the same ones for the same seed; see `evaluate_plans`."""
+    return [plans.draw(np.random.default_rng([seed, i, 0x91A]), phrasing, tuple(LOCKS)) for i in range(n)]
+
+
 def evaluate_plans(
     planner: Planner, n: int, seed: int, *, phrasing: Phrasing = "training", on_progress: OnProgress = ignore_progress
 ) -> dict[str, Any]:
@@ -235,7 +241,7 @@ def evaluate_plans(
     `planner(goals, memories)` gives the steps of each goal. Gives "exact" with its 95 % Wilson interval "ci", "goals",
     the same "by_kind", and the most frequent "mistakes". With `phrasing` "held_out" words are held out as well.
     """
-    drawn = [plans.draw(np.random.default_rng([seed, i, 0x91A]), phrasing, tuple(LOCKS)) for i in range(n)]
+    drawn = goals_to_plan(n, seed, phrasing)
     scores: dict[str, list[bool]] = defaultdict(list)
     mistakes: Counter[str] = Counter()
     for start in range(0, n, BATCH):

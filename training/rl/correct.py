@@ -29,7 +29,8 @@ from training.rl.correction_measures import counts_of
 from training.rl.correction_recipe import CorrectionRecipe
 from training.rl.game_exercise import GameExercise, rl_recipe
 from training.rl.learnable import Scorable
-from training.rl.load import load_learnable
+from training.rl.load import folder_of_small, load_learnable
+from training.rl.plan_exercise import PlanExercise
 from training.rl.self_correction import (
     Ask,
     Attempt,
@@ -44,10 +45,13 @@ from training.rl.self_correction import (
     lessons_of_star,
     sampled,
 )
+from training.rl.small_learnable import SmallPlanner
 from training.rl.sorting import Sorting, tiny_sorter
 from training.rl.train import MODEL, STATE, SUMMARY, check_reward, checked_reward, summary_writer
 
 SORTING = "sorting"  # the suite of rows in text
+PLANS = "doom-plans"  # the suite of goals that are taken apart into steps
+TEXTS = (SORTING, PLANS)  # suites without a world
 TINY = "tiny"  # the policy that is made on the spot for them
 LOGS = "tensorboard"
 _ROUND_SEEDS = 100_000
@@ -80,7 +84,11 @@ def checked_recipe(fields: Mapping[str, Any], reward_limit: float | None = None,
     """The recipe with these fields. A world's reward must be measured, unless `trust`; see train.check_reward. Raises
     UserError and ValueError."""
     recipe = CorrectionRecipe.of({**fields, "upper_bound": fields.get("reward", "truth") == "truth"})
-    if recipe.suite != SORTING:
+    if recipe.suite == PLANS:
+        if recipe.reward != "truth":
+            raise UserError(f"--reward {recipe.reward}: plans are checked by truth alone")
+        folder_of_small(recipe.policy, others="")
+    elif recipe.suite != SORTING:
         world = world_tasks.training(recipe.suite).world
         check_reward(checked_reward(rl_recipe(recipe)), reward_limit, world=world, anyway=trust)
     elif recipe.policy != TINY and not recipe.policy.startswith("hf:"):
@@ -106,6 +114,8 @@ def opened(recipe: CorrectionRecipe, out: Path) -> Iterator[tuple[Scorable[Any],
                 tiny_sorter(out / TINY, digits=recipe.digits)
             torch.manual_seed(recipe.seed)
         model: Scorable[Any] = load_causal(name, most=rows.length)
+    elif recipe.suite == PLANS:
+        model, exercise = SmallPlanner(folder_of_small(recipe.policy, others="")), PlanExercise()
     else:
         rl = rl_recipe(recipe)
         reward = checked_reward(rl)

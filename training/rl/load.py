@@ -38,7 +38,13 @@ def load_learnable(
             with closing(make_world()) as world:
                 learnable.fit(world)
         return learnable
+    return SmallLearnable(folder_of_small(policy), think=think, frozen_vision=frozen_vision, ask=ask)
+
+
+def folder_of_small(policy: str, *, others: str = ", or hf:FOLDER") -> Path:
+    """The checkpoint of `small` that a name means. Raises UserError, which names what `others` there may be, for
+    another one."""
     folder = SHIPPED if policy == "small" else Path(policy).expanduser()
     if not folder.is_dir():
-        raise UserError(f"--policy {policy}: expected small, a checkpoint folder of small, or hf:FOLDER")
-    return SmallLearnable(folder, think=think, frozen_vision=frozen_vision, ask=ask)
+        raise UserError(f"--policy {policy}: expected small, a checkpoint folder of small{others}")
+    return folder

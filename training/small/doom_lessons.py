@@ -38,6 +38,7 @@ from training.small.classes import CELL, COLOUR_OF, FIXTURE_NAMES
 from training.small.lesson_world import SEEN, WORDS, GoalAdvice, LessonWorld, Moment, places, word_ids
 from training.small.mix import Mix
 from training.small.phrase_bank import by_meaning, mistyped
+from training.small.standing import by_standing
 
 VERBS = ("go_to", "face", "pick_up", "shoot", "touch", "press", "look_up", "look_down", "stand_still")
 PANEL_CLASS = 255  # stands for the panel where a thing's class is expected
@@ -115,10 +116,21 @@ class DoomLessons(LessonWorld):
             return query[0], COLOURED + colour - 1, 0
         return query
 
-    def pointed(self, rng: np.random.Generator, mix: Mix, moment: Moment) -> list[tuple[Query, list[int]]]:
+    def pointed(self, rng: np.random.Generator, mix: Mix, moment: Moment) -> list[tuple[Query | str, list[int]]]:
+        scene = unpack(moment.scene)
+        found: list[tuple[Query | str, list[int]]] = []
+        for _ in range(mix.standing):
+            if (told := by_standing(rng, scene)) is None:
+                break
+            meaning, seen = told
+            found.append((sentence(rng, meaning, "wide"), [int(seen.column * COLUMNS), int(seen.row * ROWS)]))
+        return [*found, *self._switch(rng, mix, moment, scene)]
+
+    def _switch(
+        self, rng: np.random.Generator, mix: Mix, moment: Moment, scene: Scene
+    ) -> list[tuple[Query | str, list[int]]]:
         """Where the switch is, among doors, gates and doorways; now and then that it is not in view, where one of those
         is. Nothing is shown of what it does."""
-        scene = unpack(moment.scene)
         switches = [seen for seen in scene if seen.kind == "switch"]
         fixtures = [seen for seen in scene if seen.fixture]
         if not fixtures or rng.random() >= mix.switches * (1.0 if switches else _NO_SWITCH) or len(switches) > 1:
@@ -254,7 +266,9 @@ def _alone(level: Level, kind: str) -> int:
 def queries(rng: np.random.Generator, state: DoomState, count: int) -> list[Query]:
     """`count` goals for this state, as different as it allows; never a held-out pair."""
     level = state.level
-    here = [(o.kind, o.colour) for o in state.objects if (o.kind, o.colour) not in HELD_OUT_PAIRS]
+    every = [(o.kind, o.colour) for o in state.objects]
+    # of two that are alike nobody can say which is meant
+    here = [pair for pair in every if pair not in HELD_OUT_PAIRS and every.count(pair) == 1]
     # what is in view teaches most: to search for the rest is always the same turn
     classes = set() if state.labels is None else set(np.unique(state.labels).tolist())
     seen = [pair for pair in here if CLASSES[pair] in classes]

@@ -52,7 +52,7 @@ def judged_suite(name: str, evaluation: bool = False) -> DoomSuite:
         suite = {one.name: one for one in (HOUSES, LOOKING, THEMES)}.get(name) or suites.evaluation(name)
     else:
         suite = {one.name: one for one in (HOUSES, LOOKING)}.get(name) or suites.training(name)
-    if suite.kind not in ("room", "house", "vault", "steps"):
+    if suite.kind not in ("room", "house", "vault", "steps", "crowd"):
         raise ValueError(f"suite {name!r}: the judge learns from single steps, such as doom-room or {HOUSES.name}")
     return suite
 

@@ -155,11 +155,12 @@ class LessonWorld:
         """The query as an instruction names it: its thing may be told by less than its name."""
         return query
 
-    def pointed(self, rng: np.random.Generator, mix: Mix, moment: Moment) -> list[tuple[Query, list[int]]]:
-        """`mix.points` goals and where their things are: in view mostly, where something is that may be named."""
+    def pointed(self, rng: np.random.Generator, mix: Mix, moment: Moment) -> list[tuple[Query | str, list[int]]]:
+        """Things that are only to be found, by a query or an instruction, and where they are: here those of
+        `mix.points` goals, in view mostly, where something is that may be named."""
         seen = [number for number in moment.scene[:, 0].tolist() if number in self.verbs]
         unseen = sorted(self.verbs.keys() - set(seen))
-        found = []
+        found: list[tuple[Query | str, list[int]]] = []
         for _ in range(mix.points):
             pool = seen if seen and rng.random() < _IN_VIEW else unseen or seen
             if not pool:

@@ -159,8 +159,9 @@ class Lessons:
             page.add(*self._goal(rng, source, moment, goal))
         if not self.goals_only and mix.unknown and rng.random() < mix.unknown:
             page.add(Prompt(self._typed(rng, nonsense().draw(rng))), _refusal(silent=rng.random() < 0.5))
-        for query, place in source.world.pointed(rng, mix, moment):
-            words = mistyped(rng, split(self._banks[source.world.name].draw(rng, query)))
+        for asked, place in source.world.pointed(rng, mix, moment):
+            said = asked if isinstance(asked, str) else self._banks[source.world.name].draw(rng, asked)
+            words = mistyped(rng, split(said))
             page.add(Prompt(words, past=moment.acted[:0]), pointing(place))
         if not self.goals_only:
             for prompt, text in source.world.roles(rng, mix, moment, goals):

@@ -20,8 +20,6 @@ from training.small.mix import Mix
 from training.small.recipe import Counts, collect_judged, gather
 from training.small.stage import Stage, train_stage
 
-_VIEWS = 0.1  # share of a batch; a world's share is 1 by default
-
 
 class WorldSection(Section):
     """A world's part. `share`: of a batch. `glances`: further frames a step, of which only the cells are learned.
@@ -64,6 +62,7 @@ class JointRecipe(Section):
     queries: pydantic.PositiveInt = 5
     mix: Mix = Mix()
     views: Counts = pydantic.Field(default_factory=dict)
+    views_share: pydantic.PositiveFloat = 0.1
     judged: Counts = pydantic.Field(default_factory=dict)
     failures: tuple[Added, ...] = ()
     worlds: dict[str, WorldSection]
@@ -122,7 +121,7 @@ class _Run:
         """Record what is only looked at, and what the judge learns from."""
         recipe = self._recipe
         if recipe.views:
-            self._views.append((self._gathered("views", recipe.views, recipe.seed), _VIEWS))
+            self._views.append((self._gathered("views", recipe.views, recipe.seed), recipe.views_share))
         if recipe.judged:
             collect_judged(self._out, recipe.judged, recipe.seed, recipe.workers, self._on_progress, recipe.failures)
 
