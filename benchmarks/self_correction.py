@@ -2,12 +2,13 @@
 
     python benchmarks/self_correction.py --suite sorting --seeds 3 --out runs/self-correction
     python benchmarks/self_correction.py --suite sorting --reward order --seeds 3 --out runs/self-correction
+    python benchmarks/self_correction.py --suite doom-plans --rounds 60 --problems 32 --out runs/self-correction
     python benchmarks/self_correction.py --suite doom-basic --verbs face --time-limit 40 --out runs/self-correction
 
-Rows are sorted by a tiny language model that is made on the spot, tasks of a world by `small`. Every arm learns for
-the same number of rounds with as many attempts. Problems of the measurement are never trained on; both attempts are
-drawn at temperature 1 and judged by ground truth. "Matched" gives every arm the parent's first attempts, so that all
-second attempts answer the same first ones. A stopped run goes on; what is measured is read.
+Rows are sorted by a tiny language model that is made on the spot; plans and tasks of a world are for `small`. Every arm
+learns for the same number of rounds with as many attempts. Problems of the measurement are never trained on; both
+attempts are drawn at temperature 1 and judged by ground truth. "Matched" gives every arm the parent's first attempts,
+so that all second attempts answer the same first ones. A stopped run goes on; what is measured is read.
 """
 
 from __future__ import annotations
@@ -55,10 +56,10 @@ class Setup:
     reward: str
     verbs: tuple[str, ...] = ()
     time_limit: int | None = None
-    rounds: int = 60
-    problems: int = 16
+    rounds: int = 400
+    problems: int = 64
     group: int = 4
-    rate: float = 2e-3
+    rate: float = 4e-3
     pairs: int = 500
     steps: int = 1500
     policy: str = ""
@@ -192,9 +193,9 @@ def main() -> None:
     parser.add_argument("--time-limit", type=int, help="ticks of an attempt")
     parser.add_argument("--arms", nargs="*", default=[*UNTRAINED, *TRAINED], choices=[*UNTRAINED, *TRAINED])
     parser.add_argument("--seeds", type=int, default=3)
-    for name, default in (("rounds", 60), ("problems", 16), ("group", 4), ("pairs", 500), ("steps", 1500)):
+    for name, default in (("rounds", 400), ("problems", 64), ("group", 4), ("pairs", 500), ("steps", 1500)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--rate", type=float, help="of learning; by default 4e-3 of low-rank changes, 2e-4 of small")
     parser.add_argument("--out", type=Path, default=Path("runs/self-correction"))
     parser.add_argument("--quick", action="store_true", help="a tiny size, to see that it runs")
     args = parser.parse_args()
@@ -203,7 +204,7 @@ def main() -> None:
     sizes = {name: getattr(args, name) for name in ("rounds", "problems", "group", "pairs", "steps")} | small
     setup = Setup(
         args.out / f"{args.suite}-{args.reward}", args.suite, args.reward, tuple(args.verbs), args.time_limit,
-        rate=args.rate, policy=args.policy, **sizes,
+        rate=args.rate or (4e-3 if args.suite == SORTING else 2e-4), policy=args.policy, **sizes,
     )  # fmt: skip
     report = run(setup, 1 if args.quick else args.seeds, args.arms)
     write_whole(setup.out / "report.json", json.dumps(report, indent=2) + "\n")

@@ -11,10 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from agent import doom_codec as codec
+from agent.sight import NOWHERE
 from agent.small.model import PromptBatch
 from agent.small.output_grammar import FIELD, SILENT, SPEAKING, TALKING, THINKING
 from agent.small.prompt import Prompt, pack
-from agent.small.token_ids import ACT, END, GO, PLACE, SAY, STARTS
+from agent.small.token_ids import ACT, END, GO, PLACE, SAY, STARTS, spell
 
 _FIELDS = len(STARTS)
 
@@ -88,6 +90,12 @@ def decision(
     hands = range(FIELD + PLACE, FIELD + _FIELDS)
     said = [1.0] * (len(choices) - PLACE)
     return Text(tokens, [*choices, *hands], [*weights[:PLACE], *said, *weights[PLACE:]])
+
+
+def ending(speech: str, *, silent: bool) -> Text:
+    """The decision of one who says why it stops instead of going on, as a guide ends."""
+    hands = [*codec.NOOP[:-1], codec.HANDS.index("done")]
+    return decision([*NOWHERE, *hands], [] if silent else spell("done"), spell(speech), silent)
 
 
 def pointing(place: Sequence[int]) -> Text:

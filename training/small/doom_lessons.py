@@ -24,7 +24,7 @@ from envs.doom.level import Level
 from envs.doom.things import CLASSES, COLOURS, KINDS
 from envs.doom.world import DoomState
 from tasks.doom import expert, plans, proposals, questions
-from tasks.doom.dialogues import SHOWN
+from tasks.doom.dialogues import SHOWN, which
 from tasks.doom.geometry import bearing
 from tasks.doom.goals import HELD_OUT_PAIRS, spec_in
 from tasks.doom.language import Meaning, colour_word, compound, core, noun_phrase, phrase, plain, plain_goal, sentence
@@ -33,12 +33,12 @@ from tasks.doom.scene import FIXTURES, PRESSED, UNCLEAR, Scene, Seen, pack, scen
 from tasks.task import Query
 from tasks.teacher import Advice
 from tasks.world_tasks import OK
-from training.small.batches import Text, decision, words_of
+from training.small.batches import Text, decision, ending, words_of
 from training.small.classes import CELL, COLOUR_OF, FIXTURE_NAMES
 from training.small.lesson_world import SEEN, WORDS, GoalAdvice, LessonWorld, Moment, places, word_ids
 from training.small.mix import Mix
 from training.small.phrase_bank import by_meaning, mistyped
-from training.small.standing import by_standing
+from training.small.standing import by_standing, one_of_two
 
 VERBS = ("go_to", "face", "pick_up", "shoot", "touch", "press", "look_up", "look_down", "stand_still")
 PANEL_CLASS = 255  # stands for the panel where a thing's class is expected
@@ -149,6 +149,10 @@ class DoomLessons(LessonWorld):
         if rng.random() < mix.steps and (both := _two_goals(goals)) is not None:
             yield _step(rng, both, moment)
         scene = unpack(moment.scene)
+        if mix.unclear and rng.random() < mix.unclear and (unclear := one_of_two(rng, scene)) is not None:
+            meaning, colours = unclear
+            words = mistyped(rng, split(sentence(rng, meaning, "wide")))
+            yield Prompt(words), ending(which(str(meaning.kind), colours), silent=rng.random() < mix.silent)
         yield from _questions(rng, mix, scene)
         if mix.plans and rng.random() < mix.plans:
             planned = plans.draw(rng, "wide")

@@ -17,15 +17,14 @@ import torch
 from PIL import Image
 
 from agent import doom_codec as codec
-from agent.sight import COLUMNS, ROWS
 from agent.small.model import HISTORY
 from agent.small.prompt import Prompt
-from agent.small.token_ids import PLACE, STARTS, WORD_ID, say, spell
+from agent.small.token_ids import PLACE, STARTS, WORD_ID, say
 from agent.small.word_hashing import split
 from tasks.speech import NOT_UNDERSTOOD
 from tasks.task import Query
 from training.small import lesson_world
-from training.small.batches import Batch, Text, assemble, decision, pointing
+from training.small.batches import Batch, Text, assemble, decision, ending, pointing
 from training.small.classes import CELL
 from training.small.corpus import AHEAD, Corpus
 from training.small.lesson_world import NO_GOAL, GoalAdvice, LessonWorld, Moment
@@ -158,7 +157,7 @@ class Lessons:
             page.wanted.append((len(page.prompts), goal[0]))
             page.add(*self._goal(rng, source, moment, goal))
         if not self.goals_only and mix.unknown and rng.random() < mix.unknown:
-            page.add(Prompt(self._typed(rng, nonsense().draw(rng))), _refusal(silent=rng.random() < 0.5))
+            page.add(Prompt(self._typed(rng, nonsense().draw(rng))), ending(NOT_UNDERSTOOD, silent=rng.random() < 0.5))
         for asked, place in source.world.pointed(rng, mix, moment):
             said = asked if isinstance(asked, str) else self._banks[source.world.name].draw(rng, asked)
             words = mistyped(rng, split(said))
@@ -232,13 +231,6 @@ class Lessons:
             words = mistyped(rng, split(self._banks[world.name].draw(rng, instead)))
             asked[row][number] = replace(asked[row][number], request=words, picture=picture)
             shown.add(row)
-
-
-def _refusal(*, silent: bool) -> Text:
-    """What one does about an instruction that one does not understand: say so and end, as the guide ends."""
-    hands = [*codec.NOOP[:-1], _DONE]
-    thought = [] if silent else spell("done")
-    return decision([COLUMNS, ROWS, *hands], thought, spell(NOT_UNDERSTOOD), silent)
 
 
 def _goals(rng: np.random.Generator, corpus: Corpus, row: int) -> list[GoalAdvice]:

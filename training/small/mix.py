@@ -14,6 +14,7 @@ class Mix:
     goals: int = 4  # other goals of a frame
     points: int = 0  # things that are only to be found in the frame, in worlds whose teacher does not think aloud
     standing: int = 0  # things of a frame that are only to be found, each told from one alike by where it stands
+    unclear: float = 0.0  # of the frames with two colours of a kind come with an instruction that names the kind alone
     steps: float = 0.25  # of the frames carry two of them as steps of one instruction
     colours: float = 0.1  # of the other goals tell the thing by its colour alone, where that is enough
     questions: int = 2

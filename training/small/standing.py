@@ -1,4 +1,4 @@
-"""Things that are told by where they stand: which of two alike an instruction means, in what a frame of doom shows.
+"""Two that are alike in a frame of doom: which of them an instruction means, or that it does not say which.
 
 Levels of relations are few, and in most frames of them there is nothing to choose. But in any frame with two alike one
 can ask for the one left of something, next to it, or nearer. What does not clearly hold is not asked.
@@ -39,9 +39,27 @@ def by_standing(rng: np.random.Generator, scene: Scene) -> tuple[Meaning, Seen] 
     chosen = relations[int(rng.integers(len(relations)))]
     among = [one for one in found if one[2][0] == chosen]
     (kind, colour), thing, (relation, other) = among[int(rng.integers(len(among)))]
+    return Meaning(_verb(rng, kind), kind, colour, relation, None if other is None else other.pair), thing
+
+
+def one_of_two(rng: np.random.Generator, scene: Scene) -> tuple[Meaning, tuple[str, ...]] | None:
+    """An instruction that names a kind of which just two colours are in view, and these colours in the guide's order;
+    None where there is no such kind. Never a held-out pair."""
+    found = []
+    for kind, shape in KINDS.items():
+        of_kind = [seen for seen in scene if not seen.fixture and seen.kind == kind]
+        colours = {seen.colour for seen in of_kind}
+        if len(colours) == 2 and all(clear(seen) and seen.pair not in HELD_OUT_PAIRS for seen in of_kind):
+            found.append((kind, tuple(str(one) for one in shape.colours if one in colours)))
+    if not found:
+        return None
+    kind, colours_there = found[int(rng.integers(len(found)))]
+    return Meaning(_verb(rng, kind), kind), colours_there
+
+
+def _verb(rng: np.random.Generator, kind: str) -> str:
     verbs = _VERBS[KINDS[kind].role]
-    verb = verbs[int(rng.integers(len(verbs)))]
-    return Meaning(verb, kind, colour, relation, None if other is None else other.pair), thing
+    return verbs[int(rng.integers(len(verbs)))]
 
 
 def _alike(things: Sequence[Seen]) -> Iterator[tuple[tuple[str, str | None], list[Seen]]]:

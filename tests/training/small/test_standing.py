@@ -12,7 +12,7 @@ from tasks.doom.scene import Scene, Seen
 from training.small import lesson_world
 from training.small.lesson_world import Moment
 from training.small.mix import Mix
-from training.small.standing import by_standing
+from training.small.standing import by_standing, one_of_two
 
 
 def seen(kind: str, colour: str | None, column: float, distance: float = 300.0) -> Seen:
@@ -70,3 +70,14 @@ def test_levels_of_a_crowd_have_things_that_are_alike_and_a_goal_that_is_alone()
         assert task.verifier is not None
         (target,) = task.verifier.args["targets"]
         assert kinds.count(kinds[target]) == 1
+
+
+def test_a_kind_of_which_two_colours_are_in_view_does_not_say_which() -> None:
+    scene = (seen("torch", "red", 0.2), seen("candelabra", None, 0.5), seen("torch", "green", 0.8))
+    found = one_of_two(np.random.default_rng(0), scene)
+    assert found is not None
+    meaning, colours = found
+    assert (meaning.kind, meaning.colour, set(colours)) == ("torch", None, {"red", "green"})
+    assert one_of_two(np.random.default_rng(0), (scene[0], scene[1])) is None
+    same = (seen("torch", "red", 0.2), seen("torch", "red", 0.8))
+    assert one_of_two(np.random.default_rng(0), same) is None
