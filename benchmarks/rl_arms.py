@@ -68,7 +68,7 @@ class Setup:
         shared = {
             "policy": str(self.start), "suite": SUITE, "verbs": self.verbs, "method": "grpo", "think": "off",
             "iterations": self.rounds, "tasks": self.tasks, "group": self.group, "worlds": 32, "rate": self.rate,
-            "time_limit": self.time_limit, "seed": seed, "frozen_vision": True, "frames": False,
+            "time_limit": self.time_limit, "seed": seed, "frozen_vision": True, "frames": False, "said": 0.4,
         }  # fmt: skip
         return RlRecipe.of({**shared, **fields})
 

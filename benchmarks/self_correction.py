@@ -35,6 +35,7 @@ from training.rl.sorting import tiny_sorter
 
 EVALUATION_SEED = 8000  # of the problems that everything is measured on
 UNTRAINED = ("no training", "prompt alone", "plain retry")
+IMITATING = 0.125  # of the learning rate: at that of the others, who imitates forgets how to attempt first
 # The fields of the recipe by which the trained arms differ; `half`: the rounds that are stage I.
 TRAINED: dict[str, Callable[[int], dict[str, Any]]] = {
     "Pair-SFT": lambda half: {"method": "pair_sft"},
@@ -88,7 +89,9 @@ class Setup:
     def trained(self, arm: str, seed: int) -> dict[str, Any]:
         """Train a seed of an arm, and measure it."""
         folder = self.out / "arms" / arm.replace(" ", "-") / str(seed)
-        recipe = self.recipe(seed, self.parent, **TRAINED[arm](self.rounds // 2))
+        fields = TRAINED[arm](self.rounds // 2)
+        rate = self.rate * (IMITATING if fields.get("method") in ("star", "pair_sft") else 1.0)
+        recipe = self.recipe(seed, self.parent, **fields, rate=rate)
 
         def result() -> dict[str, Any]:
             made = train_correction(recipe, folder, partial(_tell, f"{arm}, seed {seed}"))
