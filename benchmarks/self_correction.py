@@ -36,14 +36,15 @@ from training.rl.sorting import tiny_sorter
 EVALUATION_SEED = 8000  # of the problems that everything is measured on
 UNTRAINED = ("no training", "prompt alone", "plain retry")
 IMITATING = 0.125  # of the learning rate: at that of the others, who imitates forgets how to attempt first
-# The fields of the recipe by which the trained arms differ; `half`: the rounds that are stage I.
+# The fields of the recipe by which the trained arms differ, for a number of rounds.
 TRAINED: dict[str, Callable[[int], dict[str, Any]]] = {
-    "Pair-SFT": lambda half: {"method": "pair_sft"},
-    "STaR": lambda half: {"method": "star"},
-    "single-turn RL": lambda half: {"method": "single"},
-    "SCoRe without stage I": lambda half: {"stage_one": 0},
-    "SCoRe without bonus": lambda half: {"stage_one": half, "alpha": 0.0},
-    "SCoRe": lambda half: {"stage_one": half},
+    "Pair-SFT": lambda rounds: {"method": "pair_sft"},
+    "STaR": lambda rounds: {"method": "star"},
+    "single-turn RL": lambda rounds: {"method": "single"},
+    "SCoRe without stage I": lambda rounds: {"stage_one": 0},
+    "SCoRe without bonus": lambda rounds: {"stage_one": 3 * rounds // 4, "alpha": 0.0},
+    "SCoRe, stages alike": lambda rounds: {"stage_one": rounds // 2},
+    "SCoRe": lambda rounds: {"stage_one": 3 * rounds // 4},
 }
 
 
@@ -89,7 +90,7 @@ class Setup:
     def trained(self, arm: str, seed: int) -> dict[str, Any]:
         """Train a seed of an arm, and measure it."""
         folder = self.out / "arms" / arm.replace(" ", "-") / str(seed)
-        fields = TRAINED[arm](self.rounds // 2)
+        fields = TRAINED[arm](self.rounds)
         rate = self.rate * (IMITATING if fields.get("method") in ("star", "pair_sft") else 1.0)
         recipe = self.recipe(seed, self.parent, **fields, rate=rate)
 
