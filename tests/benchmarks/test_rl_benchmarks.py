@@ -71,10 +71,14 @@ def test_rl_methods(start: str, tmp_path: Path) -> None:
     assert not [line for line in said[1] if "round" in line], "nothing is trained again"
 
 
-@pytest.mark.parametrize("options", [["--suite", "sorting"], ["--suite", "doom-basic", "--verbs", "face"]])
+@pytest.mark.parametrize(
+    "options", [["--suite", "sorting"], ["--suite", "doom-plans"], ["--suite", "doom-basic", "--verbs", "face"]]
+)
 def test_self_correction(
     options: list[str], start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if "doom-plans" in options:
+        options = [*options, "--policy", start, "--arms", "prompt alone", "SCoRe"]
     if "doom-basic" in options:
         options = [*options, "--policy", start, "--time-limit", "8", "--arms", "prompt alone", "SCoRe"]
     monkeypatch.setattr(sys, "argv", ["self_correction.py", *options, "--quick", "--out", str(tmp_path)])
@@ -85,7 +89,8 @@ def test_self_correction(
     tables = [[line for line in lines if line.startswith("| ")] for lines in (said, again)]
     assert tables[0] == tables[1]
     assert [line.split(" | ")[0] for line in tables[0][1:]][-1] == "| SCoRe"
-    assert len(tables[0]) == (3 if "--arms" in options else 10)
+    arms = 2 if "--arms" in options else len(self_correction.UNTRAINED) + len(self_correction.TRAINED)
+    assert len(tables[0]) == 1 + arms
     assert [line for line in said if "round 2 of 2" in line]
     assert not [line for line in again if "round" in line and not line.startswith(options[1])], (
         "nothing is trained again"
