@@ -193,7 +193,7 @@ def episode(world: Watched, seed: int, small: SmallPolicy, arm: str, ticks: int)
     talk.attach(world)
     talk.begin()
     outcome = play(
-        world, InStep(small), talk.instruction, control=talk, subscribers=[talk, *watchers], observe="decision",
+        world, InStep(small), talk.instruction, control=talk, subscribers=[*watchers, talk], observe="decision",
         seed=seed, options={"level": house(seed).to_json()}, time_limit=10 * _LEG_TICKS,
     )  # fmt: skip
     talk.close()

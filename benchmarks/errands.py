@@ -144,7 +144,7 @@ def episode(world: DoomWorld, task: Task, small: SmallPolicy | None, arm: str, t
             talk = PlannedConversation(long, voice, every=EVERY, waits=True)
         talk.attach(world)
         talk.begin(task.instruction)
-        subscribers = [talk, audit, *([long] if long else [])]
+        subscribers = [*([long] if long else []), talk, audit]  # it has seen what it is asked about
         outcome = play(
             world, InStep(small), talk.instruction, control=talk, subscribers=subscribers, observe="decision",
             end_on_done=True, **how,

@@ -151,7 +151,7 @@ def episode(world: DoomWorld, task: Task, small: SmallPolicy, kind: str, arm: st
     talk.attach(world)
     talk.begin(task.instruction)
     outcome = play(
-        world, InStep(small), talk.instruction, control=talk, subscribers=[talk, long], observe="decision",
+        world, InStep(small), talk.instruction, control=talk, subscribers=[long, talk], observe="decision",
         seed=task.seed, options=task.options, time_limit=ticks, judge=partial(_until, truth, long, talk),
     )  # fmt: skip
     talk.close()

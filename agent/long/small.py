@@ -30,9 +30,9 @@ class _Tried:
 
 class SmallThinker:
     """The parts of the user's sentence are the secondary goals, in order; the first one is what the player is told,
-    unless something comes before it: a key in view that it does not have, the door that a key of its opens, a switch,
-    or the key of a lock that was seen. Where the critic says that it does not work, the player is sent to a thing in
-    the direction with the fewest visits.
+    unless something comes before it: a key in view that it does not have, the door that a key of its opens, a switch;
+    then such a door out of view, or the key of a lock that was seen. Where the critic says that it does not work, the
+    player is sent to a thing in the direction with the fewest visits.
     """
 
     view = View.stretched((120, 160))
@@ -42,6 +42,7 @@ class SmallThinker:
         self._model = model
         self._goal = ""
         self._keys: dict[str, int] = {}  # the colours of the keys that it takes itself to have, since which tick
+        self._opened: set[str] = set()  # the colours of the doors that it takes itself to have opened
         self._tried: list[_Tried] = []
         self._tries: dict[str, int] = {}
 
@@ -63,14 +64,16 @@ class SmallThinker:
         if under_way and not lost and (not near or _names(steps[0], seen)):  # a search gives way to what is there
             return Plan(steps, parts=parts)
         wish = (self._aside(desk) if lost else "") or near or self._far(desk)
-        return Plan(tuple(dict.fromkeys((wish or parts[0], parts[0])))[:MOST_STEPS], parts=parts)
+        key = _KEY.search(wish)
+        then = [f"open the {key[1]} door"] if key and key[1] not in self._opened else []
+        return Plan(tuple(dict.fromkeys((*([wish] if wish else []), *then, parts[0])))[:MOST_STEPS], parts=parts)
 
     def close(self) -> None:
         self._model.close()
 
     def _begin(self, goal: str, desk: Desk) -> None:
         self._goal = goal
-        self._keys, self._tried, self._tries = {}, [], {}
+        self._keys, self._opened, self._tried, self._tries = {}, set(), [], {}
         for said, name in desk.meant.items():
             goal = goal.lower().replace(said, f"the {name}").replace("go back to", "go to")
         desk.goals.set("secondary", tuple(intents.steps(goal)), desk.turn)
@@ -81,6 +84,8 @@ class SmallThinker:
         if end == "done" and (key := _KEY.search(text)):
             self._keys[key[1]] = desk.tick
             desk.places.forget(key[0])
+        if end == "done" and (door := _DOOR.search(text)):
+            self._opened.add(door[1])
         if text in {goal.text for goal in desk.goals.secondary}:
             self._tries[text] = self._tries.get(text, 0) + (end == "refuted")
             if end == "done" or (end == "refuted" and self._tries[text] >= MOST_TRIES):
@@ -117,10 +122,12 @@ class SmallThinker:
         return next((wish for wish in wishes if wish and not self._rests(wish, desk)), "")
 
     def _far(self, desk: Desk) -> str:
-        """The key of a lock that was seen somewhere: it is looked for as well as what the user asks for can be."""
-        doors = (_DOOR.fullmatch(mark.name) for mark in desk.places.landmarks)
-        wishes = [f"pick up the {door[1]} key" for door in doors if door and door[1] not in self._keys]
-        return next((wish for wish in wishes if not self._rests(wish, desk)), "")
+        """What is looked for as well as what the user asks for can be: the door that a key of its opens, the newest one
+        first, then the key of a lock that was seen somewhere."""
+        doors = [f"open the {colour} door" for colour in reversed(self._keys) if colour not in self._opened]
+        locks = (_DOOR.fullmatch(mark.name) for mark in desk.places.landmarks)
+        keys = [f"pick up the {lock[1]} key" for lock in locks if lock and lock[1] not in self._keys]
+        return next((wish for wish in (*doors, *keys) if not self._rests(wish, desk)), "")
 
     def _key(self, name: str) -> str:
         key = _KEY.fullmatch(name)
@@ -128,7 +135,7 @@ class SmallThinker:
 
     def _door(self, name: str) -> str:
         door = _DOOR.fullmatch(name)
-        return f"open the {name}" if door and door[1] in self._keys else ""
+        return f"open the {name}" if door and door[1] in self._keys.keys() - self._opened else ""
 
     def _switch(self, name: str) -> str:
         return "press the switch" if name == "switch" else ""

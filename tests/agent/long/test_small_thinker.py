@@ -81,6 +81,14 @@ def test_a_key_leads_to_its_door(thinker: SmallThinker, desk: Desk) -> None:
     assert think(thinker, desk, "blue door left and red door right")[0] == "open the red door"
 
 
+def test_the_door_of_a_key_is_looked_for_until_it_is_open(thinker: SmallThinker, desk: Desk) -> None:
+    assert think(thinker, desk, "red key ahead") == ("pick up the red key", "open the red door", FIRST)
+    came(desk, "pick up the red key", "done")
+    assert think(thinker, desk, "blue door ahead")[0] == "open the red door"  # before the key of another lock
+    came(desk, "open the red door", "done")
+    assert think(thinker, desk, "red door ahead")[0] == "pick up the blue key"
+
+
 def test_a_false_belief_is_corrected_by_what_is_seen(thinker: SmallThinker, desk: Desk) -> None:
     """Poison: the summary says that the key was taken, and it was not."""
     key = "pick up the red key"
