@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import ipaddress
 import json
 import os
@@ -35,6 +34,7 @@ _SAID = 300  # characters of a service's own words in a message
 _LISTENED = 65_536  # bytes of an error that are read for what it names
 _CONNECT = 10.0  # seconds
 _T = TypeVar("_T")
+_LOOPS: dict[int, asyncio.AbstractEventLoop] = {}  # by process
 
 
 class Wire:
@@ -308,11 +308,16 @@ def status_error(
     return RefusedError(text, status=status, answer=answer, billed=billed)
 
 
-@functools.cache
 def _loop(pid: int) -> asyncio.AbstractEventLoop:
     """The event loop of the models, in a daemon thread. `pid`: a forked process needs one of its own."""
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="models", daemon=True).start()
+    if (found := _LOOPS.get(pid)) is not None:
+        return found
+    made = asyncio.new_event_loop()
+    loop = _LOOPS.setdefault(pid, made)  # of threads that come first together, one wins; a lock could be forked locked
+    if loop is made:
+        threading.Thread(target=loop.run_forever, name="models", daemon=True).start()
+    else:
+        made.close()
     return loop
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -28,6 +30,7 @@ from agent.models import (
     UnavailableError,
     Usage,
     load_model,
+    wire,
 )
 from agent.models.budget import estimate
 from agent.models.config import Settings
@@ -331,6 +334,25 @@ def test_requests_at_the_same_time_do_not_pass_the_cap_together() -> None:
             done = sum(pool.map(ask, models))
     assert budget.spent.tokens == 70 * done <= 300
     assert done >= 2
+
+
+def test_the_first_calls_of_a_process_may_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(10):
+            monkeypatch.setattr(wire, "_LOOPS", {})
+            together = threading.Barrier(8)
+            with serving(says("yes")) as server, model_at(server) as model, ThreadPoolExecutor(8) as pool:
+                asks = [pool.submit(_once_all_are_there, together, model) for _ in range(8)]
+                assert [ask.result() for ask in asks] == ["yes"] * 8
+    finally:
+        sys.setswitchinterval(switching)
+
+
+def _once_all_are_there(together: threading.Barrier, model: Model) -> str:
+    together.wait()
+    return model.chat("hello").text
 
 
 def test_who_does_not_count_is_charged_the_estimate() -> None:
