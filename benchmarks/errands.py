@@ -43,6 +43,7 @@ from tasks.expert_policy import ExpertPolicy
 from tasks.json_lines import resume
 from tasks.task import Task, VerifierSpec
 from tasks.verifier import Verdict
+from training.data.episodes import Recorder
 from training.evaluation.statistics import wilson
 
 ARMS = ("expert", "alone", "planner", "memory", "critic")
@@ -120,17 +121,21 @@ def _fact(spec: VerifierSpec | None, before: DoomState, state: DoomState) -> boo
     return ErrandVerifier(asked).update(state) is not None
 
 
-def episode(world: DoomWorld, task: Task, small: SmallPolicy | None, arm: str, ticks: int) -> dict[str, Any]:
-    """One errand under one arm, and how it went. `small`: who plays, beside the expert."""
+def episode(
+    world: DoomWorld, task: Task, small: SmallPolicy | None, arm: str, ticks: int, record: Path | None = None
+) -> dict[str, Any]:
+    """One errand under one arm, and how it went. `small`: who plays, beside the expert. `record`: the folder to write
+    the episode into."""
     verifier = world_tasks.verifier_of(task)
     assert isinstance(verifier, ErrandVerifier)
     audit, began = Audit(verifier), time.process_time()
     how: dict[str, Any] = {"seed": task.seed, "options": task.options, "time_limit": ticks, "judge": audit.judge}
     long: LongPlanner | None = None
     talk: Conversation | None = None
+    recorders = [Recorder(record, task=task, policy=arm)] if record is not None else []
     if arm == "expert":
         player: Player = ScriptedPlayer(ExpertPolicy().start(task))
-        outcome = play(world, player, task.instruction, subscribers=[audit], observe="decision", **how)
+        outcome = play(world, player, task.instruction, subscribers=[audit, *recorders], observe="decision", **how)
     else:
         assert small is not None
         voice, model = PolicyVoice(small), load_model("small")
@@ -144,7 +149,7 @@ def episode(world: DoomWorld, task: Task, small: SmallPolicy | None, arm: str, t
             talk = PlannedConversation(long, voice, every=EVERY, waits=True)
         talk.attach(world)
         talk.begin(task.instruction)
-        subscribers = [*([long] if long else []), talk, audit]  # it has seen what it is asked about
+        subscribers = [*([long] if long else []), talk, audit, *recorders]  # it has seen what it is asked about
         outcome = play(
             world, InStep(small), talk.instruction, control=talk, subscribers=subscribers, observe="decision",
             end_on_done=True, **how,
@@ -159,6 +164,10 @@ def episode(world: DoomWorld, task: Task, small: SmallPolicy | None, arm: str, t
         "false": audit.false(claims), "turns": long.desk.turn if long else 0,
         "cpu": round(time.process_time() - began, 1),
     }  # fmt: skip
+
+
+def _folder(record: Path | None, task: Task, arm: str) -> Path | None:
+    return record / f"{task.id.replace('/', '-')}-{arm}" if record is not None else None
 
 
 def interval(values: Sequence[float], rng: np.random.Generator) -> tuple[float, float]:
@@ -200,11 +209,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1.7, help="of game time, at most, for an errand")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     parser.add_argument("--out", type=Path, default=Path("errands.jsonl"), help="every episode, a line each")
+    parser.add_argument("--record", type=Path, help="a folder for the episodes as well, for `agent replay --video`")
     args = parser.parse_args()
     small, world = load_small() if set(args.arms) - {"expert"} else None, DoomWorld()
     ticks = round(60 * args.minutes * world.tick_hz)
     jobs = [
-        ({"arm": arm, "task": task.id}, partial(episode, world, task, small, arm, ticks))
+        (
+            {"arm": arm, "task": task.id},
+            partial(episode, world, task, small, arm, ticks, _folder(args.record, task, arm)),
+        )
         for task in SUITES["doom-errands"].tasks(args.seed, args.episodes)
         for arm in args.arms
     ]

@@ -103,19 +103,24 @@ def for_people(episodes: Sequence[Episode]) -> str | None:
 
 
 def film(
-    path: Path, episodes: Sequence[Episode], *, resolution: str | None = FOR_PEOPLE, env: str | None = None
+    path: Path,
+    episodes: Sequence[Episode],
+    *,
+    resolution: str | None = FOR_PEOPLE,
+    env: str | None = None,
+    speed: float = 1.0,
 ) -> str | None:
-    """Write one video of `episodes`: .mp4, .webp or .gif.
+    """Write one video of `episodes`: .mp4, .webp or .gif; `speed` times as fast as they were played.
 
     With `resolution` they are drawn anew, the recorded actions being played again; without it, or where a world can't
     do that, the recorded frames are shown. `env`: as in `open_world`. Returns the resolution that was drawn. Raises
     UserError on a path that can't be written and EpisodeError on a damaged episode.
     """
     used = resolution if resolution is not None and all(_same_world(e, resolution, env) for e in episodes) else None
-    hz = episodes[0].tick_hz
-    every = 1 if path.suffix == ".mp4" else max(1, round(hz / _ANIMATION_HZ))
+    hz = episodes[0].tick_hz * speed  # of the video, if it had all ticks
+    every = max(1, round(hz / (episodes[0].tick_hz if path.suffix == ".mp4" else _ANIMATION_HZ)))
     try:
-        write_video(path, _pictures(episodes, used, every, env), hz / every)
+        write_video(path, _pictures(episodes, used, every, env, round(_END_SECONDS * hz / every)), hz / every)
     except EpisodeError:
         raise
     except (ValueError, OSError) as error:
@@ -137,12 +142,14 @@ def _same_world(episode: Episode, resolution: str, env: str | None) -> bool:
         world.close()
 
 
-def _pictures(episodes: Sequence[Episode], resolution: str | None, every: int, env: str | None) -> Iterator[Frame]:
+def _pictures(
+    episodes: Sequence[Episode], resolution: str | None, every: int, env: str | None, ending: int
+) -> Iterator[Frame]:
     for episode in episodes:
         world = open_world(episode, resolution, env=env) if resolution is not None else None
         try:
             frames = again(episode, world) if world is not None else _recorded(episode)
-            yield from _drawn(episode, frames, every)
+            yield from _drawn(episode, frames, every, ending)
         finally:
             if world is not None:
                 world.close()
@@ -159,7 +166,7 @@ def _recorded(episode: Episode) -> Iterator[Frame]:
     yield frames[-1] if len(frames) > len(seen) else frames[now]
 
 
-def _drawn(episode: Episode, frames: Iterator[Frame], every: int) -> Iterator[Frame]:
+def _drawn(episode: Episode, frames: Iterator[Frame], every: int, ending: int) -> Iterator[Frame]:
     hz, words, last = episode.tick_hz, "", None
     for step, frame in zip(steps(episode), frames, strict=False):
         if step.decision is not None and (step.decision.thought or step.decision.speech):
@@ -173,5 +180,5 @@ def _drawn(episode: Episode, frames: Iterator[Frame], every: int) -> Iterator[Fr
             final, last.instruction, tick=last.tick + 1, tick_hz=hz, success=episode.success,
             why=episode.outcome.get("why") or "",
         )  # fmt: skip
-        for _ in range(max(1, round(_END_SECONDS * hz / every))):
+        for _ in range(max(1, ending)):
             yield ended

@@ -24,6 +24,7 @@ def replay(
     path: Annotated[Path, typer.Argument(metavar="EPISODE_OR_RUN", help="The folder of an episode or of a run.")],
     verify: Annotated[bool, typer.Option("--verify", help="Play the actions again; compare every frame.")] = False,
     video: Annotated[Path | None, typer.Option(help="Write a video with instruction, keys and mouse drawn in.")] = None,
+    speed: Annotated[float, typer.Option(min=0.1, max=100.0, help="Of the video: so many times as fast.")] = 1.0,
     resolution: Resolution = None,
     env: Annotated[
         str | None,
@@ -43,12 +44,13 @@ def replay(
       agent replay data/basic/doom-basic-0-000007 --verify
       agent replay data/mine/pong-0 --verify --env gymnasium:ALE/Pong-v5
       agent replay runs/20261122-170712-tour --video tour.mp4 --resolution 640x480
+      agent replay runs/20261122-170712-tour --video tour.webp --speed 4
     """
     screen = console.console(machine=json)
     from training.data.episodes import EpisodeError
 
     try:
-        results = _replay(screen, _episodes(path), verify, video, resolution, env, json)
+        results = _replay(screen, _episodes(path), verify, video, speed, resolution, env, json)
     except EpisodeError as error:
         raise UserError(f"{error}; nothing can be made of it: take another episode, or record it again") from error
     if json:
@@ -62,6 +64,7 @@ def _replay(
     episodes: list[Episode],
     verify: bool,
     video: Path | None,
+    speed: float,
     resolution: str | None,
     env: str | None,
     json: bool,
@@ -87,7 +90,7 @@ def _replay(
         from agent.cli.film import film
 
         with screen.status(f"writing {video}"):
-            drawn = film(video, episodes, resolution=resolution, env=env)
+            drawn = film(video, episodes, resolution=resolution, env=env, speed=speed)
         screen.print(f"\nVideo: {video}", markup=False)
         if resolution is not None and drawn is None:
             screen.print("It shows the recorded frames: the world can't be played again here (--env names it)")

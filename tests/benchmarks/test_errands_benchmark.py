@@ -13,6 +13,7 @@ from envs.doom.level import Level
 from tasks.doom.errands import ErrandVerifier
 from tasks.doom.planning import start_state, without
 from tasks.doom.suites import SUITES
+from training.data.episodes import read_episode
 
 LINE = "| the expert, which sees ground truth | 1 | 0 (0–79) |"
 
@@ -21,10 +22,11 @@ def test_it_goes_on_where_it_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "errands.jsonl"
-    few = ["--episodes", "1", "--minutes", "0.05", "--arms", "expert", "--out", str(out)]
+    few = ["--episodes", "1", "--minutes", "0.05", "--arms", "expert", "--out", str(out), "--record", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["errands", *few])
     errands.main()
     assert LINE in capsys.readouterr().out
+    assert read_episode(tmp_path / "doom-errands-0-0-expert").meta["ticks"] == 105
     written = out.read_text()
     errands.main()
     assert LINE in capsys.readouterr().out

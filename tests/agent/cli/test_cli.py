@@ -273,6 +273,10 @@ def test_replay_films_an_episode_anew(capsys: pytest.CaptureFixture[str], tmp_pa
         assert len(pictures) > 42  # the outcome stays in view
         assert (pictures[0] != pictures[-1]).any()
     assert "Drawn anew at 640x480" in (tmp_path / "run" / "report.html").read_text()
+    agent("replay", "run", "--video", "fast.mp4", "--speed", "4", capsys=capsys)
+    with av.open(str(tmp_path / "fast.mp4")) as container:
+        fast = sum(1 for _ in container.decode(video=0))
+    assert 42 < fast <= 42 + (len(pictures) - 42) / 3  # the outcome stays as long
     _, err = agent("play", "look up", "--policy", "expert", "--out", "run", status=2, capsys=capsys)
     assert "--out run: it is not empty" in err
     _, err = agent("replay", "run", "--video", "up.txt", status=2, capsys=capsys)
