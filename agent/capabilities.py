@@ -14,6 +14,7 @@ in a batch. Frames are uint8 RGB arrays (H, W, 3) as the policy's `spec.view` wa
 | `Judges`        | `judge(instructions, frames)`             | the suite doom-judge, rewards                      |
 | `JudgesProgress` | `judge_progress(instructions, frames)`   | the same, which tell progress too                  |
 | `Samples`       | `sample(contexts, temperature)`           | reinforcement learning                             |
+| `ThinksLess`    | `thinking(tokens)`                        | `agent serve`: clients may want no thoughts        |
 | `Scripted`      | `start(task)`                             | experts: they play from ground truth               |
 | `FitsWorld`     | `for_world(world)`                        | whoever plays: policies that need the action space |
 | `ReadsLabels`   | `labels`                                  | scripts that need the world's labels               |
@@ -70,6 +71,15 @@ class Captions(Protocol):
 
     def caption(self, frames: Sequence[Frames]) -> list[str]:
         """What is in each of B frames, from left to right, such as "red torch left and blue torch right"."""
+        ...
+
+
+@runtime_checkable
+class ThinksLess(Protocol):
+    """Can be had with another budget of thoughts."""
+
+    def thinking(self, tokens: int) -> Policy:
+        """The same policy with at most so many tokens of thought before a decision."""
         ...
 
 

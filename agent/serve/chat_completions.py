@@ -88,6 +88,7 @@ class ChatRequest(_Loose):
     stream_options: _StreamOptions | None = None
     n: int | None = 1
     seed: int | None = None
+    reasoning_effort: str | None = None
 
     @classmethod
     def read(cls, body: bytes) -> ChatRequest:

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from agent.capabilities import ThinksLess
 from agent.policy import Policy
 from agent.prompted import Setting
 from agent.serve.chat_completions import ChatRequest, RequestError, completion, context_of, models, stream, text_of
@@ -91,8 +92,11 @@ class PolicyServer:
     def _decide(self, asked: ChatRequest) -> str:
         """The text of the decision that a chat asks for. Raises RequestError."""
         context = context_of(asked, self.policy.spec, self._setting)
+        policy = self.policy
+        if asked.reasoning_effort == "none" and isinstance(policy, ThinksLess):
+            policy = policy.thinking(0)
         try:
-            (decision,) = self.policy.act([context])
+            (decision,) = policy.act([context])
             return text_of(decision, self._setting)
         except Exception as error:
             logger.exception("the policy failed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -71,6 +72,12 @@ class SmallPolicy:
         self.spec = PolicySpec(
             View.stretched(FRAME_SIZE), history=HISTORY + 1, chunk=codec.CHUNK, tick_hz=TICK_HZ, codec=codec.VERSION
         )
+
+    def thinking(self, tokens: int) -> SmallPolicy:
+        """The same policy, over the same weights, with at most so many words of thought before a decision."""
+        other = copy.copy(self)
+        other.think = min(self.think, tokens)
+        return other
 
     def act(self, contexts: Sequence[Context]) -> list[Decision]:
         """A decision of four ticks for each context, by the rules of agent.small.greedy. The thought ends with where

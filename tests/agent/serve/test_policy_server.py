@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,21 @@ def test_a_chat_with_the_openai_package_gets_the_same_actions(
             return setting.actions(setting.read(answer), Context((), ""))
 
         assert by_hand(decide) == in_process
+
+
+def test_a_chat_may_want_no_thoughts(served_small: PolicyServer) -> None:
+    with closing(DoomWorld()) as world:
+        pixels = world.reset(seed=4)[0]["pixels"]
+    content: Any = [data_url(pixels), {"type": "text", "text": INSTRUCTION}]
+    chat: list[Any] = [{"role": "user", "content": content}]
+    with openai.OpenAI(base_url=f"http://{served_small.address}/v1", api_key=served_small.token) as service:
+        answers = [
+            service.chat.completions.create(model="small", messages=chat, reasoning_effort=effort).choices[0].message
+            for effort in ("low", "none")
+        ]
+    thoughts = [re.sub(r"\(.*\)|act:.*|say:.*|think:", "", answer.content or "").split() for answer in answers]
+    assert thoughts[0]
+    assert not thoughts[1]
 
 
 def test_our_own_player_for_chat_models_plays_with_it(
