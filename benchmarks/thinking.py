@@ -7,9 +7,9 @@ policy's own. Paused, the world waits for the decision. On the clock it goes on 
 comes as many milliseconds later, and what it meant for the ticks that are over is dropped, as in real time. The clock
 counts ticks of the world, so that the figures do not depend on the machine.
 
-`--policy` takes any policy that `agent play` takes, such as a chat model. Tokens are those that a policy says it wrote;
-for others, as for `small`, its words and the six fields of its action. `--out` keeps every episode: the same command
-goes on where it was stopped.
+`--policy` takes any policies that `agent play` takes, chat models among them. Tokens are those that a policy says it
+wrote; for others, as for `small`, its words and the six fields of its action. `--out` keeps every episode: the same
+command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +93,14 @@ class Charged(Player):
             self.queue.merge(made)
 
 
-def episode(world: World, player: InStep, job: tuple[Task, str, float]) -> Row:
+def episode(world: World, player: InStep, job: tuple[str, Task, str, float]) -> Row:
     """One task with one budget on one clock."""
-    task, think, milliseconds = job
+    policy, task, think, milliseconds = job
     counts: list[int] = []
     mine = Charged(player.policy, milliseconds / 1000.0, world.tick_hz, counts.append)
     outcome = play_task(world, mine, task, observe="tick" if milliseconds else "decision")
     return {
-        "think": think, "ms": milliseconds, "task": task.id, "success": bool(outcome.success),
+        "policy": policy, "think": think, "ms": milliseconds, "task": task.id, "success": bool(outcome.success),
         "tokens": sum(counts), "decisions": len(counts), "ticks": outcome.ticks,
     }  # fmt: skip
 
@@ -107,14 +108,14 @@ def episode(world: World, player: InStep, job: tuple[Task, str, float]) -> Row:
 def table(rows: Sequence[Row]) -> str:
     """Budgets and clocks beside each other, as Markdown."""
     lines = [
-        "| clock, ms a token | think | n | success, % | tokens a decision | decisions an episode |",
-        "|---" * 6 + "|",
+        "| policy | clock, ms a token | think | n | success, % | tokens a decision | decisions an episode |",
+        "|---" * 7 + "|",
     ]
-    for ms in sorted({row["ms"] for row in rows}):
-        for think, mine in _by_think(rows, ms):
+    for policy, ms, of in _lines(rows):
+        for think, mine in of:
             wins, decisions = sum(row["success"] for row in mine), sum(row["decisions"] for row in mine)
             cells = [
-                f"{ms:g}" if ms else "paused", think, str(len(mine)),
+                policy, f"{ms:g}" if ms else "paused", think, str(len(mine)),
                 percent(wins / len(mine), wilson(wins, len(mine))),
                 f"{sum(row['tokens'] for row in mine) / max(1, decisions):.1f}", f"{decisions / len(mine):.0f}",
             ]  # fmt: skip
@@ -123,21 +124,28 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def draw(path: Path, rows: Sequence[Row]) -> None:
-    """The figure: success over the tokens of a decision, a line for each clock, with 95 % Wilson intervals."""
+    """The figure: success over the tokens of a decision, a line for each policy and clock, with 95 % Wilson
+    intervals."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.4), dpi=130, layout="constrained")
     axes = figure.subplots()
-    for ms in sorted({row["ms"] for row in rows}):
+    styles = dict(zip(dict.fromkeys(row["policy"] for row in rows), ("-", "--", ":", "-."), strict=False))
+    colours: dict[float, Any] = {}
+    for policy, ms, of in _lines(rows):
         points = []
-        for think, mine in _by_think(rows, ms):
+        for think, mine in of:
             wins, n = sum(row["success"] for row in mine), len(mine)
             low, high = wilson(wins, n)
             tokens = sum(row["tokens"] for row in mine) / max(1, sum(row["decisions"] for row in mine))
             points.append((tokens, 100 * wins / n, 100 * (wins / n - low), 100 * (high - wins / n), think))
         points.sort()
         x, y, below, above, names = zip(*points, strict=True)
-        axes.errorbar(x, y, (below, above), marker="o", capsize=3, label=f"{ms:g} ms a token" if ms else "paused")
+        drawn = axes.errorbar(
+            x, y, (below, above), marker="o", capsize=3, linestyle=styles[policy], color=colours.get(ms),
+            label=f"{policy}, {f'{ms:g} ms a token' if ms else 'paused'}",
+        )  # fmt: skip
+        colours[ms] = drawn[0].get_color()
         for at, value, name in zip(x, y, names, strict=True):
             axes.annotate(name, (at, value), textcoords="offset points", xytext=(4, 5), fontsize=8)
     axes.set(xlabel="tokens a decision", ylabel="success, %", ylim=(-2, 102))
@@ -145,12 +153,16 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
     figure.savefig(path)
 
 
-def _by_think(rows: Sequence[Row], ms: float) -> list[tuple[str, list[Row]]]:
-    """The rows of a clock by their budget, from the smallest one."""
-    of = [row for row in rows if row["ms"] == ms]
+def _lines(rows: Sequence[Row]) -> list[tuple[str, float, list[tuple[str, list[Row]]]]]:
+    """The rows by policy and clock, and of these by their budget, from the smallest one."""
     order = {"off": -1, "auto": math.inf}
-    names = sorted({row["think"] for row in of}, key=lambda name: order.get(name) or float(name))
-    return [(name, [row for row in of if row["think"] == name]) for name in names]
+    found = []
+    for policy in dict.fromkeys(row["policy"] for row in rows):
+        for ms in sorted({row["ms"] for row in rows if row["policy"] == policy}):
+            of = [row for row in rows if (row["policy"], row["ms"]) == (policy, ms)]
+            names = sorted({row["think"] for row in of}, key=lambda name: order.get(name) or float(name))
+            found.append((policy, ms, [(name, [row for row in of if row["think"] == name]) for name in names]))
+    return found
 
 
 def token_ms(policy: Policy, tasks: Sequence[Task]) -> float:
@@ -177,7 +189,7 @@ def token_ms(policy: Policy, tasks: Sequence[Task]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--policy", default="small")
+    parser.add_argument("--policy", nargs="+", default=["small"])
     parser.add_argument("--suite", default=SUITE)
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--seed", type=int, default=12)
@@ -187,29 +199,28 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="success against tokens, as a PNG")
     args = parser.parse_args()
     rows: list[Row] = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
-    have = {(row["think"], row["ms"], row["task"]) for row in rows}
+    have = {(row["policy"], row["think"], row["ms"], row["task"]) for row in rows}
     tasks = list(suites.evaluation(args.suite).tasks(args.seed, args.episodes))
     together = ParallelPlay(partial(DoomWorld), min(_AT_ONCE, args.episodes))
     try:
-        for think in args.think:
-            policy = load_policy(args.policy, think)
+        for name, think in product(args.policy, args.think):
+            policy = load_policy(name, think)
             for ms in args.ms:
-                jobs = [(task, think, ms) for task in tasks if (think, ms, task.id) not in have]
+                jobs = [(name, task, think, ms) for task in tasks if (name, think, ms, task.id) not in have]
                 if not jobs:
                     continue
                 played = together.play(policy, jobs, episode, "doom")
                 rows += played
                 with args.out.open("a") as file:
                     file.writelines(json.dumps(row) + "\n" for row in played)
-                print(
-                    f"think {think}, {ms:g} ms a token: {sum(row['success'] for row in played)} of {len(played)}",
-                    flush=True,
-                )
+                wins = sum(row["success"] for row in played)
+                print(f"{name}, think {think}, {ms:g} ms a token: {wins} of {len(played)}", flush=True)
     finally:
         together.close()
-    wanted = [row for row in rows if row["think"] in args.think and row["ms"] in args.ms]
+    wanted = [r for r in rows if r["policy"] in args.policy and r["think"] in args.think and r["ms"] in args.ms]
     print(table(wanted))
-    print(f"\nThis machine takes {token_ms(load_policy(args.policy), tasks[:3]):.1f} ms a token, one player at a time")
+    for name in args.policy:
+        print(f"\n{name} takes {token_ms(load_policy(name), tasks[:3]):.1f} ms a token here, one player at a time")
     if args.figure:
         draw(args.figure, wanted)
 

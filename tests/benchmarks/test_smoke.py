@@ -76,8 +76,8 @@ def run(name: str, *arguments: str) -> str:
         pytest.param("small_speed", "--decisions 3 --episodes 1", "real time: starved, %", marks=slow),
         pytest.param("step_cost", "--steps 40 --worlds 2", "| SubprocVecEnv |", marks=slow),
         pytest.param(
-            "thinking", "--episodes 1 --think off auto --ms 0 1000 --out /dev/null", "| 1000 | auto | 1 | 0.0 (0–79) |",
-            marks=slow,
+            "thinking", "--episodes 1 --think off auto --ms 0 1000 --out /dev/null",
+            "| small | 1000 | auto | 1 | 0.0 (0–79) |", marks=slow,
         ),
         pytest.param(
             "vlm_speed", "packing --episodes 1 --width 64 --layers 1 --rounds 1 --batch 2 --batches 1",
