@@ -46,7 +46,8 @@ class CausalLearnable:
             r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
         )
         self.module: Any = get_peft_model(model, changes).eval()
-        self.tolerance = 1e-4 if self.module.dtype == torch.float32 else 0.1
+        # In single precision 3.5e-4 was seen: padding changes the order of sums, and changes grow large at high rates.
+        self.tolerance = 1e-3 if self.module.dtype == torch.float32 else 0.1
         self._tokenizer, self._parent, self._most = tokenizer, parent, most
         self._pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
