@@ -97,10 +97,14 @@ class PlannedConversation(Conversation):
         return not self._waits or super()._accompanied
 
     def order(self, tick: int) -> Order:
-        if self._waits and self._thinks and not self._ending and not self._realtime:
-            self.tick = tick
-            self._listen()
-            return "wait"
+        if self._waits and not self._ending and not self._realtime:
+            with self._lock:
+                if self._goals and self._why and not self._thinks:
+                    self._ask_planner()
+            if self._thinks:
+                self.tick = tick
+                self._listen()
+                return "wait"
         return super().order(tick)
 
     def hands(self, tick: int) -> Hands | None:
@@ -177,9 +181,14 @@ class PlannedConversation(Conversation):
             self._consult("the goal is new")
 
     def _consult(self, why: str) -> None:
-        """Ask the planner: at once, or as soon as it has answered and there is a frame."""
+        """Ask the planner: at once, or as soon as it has answered and there is a frame. A world that `waits` asks
+        before its next tick: what else happens at this one does not race with the answer."""
         self._why = why
-        frame = self._around.frame
+        if not self._waits or self._realtime:
+            self._ask_planner()
+
+    def _ask_planner(self) -> None:
+        frame, why = self._around.frame, self._why
         if self._thinks or frame is None or self._again == math.inf:
             return
         goal = next(goal for goal in self._goals if not goal.planned)
