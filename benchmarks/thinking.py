@@ -146,8 +146,12 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
             label=f"{policy}, {f'{ms:g} ms a token' if ms else 'paused'}",
         )  # fmt: skip
         colours[ms] = drawn[0].get_color()
+        marks: dict[tuple[float, float], list[str]] = {}
         for at, value, name in zip(x, y, names, strict=True) if not ms else ():  # other clocks have nearly the same x
-            axes.annotate(name, (at, value), textcoords="offset points", xytext=(4, 5), fontsize=8)
+            marks.setdefault((at, value), []).append(name)
+        for place, same in marks.items():
+            axes.annotate(", ".join(same), place, textcoords="offset points", xytext=(4, 5), fontsize=8)
+    axes.margins(x=0.12)
     axes.set(xlabel="tokens a decision", ylabel="success, %", ylim=(-2, 102))
     axes.legend()
     figure.savefig(path)
