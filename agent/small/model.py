@@ -24,6 +24,7 @@ GRID = (8, 10)  # tokens of a frame, rows and columns
 PICTURE = (2, 2)  # tokens of a picture in an instruction
 HISTORY = 16  # the most past decisions in a prompt, one token each
 WRITTEN = 32  # tokens of an output that are told apart by their place
+WORDS = 32  # whose meanings are read at once
 
 
 @dataclass(frozen=True)
@@ -323,11 +324,20 @@ class SmallModel(nn.Module):
         result: Tensor = (image.unflatten(0, (-1, JUDGE_FRAMES)) + self.when[:, None]).flatten(1, 2)
         return result
 
+    def _meanings(self, table: Tensor) -> Tensor:
+        """What the words of a table (U, SIZE) mean to the model, (U, width). Sums are rounded as the shapes of tensors
+        ask for, so blocks of one size keep a word the same however many others are in use."""
+        assert self.meaning is not None
+        if torch.is_grad_enabled():
+            return self.meaning(table)  # type: ignore[no-any-return]
+        blocks = F.pad(table, (0, 0, 0, -len(table) % WORDS)).split(WORDS)
+        return torch.cat([self.meaning(block) for block in blocks])[: len(table)]
+
     def read(self, prompt: PromptBatch) -> tuple[Tensor, Tensor]:
         """The tokens of a batch of prompts (B, S, width), and which of its row's prompts each belongs to (B, S)."""
         words = self.ngrams(prompt.table)
         if self.meaning is not None:
-            words = words + self.meaning(prompt.meanings)
+            words = words + self._meanings(prompt.meanings)
         x = words[prompt.ids] + self.word_place[prompt.places]
         of = prompt.pack[:, : x.shape[1]]
         mask = (of[:, :, None] == of[:, None, :])[:, None]

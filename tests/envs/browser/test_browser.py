@@ -290,7 +290,7 @@ def test_a_chromium_that_is_missing_is_named_with_its_package(monkeypatch: pytes
 def test_a_page_that_is_wrong_is_told_with_its_console(tmp_path: Path, opened: Callable[..., BrowserWorld]) -> None:
     html = NOTES.replace("let tick", "console.warn('low on mana'); let tick")
     html = html.replace("tick += 1;", "tick += 1; if (tick === 3) nothing.happens(); if (tick === 5) for (;;);")
-    world = opened(page(tmp_path, html, timeout=5))
+    world = opened(page(tmp_path, html, timeout=10))
     world.reset(seed=0)
     world.step_chunk([NEUTRAL] * 2)
     said = r"nothing is not defined; the console's last lines: .*low on mana"
@@ -307,7 +307,7 @@ def test_a_page_that_is_wrong_is_told_with_its_console(tmp_path: Path, opened: C
         world.reset(options={"javascript": "1"})
     world.reset(seed=0)
     world._browser.evaluate("tick = 4")
-    with pytest.raises(BrowserError, match="does not answer: no answer in 5 s"):
+    with pytest.raises(BrowserError, match="does not answer: no answer in 10 s"):
         world.step(NEUTRAL)
     assert told(world.reset(seed=4)[1])["seed"] == 4  # in a new browser
 
