@@ -11,7 +11,8 @@ done. In each part the oldest entries are dropped first:
     seen: red torch left; blue torch right. said: ok go to the torch.
 
 In a second attempt the memory of the first one stands behind that: `with_attempt` writes it, and `earlier_attempt`
-reads it.
+reads it. Behind all of it stands in which direction the way to what is wanted begins, where that is known: `with_way`
+and `way_told`.
 
 `thought` entries count as seen: a thought is what the policy says it sees and plans.
 """
@@ -29,6 +30,7 @@ DID_WORDS, SEEN_WORDS, SAID_WORDS = 70, 40, 30  # at most, without the heading o
 MEMORY_WORDS = DID_WORDS + SEEN_WORDS + SAID_WORDS + 3  # at most in the whole text: three headings
 ATTEMPT_WORDS = 80  # at most of an earlier attempt, behind that
 _ATTEMPT = "attempt before:"
+_WAY = "way there:"
 _ENTRY_WORDS = 20  # at most in one instruction, thought or line of speech; the rest is cut off
 _MOST_ACTIONS = 6  # kinds of action that are named of one instruction, those that took longest
 
@@ -136,13 +138,24 @@ class EpisodeMemory:
 
 def with_attempt(memory: str, attempt: str) -> str:
     """A memory with that of an earlier attempt behind it, of which the last ATTEMPT_WORDS words are kept."""
-    words = attempt.replace(_ATTEMPT, "").split()[-ATTEMPT_WORDS:]
+    words = attempt.replace(_ATTEMPT, "").replace(_WAY, "").split()[-ATTEMPT_WORDS:]
     return f"{memory} {_ATTEMPT} {' '.join(words)}".strip() if words else memory
 
 
 def earlier_attempt(memory: str) -> str:
     """What a memory says of an earlier attempt; "" where there was none."""
-    return memory.rpartition(_ATTEMPT)[2].strip() if _ATTEMPT in memory else ""
+    return memory.partition(_WAY)[0].rpartition(_ATTEMPT)[2].strip() if _ATTEMPT in memory else ""
+
+
+def with_way(memory: str, way: str) -> str:
+    """A memory that also tells in which direction, one of agent.sight.DIRECTIONS, the way to what is wanted begins; as
+    it is where that is not known."""
+    return f"{memory} {_WAY} {way}".strip() if way else memory
+
+
+def way_told(memory: str) -> str:
+    """The direction that `with_way` wrote; "" where there is none."""
+    return memory.rpartition(_WAY)[2].strip() if _WAY in memory else ""
 
 
 def memory_of(world: World, instruction: str, attempt: str = "") -> EpisodeMemory:
@@ -159,7 +172,7 @@ def memory_of(world: World, instruction: str, attempt: str = "") -> EpisodeMemor
 
 def _entry(text: str) -> str:
     """One line without what separates entries, cut to _ENTRY_WORDS words."""
-    words = text.replace(";", ",").replace(_ATTEMPT, "").strip(" .").split()
+    words = text.replace(";", ",").replace(_ATTEMPT, "").replace(_WAY, "").strip(" .").split()
     return " ".join(words[:_ENTRY_WORDS]) + (" ..." if len(words) > _ENTRY_WORDS else "")
 
 

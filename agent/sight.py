@@ -11,6 +11,7 @@ import math
 COLUMNS, ROWS = 80, 24  # bins; one more of each says "not in view". At 160x120: 2 and 5 pixels
 NOWHERE = (COLUMNS, ROWS)
 FOV = 90.0  # degrees across the picture
+DIRECTIONS = ("ahead", "ahead right", "right", "behind right", "behind", "behind left", "left", "ahead left")
 VIEW = 44.0  # half of what counts as seen, degrees
 
 
@@ -23,6 +24,11 @@ def bins(at: tuple[float, float]) -> tuple[int, int]:
     """The bins of a point, its column and row both in [0, 1]."""
     column, row = at
     return min(int(column * COLUMNS), COLUMNS - 1), min(int(row * ROWS), ROWS - 1)
+
+
+def direction(off: float) -> str:
+    """The word, one of DIRECTIONS, for `off` degrees right of where one looks."""
+    return DIRECTIONS[round(off / 45.0) % len(DIRECTIONS)]
 
 
 def column_of(off: float, fov: float = FOV) -> int:

@@ -9,7 +9,8 @@ torch that the player reaches is that one, in time; the other one ends it.
 
   alone    `small`, which is told the person's words
   planner  `small` as planner, which has no memory
-  memory   `small` as planner with the desk of long errands, as `agent play --planner small --long`
+  memory   `small` as planner with the desk of long errands
+  way      the same, and the player is told the ways that the map knows, as in `agent play --planner small --long`
 
 `--out` keeps every house: the same command goes on where it was stopped.
 """
@@ -52,7 +53,7 @@ from tasks.json_lines import resume
 from tasks.task import VerifierSpec
 from training.evaluation.statistics import percent, wilson
 
-ARMS = ("alone", "planner", "memory")
+ARMS = ("alone", "planner", "memory", "way")
 SENTENCE = "go back to the torch that you saw first"
 LAYOUTS = ("row", "square", "corridor", "hall")  # of three and four rooms
 LEGS = ((0, 1, 2), (3,))  # the things that the guide leads to before the sentence is said
@@ -184,7 +185,7 @@ def episode(world: Watched, seed: int, small: SmallPolicy, arm: str, ticks: int)
         talk = guided(PlannedConversation)(SmallPlanner(model), voice, every=EVERY, waits=True, **how)  # type: ignore[arg-type, call-arg]
     else:
         eyes = SmallEyes(model)
-        long = LongPlanner(SmallThinker(model), describe=voice.describe, judge=eyes, critic=eyes)
+        long = LongPlanner(SmallThinker(model), describe=voice.describe, judge=eyes, critic=eyes, ways=arm == "way")
         talk = guided(PlannedConversation)(long, voice, every=EVERY, waits=True, **how)  # type: ignore[arg-type, call-arg]
         watchers.append(long)
     tour = Tour(talk, ticks)

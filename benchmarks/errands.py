@@ -1,4 +1,5 @@
-"""Errands of 20 to 60 steps: `small` alone, with a planner, with memory beside it, and with critic and judge as well.
+"""Errands of 20 to 60 steps: `small` alone, with a planner, with memory beside it, told the ways that its map knows,
+and with critic and judge as well.
 
     python benchmarks/errands.py --episodes 8 --minutes 1.7 --out errands.jsonl
 
@@ -46,13 +47,14 @@ from tasks.verifier import Verdict
 from training.data.episodes import Recorder
 from training.evaluation.statistics import wilson
 
-ARMS = ("expert", "alone", "planner", "memory", "critic")
+ARMS = ("expert", "alone", "planner", "memory", "way", "critic")
 NAMES = {
     "expert": "the expert, which sees ground truth",
     "alone": "`small` alone",
     "planner": "with the planner `small`",
     "memory": "with planner and memory",
-    "critic": "with planner, memory, critic and judge",
+    "way": "with planner, memory and ways",
+    "critic": "with planner, memory, ways, critic and judge",
 }
 EVERY = 3.0  # seconds of play after which a planner is asked again
 _SLACK = 12  # ticks between what happens and what is said of it
@@ -145,7 +147,9 @@ def episode(
             talk = PlannedConversation(SmallPlanner(model), voice, every=EVERY, waits=True)
         else:
             eyes = SmallEyes(model) if arm == "critic" else None
-            long = LongPlanner(SmallThinker(model), describe=voice.describe, judge=eyes, critic=eyes)
+            long = LongPlanner(
+                SmallThinker(model), describe=voice.describe, judge=eyes, critic=eyes, ways=arm != "memory"
+            )
             talk = PlannedConversation(long, voice, every=EVERY, waits=True)
         talk.attach(world)
         talk.begin(task.instruction)

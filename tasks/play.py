@@ -38,6 +38,7 @@ def play_task(
         time_limit=task.time_limit,
         judge=None if verifier is None else partial(_judge, task, verifier),
         picture=pictures.load(task.picture, task.world),
+        compass=world_tasks.of(task.world).compass(task) if task.compass else None,
         **how,
     )
 

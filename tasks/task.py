@@ -36,7 +36,8 @@ class Task:
     `instruction`: text as a person would type it. `world`: a world's name. `seed` and `options` go to its
     `reset`. `time_limit`: ticks. `verifier`: None if nothing can judge it. `verb`: the family that reports group by.
     `picture`: the name of a picture (tasks.pictures) of what is meant, where the instruction does not name it.
-    `answer`: what the player has to say, if saying it is the success; such a task has no verifier.
+    `answer`: what the player has to say, if saying it is the success; such a task has no verifier. `compass`: the
+    player's memory tells it in which direction the way begins, as the compass of point-goal navigation does.
     """
 
     id: str
@@ -49,3 +50,4 @@ class Task:
     verb: str = ""
     picture: str = ""
     answer: str = ""
+    compass: bool = False

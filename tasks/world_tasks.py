@@ -96,6 +96,11 @@ class WorldTasks:
         verifier = None if task.verifier is None else self.verifier(task.verifier)
         return Coach(task, self.goals, verifier, self.confirmation(task.instruction))
 
+    def compass(self, task: Task) -> Callable[[Any], str]:
+        """What tells, in every state of one episode of a task, in which direction (agent.sight.DIRECTIONS) the way to
+        what is wanted begins; "" where it is not known. Raises ValueError for a task without such a way."""
+        raise ValueError(f"{task.id}: this world brings no compass")
+
     def task_from_instruction(self, text: str, seed: int) -> Task | None:
         """The task that a typed sentence is; None if the world does not say."""
         return None

@@ -14,6 +14,7 @@ from agent.long.odometer import Odometer
 from agent.long.places import Places
 from agent.long.thinker import Desk, Thinker
 from agent.long.tools import TOLD_SNAPSHOTS, Tools
+from agent.talk import intents
 from agent.talk.planner import DONE, GIVEN_UP, Plan, Situation, clean
 from envs.snapshots import Rewindable
 
@@ -40,8 +41,9 @@ class LongPlanner(Subscriber):
     A turn is one question to the thinker. At a turn: steps that the player says it has done are shown to the `judge`;
     goals that are too old expire; every `critic_every` turns the `critic` looks; the thinker plans, and may ask the
     tools first. `describe`: what is in a frame, in words, for the map; None where nobody can tell. `lives`: turns after
-    which goals expire. `looks_again`: what was believed is given up where the player sees that it is not so. Only the
-    user's sentence is the primary goal: nothing that a thinker, a critic or a tool says changes it.
+    which goals expire. `looks_again`: what was believed is given up where the player sees that it is not so. `ways`:
+    the player is told the ways that the map knows. Only the user's sentence is the primary goal: nothing that a
+    thinker, a critic or a tool says changes it.
     """
 
     def __init__(
@@ -54,12 +56,13 @@ class LongPlanner(Subscriber):
         critic_every: int = CRITIC_EVERY,
         lives: Mapping[str, int] = LIVES,
         looks_again: bool = True,
+        ways: bool = True,
     ) -> None:
         self.name, self.view = thinker.name, thinker.view
         self.claims: list[Claim] = []
         self.desk = Desk()
         self._thinker, self._describe, self._judge, self._critic = thinker, describe, judge, critic
-        self._critic_every, self._lives, self._looks_again = critic_every, lives, looks_again
+        self._critic_every, self._lives, self._looks_again, self._ways = critic_every, lives, looks_again, ways
         self._lock = threading.Lock()
         self._odometer = Odometer({}, 1.0)
         self._tools: Tools | None = None
@@ -116,6 +119,14 @@ class LongPlanner(Subscriber):
                 with self._lock:
                     self._fresh.append((step.tick, caption))
                     self._gone += gone
+
+    def way(self, instruction: str) -> str:
+        """In which direction the way begins to what an instruction names, as far as the map knows; see Places.way."""
+        thing = intents.thing_of(instruction)
+        if thing is None or not self._ways:
+            return ""
+        words = thing.words
+        return self.desk.places.way(lambda name: intents.same_thing(words, name))
 
     # The planner's side.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from agent.long.odometer import Pose
+from agent.sight import direction
 
 CELL = 0.6  # seconds of walking: the side of a cell of the map
 _SIDES = {"left": -28.0, "ahead": 0.0, "right": 28.0}  # degrees right of the middle that a word of a caption means
@@ -15,6 +17,10 @@ _AWAY = 1.2  # seconds of walking: how far off what is seen is taken to be
 _NEAR, _FACED = (0.5, 1.6), 20.0  # seconds of walking and degrees off: what is there must be in view
 _LASTING = frozenset({"doorway"})  # nothing takes it away, and from near it is too large to be named
 MISSES = 4  # looks at a place without what was seen there, after which it is taken to be gone
+_STRIDE = 1.0  # seconds of walking: how far ahead on a way one is told where it leads
+_BEYOND = 1.0  # seconds of walking behind an exit: where nobody was, it leads to something new
+_PATIENCE = 24  # times that an exit is told from near, after which it is taken to lead nowhere
+_EXITS = frozenset({"doorway", "door"})
 _AROUND = {"ahead": 0.0, "right": 90.0, "behind": 180.0, "left": -90.0}
 _SEEN = re.compile(r"(?P<name>.+?) (?P<side>left|ahead|right)")
 
@@ -56,12 +62,19 @@ class Places:
         self.here = Pose()
         self.landmarks: list[Landmark] = []  # the newest last; one for each name and cell
         self._views: dict[tuple[Cell, int], str] = {}  # what was last in view, by place and direction
+        self._spots: dict[Cell, Pose] = {}  # where in a cell the player was last
+        self._next: dict[Cell, set[Cell]] = {}  # the cells that it went to from each, both ways
+        self._told: Counter[Cell] = Counter()  # times that it was sent to an exit from near, by the exit's cell
 
     def at(self, pose: Pose) -> None:
         """The player is there now."""
-        if not self.visits or cell_of(pose) != cell_of(self.here):
-            self.visits[cell_of(pose)] += 1
-        self.here = pose
+        cell, before = cell_of(pose), cell_of(self.here)
+        if not self.visits or cell != before:
+            self.visits[cell] += 1
+            if len(self.visits) > 1 and _near(cell, before):  # one who went back to a saved moment did not walk there
+                self._next.setdefault(before, set()).add(cell)
+                self._next.setdefault(cell, set()).add(before)
+        self.here = self._spots[cell] = pose
 
     def saw(self, caption: str, tick: int) -> list[str]:
         """The player sees from here what a caption says; the names of the landmarks that are forgotten for it."""
@@ -95,6 +108,53 @@ class Places:
         ahead = (self.here.towards(off, far) for far in (_AWAY / 2, _AWAY))
         return sum(self.visits[cell] for cell in {cell_of(pose) for pose in ahead} - {cell_of(self.here)})
 
+    def way(self, wanted: Callable[[str], bool]) -> str:
+        """In which direction, one of agent.sight.DIRECTIONS, the way begins to the thing seen last whose name is
+        `wanted`, by where the player walked before. Where no such thing is known and the player has looked around
+        here, that to the nearest exit behind which it never was; "" where there is none."""
+        steps = self._steps()
+        known = next((mark for mark in reversed(self.landmarks) if wanted(mark.name)), None)
+        if known is not None:
+            return self._first(known, steps)
+        here = cell_of(self.here)
+        if {sector for cell, sector in list(self._views) if _near(cell, here)} != set(range(4)):
+            return ""
+        new = [mark for mark in self.landmarks if mark.name in _EXITS and self._leads_on(mark)]
+        ways = [(len(path), mark) for mark in new if (path := _path(steps, cell_of(mark.seen_from))) is not None]
+        if not ways:
+            return ""
+        nearest = min(ways, key=lambda one: one[0])[1]
+        if self.here.bearing(nearest.place)[0] <= _AWAY:
+            self._told[cell_of(nearest.place)] += 1
+        return self._first(nearest, steps)
+
+    def _leads_on(self, exit_: Landmark) -> bool:
+        """Whether nobody was behind an exit yet."""
+        far, off = exit_.seen_from.bearing(exit_.place)
+        beyond = exit_.seen_from.towards(off, far + _BEYOND)
+        around = [cell for cell in list(self.visits) if _near(cell, cell_of(beyond))]
+        return not around and self._told[cell_of(exit_.place)] < _PATIENCE
+
+    def _first(self, mark: Landmark, steps: dict[Cell, Cell | None]) -> str:
+        """The direction in which the way to a landmark begins."""
+        path = _path(steps, cell_of(mark.seen_from)) or []
+        spots = [self._spots[cell] for cell in path[1:]]
+        ahead = next((spot for spot in spots if self.here.bearing(spot)[0] >= _STRIDE), mark.place)
+        return direction(self.here.bearing(ahead)[1])
+
+    def _steps(self) -> dict[Cell, Cell | None]:
+        """Every cell that can be reached by where the player walked, with the one before it on the way."""
+        start = cell_of(self.here)
+        before: dict[Cell, Cell | None] = {start: None}
+        queue = deque([start])
+        while queue:
+            cell = queue.popleft()
+            for other in tuple(self._next.get(cell, ())):
+                if other not in before:
+                    before[other] = cell
+                    queue.append(other)
+        return before
+
     def measure(self, name: str) -> str:
         """How far and in which direction the nearest landmark of that name is; "" where none is known."""
         known = [self.here.bearing(m.place) for m in self.landmarks if m.name == name]
@@ -119,6 +179,22 @@ class Places:
         known = "; ".join(f"{name} {far:.0f} s {_direction(off)}" for name, (far, off) in near[:most])
         line = f"cell {cell[0]},{cell[1]}, visit {self.visits[cell]}, {len(self.visits)} cells known; visits {around}"
         return f"{line}; seen: {known}" if known else line
+
+
+def _near(cell: Cell, other: Cell) -> bool:
+    return max(abs(a - b) for a, b in zip(cell, other, strict=True)) <= 1
+
+
+def _path(steps: dict[Cell, Cell | None], goal: Cell) -> list[Cell] | None:
+    """The cells from where `steps` begins to a goal; None where it can't be reached."""
+    if goal not in steps:
+        return None
+    path: list[Cell] = []
+    cell: Cell | None = goal
+    while cell is not None:
+        path.append(cell)
+        cell = steps[cell]
+    return path[::-1]
 
 
 def _sector(heading: float) -> int:

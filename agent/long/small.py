@@ -165,10 +165,4 @@ class SmallThinker:
 def _names(step: str, seen: Sequence[str]) -> bool:
     """Whether what a step names is among what is seen."""
     thing = intents.thing_of(step)
-    return thing is not None and any(_same(thing.words, name) for name in seen)
-
-
-def _same(words: str, name: str) -> bool:
-    """Whether a thing that is named and one that is seen may be the same."""
-    said = words.removeprefix("the ").split()
-    return bool(said) and said[-1] == name.split()[-1] and intents.colour_of(words) in (None, intents.colour_of(name))
+    return thing is not None and any(intents.same_thing(thing.words, name) for name in seen)

@@ -23,11 +23,16 @@ class Control:
     """The loop asks it once a tick, in the loop's thread. This base class lets the player play.
 
     `dialogue`: the (who, what) lines that the next decision may know. `since`: the tick from which the time limit
-    counts.
+    counts. `way`: the direction, one of agent.sight.DIRECTIONS, in which the way to what is wanted begins, for the
+    memory of the next decision; "" where that is not known.
     """
 
     dialogue: tuple[tuple[str, str], ...] = ()
     since: int = 0
+
+    @property
+    def way(self) -> str:
+        return ""
 
     def order(self, tick: int) -> Order:
         """Whether to play `tick`, to ask again in a moment, or to end the episode."""

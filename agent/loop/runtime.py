@@ -22,7 +22,7 @@ from agent.loop.instruction import LiveInstruction
 from agent.loop.players import DecisionRequest, Player, TimedDecision
 from agent.loop.statistics import EpisodeStatistics
 from agent.loop.subscribers import Segment, Subscribers
-from agent.memory import memory_of
+from agent.memory import memory_of, with_way
 from envs.action import NEUTRAL, Action
 from envs.foreign import ForeignError
 from envs.world import World
@@ -59,6 +59,7 @@ def play(
     fallback: Callable[[Action], Action] | None = None,
     control: Control | None = None,
     attempt: str = "",
+    compass: Callable[[Any], str] | None = None,
 ) -> Outcome:
     """Play one episode of at most `time_limit` ticks and say how it went.
 
@@ -70,7 +71,8 @@ def play(
     `end_on_done`: the player may end the episode. `linger`: ticks to play on after success, to see whether the player
     says that it is done. `fallback`: the action of a starved tick, made from the last action; by default what the
     policy's spec says. `control`: pauses and ends the episode, and may replace the player. `attempt`: the memory of an
-    earlier attempt at the same, which the player is told.
+    earlier attempt at the same, which the player is told. `compass` tells it from ground truth in which direction the
+    way to what is wanted begins, where the task has one; else `control` may know it.
 
     The first Ctrl+C ends the episode in order, the second one at once. The world stays open: its owner closes it.
     Raises what the world or the player raises.
@@ -80,7 +82,7 @@ def play(
     fallback = fallback or {"hold": hold, "release": release}[player.spec.starved]
     rules = _Rules(time_limit, linger, end_on_done, observe == "tick", fallback)
     rollout = _Rollout(
-        world, player, instruction, control or Control(), rules, judge, annotate, subscribers, seed, attempt
+        world, player, instruction, control or Control(), rules, judge, annotate, subscribers, seed, attempt, compass
     )
     failure: Exception | None = None
 
@@ -143,10 +145,11 @@ class _Rollout:
         subscribers: Sequence[Subscriber],
         seed: int | None,
         attempt: str,
+        compass: Callable[[Any], str] | None,
     ) -> None:
         self.world, self.player, self.control, self.rules = world, player, control, rules
         self.live, self.instruction = instruction, instruction.now
-        self.judge, self.annotate = judge, annotate
+        self.judge, self.annotate, self.compass = judge, annotate, compass
         self.subscribers = Subscribers(subscribers)
         self.statistics = EpisodeStatistics(world.tick_hz, world.realtime)
         self.contexts = ContextBuilder(player.spec, seed, world.tick_hz)
@@ -223,9 +226,8 @@ class _Rollout:
         assert self.frame is not None
         state = self.info.get("state")
         notes = self.annotate(state) if self.annotate else None
-        context = self.contexts.context(
-            self.frame, self.instruction, self.control.dialogue, self.memory.text, self.tick
-        )
+        memory = with_way(self.memory.text, self.compass(state) if self.compass else self.control.way)
+        context = self.contexts.context(self.frame, self.instruction, self.control.dialogue, memory, self.tick)
         context = replace(context, mouse=str(self.info.get("mouse", "")))
         seen = state if self.player.sees_state else None
         self.player.ask(DecisionRequest(self.tick, self.player.queue.epoch, context, seen))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from agent import doom_codec as codec
-from agent.memory import earlier_attempt
+from agent.memory import earlier_attempt, way_told
 from agent.policy import Context
 from agent.small import word_hashing
 from agent.small.model import FRAME_SIZE, HISTORY, PromptBatch
@@ -41,8 +41,8 @@ class Prompt:
 
 
 def prompt_of(context: Context) -> Prompt:
-    """The prompt of a context. Of `Context.memory` it has what an earlier attempt saw and did, and no more: the acting
-    role was not trained with a memory, and learns to read this one where it learns to correct itself."""
+    """The prompt of a context. Of `Context.memory` it has what an earlier attempt saw and did, which the acting role
+    learns to read where it learns to correct itself, and where the way to what is wanted begins; no more."""
     count = min(HISTORY, len(context.actions))
     if context.since is not None:
         count = min(count, context.since)  # earlier decisions belong to another instruction
@@ -53,7 +53,13 @@ def prompt_of(context: Context) -> Prompt:
     last = read_place(context.thoughts[-1])[0] if context.thoughts else ""
     picture = None if context.picture is None else fit(context.picture, FRAME_SIZE)
     before = split(earlier_attempt(context.memory), "memory")
-    return Prompt(split(context.instruction), split(last, "thought"), before, past=past, picture=picture)
+    memory = [*before, *way_words(way_told(context.memory))][-word_hashing.PARTS["memory"] :]
+    return Prompt(split(context.instruction), split(last, "thought"), memory, past=past, picture=picture)
+
+
+def way_words(direction: str) -> list[str]:
+    """The words of a memory that tell in which direction the way to what is wanted begins; none where that is ""."""
+    return ["way", *direction.split()] if direction else []
 
 
 def plan_prompt(goal: str, memory: str = "") -> Prompt:

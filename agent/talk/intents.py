@@ -324,6 +324,12 @@ def _plain(colour: str) -> str:
     return _SAME.get(colour, colour)
 
 
+def same_thing(words: str, name: str) -> bool:
+    """Whether a thing that is named in a sentence and one that is seen may be the same."""
+    said = words.removeprefix("the ").split()
+    return bool(said) and said[-1] == name.split()[-1] and colour_of(words) in (None, colour_of(name))
+
+
 def colour_of(text: str) -> str | None:
     """The plain name of the last colour in a text; None if there is none."""
     found = _COLOUR.findall(text)

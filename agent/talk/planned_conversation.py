@@ -20,7 +20,7 @@ from agent.policy import Decision
 from agent.talk import intents
 from agent.talk.conversation import Conversation
 from agent.talk.following import Goal
-from agent.talk.planner import ALL_DONE, DONE, GIVEN_UP, PASSED, Plan, Planner, Situation
+from agent.talk.planner import ALL_DONE, DONE, GIVEN_UP, PASSED, Pathfinder, Plan, Planner, Situation
 from agent.talk.understanding import Understanding
 from agent.talk.voice import Voice
 from envs.action import NEUTRAL
@@ -106,6 +106,11 @@ class PlannedConversation(Conversation):
                 self._listen()
                 return "wait"
         return super().order(tick)
+
+    @property
+    def way(self) -> str:
+        planner, now = self._planner, self.instruction.now
+        return planner.way(now.text) if isinstance(planner, Pathfinder) and now.picture is None else ""
 
     def hands(self, tick: int) -> Hands | None:
         hands = super().hands(tick)

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from agent.capabilities import THEN
 from agent.models.base import ChatModel, Message, Picture, RefusedError, UnavailableError
@@ -118,6 +118,15 @@ class Planner(Protocol):
     def plan(self, now: Situation) -> Plan: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Pathfinder(Protocol):
+    """A planner that also knows ways."""
+
+    def way(self, instruction: str) -> str:
+        """In which direction, one of agent.sight.DIRECTIONS, the way begins to what an instruction names; "" where that
+        is not known. The loop asks in its own thread, before every decision."""
 
 
 class ChatPlanner:

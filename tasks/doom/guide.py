@@ -7,6 +7,7 @@ its own last thought and its last few decisions can come to the same advice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,18 +15,19 @@ import numpy as np
 
 from agent import doom_codec as codec
 from agent.policy import Context, Decision, PolicySpec
-from agent.sight import COLUMNS, NOWHERE, ROWS, column_of
+from agent.sight import COLUMNS, NOWHERE, ROWS, column_of, direction
+from envs.doom.level import joined
 from envs.doom.things import CLASSES, KINDS
 from envs.doom.world import DoomState
 from tasks import speech, world_tasks
 from tasks.confirmation import confirmation
 from tasks.doom import dialogues
-from tasks.doom.expert import choose, find
-from tasks.doom.geometry import bearing
+from tasks.doom.expert import SEARCH_TURN, choose, find, walk_to
+from tasks.doom.geometry import bearing, distance, view_of
 from tasks.doom.language import plain_goal, read
 from tasks.doom.navigation import clear
 from tasks.doom.planning import next_door, room_of
-from tasks.doom.search import Search, exits
+from tasks.doom.search import Search, behind, exits, turning
 from tasks.task import Task, VerifierSpec, thing_name
 from tasks.teacher import DONE, Advice
 from tasks.verifier import Sequential
@@ -34,6 +36,8 @@ EXITS = 20  # bins of the picture's width in which a thought tells an exit
 SEEN_PIXELS = 12  # a thing counts as seen from this many pixels on
 CLEAR_PIXELS = 40  # and its colour can be told from this many on
 SOME_PIXELS = 3  # this many are enough to follow a thing that was seen before
+_WRONG = 30.0  # degrees by which a compass may be wrong: a player's own map is no better
+_AT_DOOR = 48.0  # map units from a door's middle within which the way goes on behind it
 
 
 def in_picture(state: DoomState, classes: Sequence[int]) -> tuple[tuple[int, int], int]:
@@ -67,6 +71,7 @@ class Guide:
         if self._spec is not None and self._spec.name == "errand":
             raise ValueError(f"the guide teaches no errands: {task.id}")
         self._careful = task.verb in dialogues.CAREFUL
+        self._told = task.compass  # in which direction the way begins
         self._search = Search()
         self._found = False
         self._colours: list[str] = []  # of the kind that is named, in the order in which they were seen
@@ -103,7 +108,8 @@ class Guide:
             prefix = f"step {self._stage + 1} {goal_words(state, spec)}"
         if spec is not None and spec.name in ("look", "stand_still"):
             return Advice(choose(state, spec), NOWHERE, prefix)
-        self._search.watch(state)
+        if not self._told:
+            self._search.watch(state)
         wanted = self._named(state) if spec is None or self._careful else self._wanted(state, spec)
         place, pixels = wanted.look(state)
         if self._careful:
@@ -120,6 +126,8 @@ class Guide:
             self._search.restart(away if away in [e.door for e in exits(state)] else None)
         if self._found:
             return Advice(choose(state, wanted.spec), place, prefix)
+        if self._told:
+            return self._follow(state, wanted, prefix)
         move = self._search.advise(state)
         if move.gave_up:
             if self._question is not None:
@@ -133,9 +141,26 @@ class Guide:
             thought += f" {column * EXITS // COLUMNS}"  # the point to walk to while the wanted thing is out of view
         return Advice(move.tokens, place, thought)
 
+    def _follow(self, state: DoomState, wanted: Wanted, prefix: str) -> Advice:
+        """The way that begins in the direction that the player is told."""
+        way = wanted.way(state)
+        off = bearing(state, *way.point)
+        thought = f"{prefix} door".strip()
+        if abs(off) >= view_of(state):
+            return Advice(turning(state, math.copysign(SEARCH_TURN, off)), NOWHERE, thought)
+        if way.door is not None:
+            thought += f" {column_of(off, state.level.fov) * EXITS // COLUMNS}"
+        return Advice(walk_to(state, *way.goal, 0.0, state.objects), NOWHERE, thought)
+
     def _finish(self, speech: str) -> Advice:
         self._last_word = speech
         return Advice(DONE, NOWHERE, "done", speech, done=True)
+
+    def wanted(self, state: DoomState) -> Wanted:
+        """What is looked for. Raises ValueError for a task of several steps, or that asks for nothing."""
+        if self._spec is None or self._spec.name in ("look", "stand_still", "sequence"):
+            raise ValueError("there is no way to what is wanted")
+        return self._wanted(state, self._spec)
 
     def _named_thing(self) -> tuple[str, str | None]:
         """The kind and the colour that the instruction or the question names."""
@@ -176,6 +201,16 @@ class Guide:
 
 
 @dataclass(frozen=True)
+class Way:
+    """How the way to a thing begins: the `point` that it leads to first, the `goal` to walk to for that, and the `door`
+    there, where it leads out of the room."""
+
+    point: tuple[float, float]
+    goal: tuple[float, float]
+    door: int | None = None
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What is looked for, one of: numbers of things of the level, a point on a wall, numbers of doors. `spec`: what
     to do once it is found."""
@@ -211,6 +246,39 @@ class Wanted:
         rooms = {room_of(level, o.x, o.y) for t in self.things if (o := find(state, t)) is not None}
         here = room_of(level, state.x, state.y)
         return None if not rooms or here in rooms else next_door(level, here, min(rooms))
+
+    def way(self, state: DoomState) -> Way:
+        """How the shortest way to it begins."""
+        level = state.level
+        here = room_of(level, state.x, state.y)
+        if self.doors:
+            door = min(self.doors, key=lambda i: distance(state, *level.doors[i].rect.centre))
+            point, rooms = level.doors[door].rect.centre, set(joined(level, door))
+        else:
+            things = [o for t in self.things if (o := find(state, t)) is not None]
+            points = [(o.x, o.y) for o in things] or [self.point or (state.x, state.y)]
+            point = min(points, key=lambda at: distance(state, *at))
+            rooms = {room_of(level, *point)}
+        if here in rooms:
+            return Way(point, point)
+        door = next_door(level, here, min(rooms))
+        pair = joined(level, door)
+        goal = behind(state, door, pair[0] if pair[1] == here else pair[1])
+        middle = level.doors[door].rect.centre
+        return Way(goal if distance(state, *middle) < _AT_DOOR else middle, goal, door)
+
+
+def compass(task: Task) -> Callable[[DoomState], str]:
+    """In which direction the way begins, about as wrong as a player's own map is, but the same whenever it is asked in
+    the same tick. Raises ValueError for a task of several steps, or without a thing that is looked for."""
+    guide = Guide(task)
+
+    def tell(state: DoomState) -> str:
+        way = guide.wanted(state).way(state)
+        wrong = np.random.default_rng([task.seed, state.tick // codec.CHUNK, 3]).uniform(-_WRONG, _WRONG)
+        return direction(bearing(state, *way.point) + wrong)
+
+    return tell
 
 
 def goal_words(state: DoomState, spec: VerifierSpec, verb: bool = True) -> str:

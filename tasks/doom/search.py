@@ -227,10 +227,10 @@ class Search:
     def _look_around(self, state: DoomState) -> Move:
         if self._mode == "room" and not self._left:
             number = _turns(max(0.0, -self._turned))
-            tokens = _turning(state, -SEARCH_TURN)
+            tokens = turning(state, -SEARCH_TURN)
         else:
             start = -2 * _LEFT if self._mode == "room" else 0.0
-            number, tokens = _turns(max(0.0, self._turned - start)), _turning(state, SEARCH_TURN)
+            number, tokens = _turns(max(0.0, self._turned - start)), turning(state, SEARCH_TURN)
         more = " door" if self._other else ""
         return Move(tokens, f"{self._mode} {number}{more}")
 
@@ -259,7 +259,7 @@ class Search:
             if next_exit is None:
                 if self._turned > 400.0:
                     self._came, self._turned = None, 0.0
-                return Move(_turning(state, SEARCH_TURN), "door")
+                return Move(turning(state, SEARCH_TURN), "door")
             self._exit = next_exit.door
         assert self._room is not None
         pair = joined(state.level, self._exit)
@@ -306,5 +306,6 @@ def _forth(state: DoomState, walk: bool) -> int:
     return -1 if slides(state, state.objects, walk) else int(walk)
 
 
-def _turning(state: DoomState, degrees: float) -> codec.Tokens:
+def turning(state: DoomState, degrees: float) -> codec.Tokens:
+    """Turn on the spot, with the view at the horizon; step back from what one would slide into."""
     return codec.tokens_of(turn=degrees, look=_level(state), forth=_forth(state, False))

@@ -56,7 +56,8 @@ class DoomSuite(Suite):
     """A family of tasks in doom.
 
     `verbs`: for "relations" they are relations, for "compounds" verbs joined by "+". `synonyms`: held-out words for
-    things and colours. `layouts`: of houses and vaults. `looks`: levels look as envs.doom.looks makes them.
+    things and colours. `layouts`: of houses and vaults. `looks`: levels look as envs.doom.looks makes them. `compass`:
+    as in Task.
     """
 
     world = "doom"
@@ -68,6 +69,7 @@ class DoomSuite(Suite):
     kind: Kind = "room"
     layouts: tuple[str, ...] = TRAINING_LAYOUTS
     looks: bool = False
+    compass: bool = False
 
     def make(self, rng: np.random.Generator, task_id: str, verb: str, evaluation: bool) -> Task:
         seed = level_seed(rng, evaluation)
@@ -75,7 +77,10 @@ class DoomSuite(Suite):
         answer, picture = rest or ("", "")
         level = randomised(level, seed) if self.looks else level
         options = {"level": level.to_json()}
-        return Task(task_id, text, "doom", seed, options, self.time_limit, spec, verb, picture=picture, answer=answer)
+        return Task(
+            task_id, text, "doom", seed, options, self.time_limit, spec, verb, picture=picture, answer=answer,
+            compass=self.compass,
+        )  # fmt: skip
 
 
 Made = tuple[Level, str, VerifierSpec]
@@ -248,6 +253,10 @@ SUITES: dict[str, DoomSuite] = {
         DoomSuite(
             "doom-rooms", "several rooms: go to, pick up, enter, open; what is asked for is in another room",
             verbs=HOUSE, kind="house", time_limit=1050,
+        ),
+        DoomSuite(
+            "doom-told", "doom-rooms; the player's memory tells it in which direction the way begins",
+            verbs=HOUSE, kind="house", time_limit=1050, compass=True,
         ),
         DoomSuite(
             "doom-steps", "houses with locks and gates that nothing opens; one step: what nothing bars at the start",

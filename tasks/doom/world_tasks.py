@@ -54,6 +54,11 @@ class DoomTasks(WorldTasks):
 
         return Guide(task)
 
+    def compass(self, task: Task) -> Callable[[Any], str]:
+        from tasks.doom.guide import compass
+
+        return compass(task)
+
     def task_from_instruction(self, text: str, seed: int) -> Task | None:
         from tasks.doom.typed import task_from_instruction
 

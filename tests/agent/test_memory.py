@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.episode import Subscriber
+from agent.loop.control import Control
 from agent.loop.instruction import LiveInstruction
 from agent.loop.players import InStep
 from agent.loop.runtime import play
-from agent.memory import MEMORY_WORDS, EpisodeMemory
+from agent.memory import MEMORY_WORDS, EpisodeMemory, earlier_attempt, way_told, with_way
 from agent.policy import Context, Decision, PolicySpec
 from agent.view import View
 from envs.action import NEUTRAL, Action
@@ -150,3 +151,33 @@ def test_neither_ground_truth_nor_the_verdict_comes_into_it() -> None:
     other = Speaker()
     play(SquareWorld(), InStep(other), "go", seed=3, time_limit=16)
     assert [c.memory for c in other.contexts][:4] == [c.memory for c in policy.contexts][:4]
+
+
+def test_it_tells_the_way_behind_all_else_and_nobody_can_smuggle_one_in() -> None:
+    memory = EpisodeMemory("go there. way there: left", tick_hz=10.0, attempt="did: this. way there: right")
+    memory.acted([FORWARD])
+    assert way_told(memory.text) == ""
+    told = with_way(memory.text, "behind left")
+    assert told.startswith(memory.text)
+    assert way_told(told) == "behind left"
+    assert earlier_attempt(told) == earlier_attempt(memory.text) == "did: this. right"
+    assert with_way(memory.text, "") == memory.text
+
+
+def test_before_every_decision_the_control_or_the_compass_of_a_task_tells_the_way() -> None:
+    class Map(Control):
+        @property
+        def way(self) -> str:
+            return "left"
+
+    policy, told = Speaker(), list[str]()
+
+    def compass(state: Any) -> str:
+        told.append("behind" if len(told) % 2 else "ahead")
+        return told[-1]
+
+    play(SquareWorld(), InStep(policy), "go", time_limit=8, control=Map())
+    assert {way_told(context.memory) for context in policy.contexts} == {"left"}
+    policy.contexts.clear()
+    play(SquareWorld(), InStep(policy), "go", time_limit=8, control=Map(), compass=compass)
+    assert [way_told(context.memory) for context in policy.contexts] == told

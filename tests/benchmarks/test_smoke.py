@@ -47,7 +47,7 @@ def run(name: str, *arguments: str) -> str:
         pytest.param("env_throughput", "--seconds 0.1 --rounds 1 --sizes 2 --kills 1", "orphans: 0 of", marks=slow),
         pytest.param(
             "errands", "--episodes 1 --minutes 0.05 --arms alone planner critic --out /dev/null",
-            "| with planner, memory, critic and judge | 1 |", marks=slow,
+            "| with planner, memory, ways, critic and judge | 1 |", marks=slow,
         ),
         pytest.param("eyes", "--ticks 12 --episodes 1", "| doom | a planner | 240x180, 240x180, 640x480 |", marks=slow),
         ("episode_io", "--frames 3 --episodes 2", "| compact, durable |"),

@@ -164,6 +164,7 @@ def _check_task(task: Any) -> None:
         _expect(isinstance(task.get(name), str), f"task.{name}", task.get(name), "text")
     for name in ("verb", "picture", "answer"):
         _expect(isinstance(task.get(name, ""), str), f"task.{name}", task.get(name), "text")
+    _expect(isinstance(task.get("compass", False), bool), "task.compass", task.get("compass"), "true or false")
     _expect(_is_seed(task.get("seed", 0)), "task.seed", task.get("seed"), "a seed")
     _expect(isinstance(task.get("options", {}), dict), "task.options", task.get("options"), "an object")
     _expect(_is_count(task.get("time_limit", 0), MOST_LIMIT), "task.time_limit", task.get("time_limit"), "a count")

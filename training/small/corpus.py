@@ -25,7 +25,8 @@ from training.small.lesson_world import word_ids
 from training.workers.hire import hire
 from training.workers.workers import Failed
 
-_NOTED = ("cells", "scene", "advice", "thought", "speech", "queries", "places", "tokens")
+_NOTED = ("cells", "scene", "advice", "thought", "speech", "queries", "places", "tokens", "way")
+_LATER = "way"  # what older episodes and corpora do not have: then nobody was told a way
 AHEAD = 4  # batches that frames are fetched ahead of
 _PORTION = 100  # episodes that a worker decodes at once
 _MADE = ("frames", "acted", "acted_thought", "episode", "start")
@@ -38,6 +39,7 @@ class Corpus:
     `frames` uint8 (N, H, W, 3). `cells`, `scene`, `advice`, `thought`, `speech`, `queries`, `places`, `tokens`: as
     training.small.lesson_world.LessonWorld.annotate makes them, with N in front. `acted` uint8 (N, 6) and
     `acted_thought` uint16 (N, WORDS): place and actions of the decision that was carried out, and its thought.
+    `way` uint8 (N, 1): which of agent.sight.DIRECTIONS the player was told, counted from 1; 0 for none.
     `start` int32 (N,): the first frame of the same episode. `episode` int32 (N,): its row in `instructions`.
     `advised`: whether advice, thoughts and speech are to be learned; an episode of a mere walk has none. `world`: the
     world of all episodes.
@@ -56,6 +58,7 @@ class Corpus:
     queries: npt.NDArray[np.uint8]
     places: npt.NDArray[np.uint8]
     tokens: npt.NDArray[np.uint8]
+    way: npt.NDArray[np.uint8]
     instructions: list[str]
     advised: bool = True
     world: str = "doom"
@@ -79,7 +82,9 @@ class Corpus:
     @classmethod
     def open(cls, folder: Path) -> Corpus:
         """The corpus that `build` wrote."""
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in (*_MADE, *_NOTED)}
+        there = [name for name in (*_MADE, *_NOTED) if name != _LATER or (folder / f"{name}.npy").exists()]
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in there}
+        arrays.setdefault(_LATER, np.zeros((len(arrays["start"]), 1), np.uint8))
         # what is taken row by row comes sooner from plain arrays
         arrays |= {name: np.asarray(array) for name, array in arrays.items() if name != "frames"}
         summary = json.loads((folder / "corpus.json").read_text())
@@ -165,7 +170,8 @@ def _usable(paths: Sequence[Path]) -> tuple[list[Path], list[dict[str, Any]], di
 def _arrays(decisions: Decisions, number: int, first: int) -> dict[str, npt.NDArray[Any]]:
     """An episode's part of every array. `number`: its row; `first`: where its frames begin."""
     n = len(decisions)
-    out: dict[str, npt.NDArray[Any]] = {name: np.asarray(decisions.extras[name])[:n] for name in _NOTED}
+    noted = {_LATER: np.zeros((n, 1), np.uint8), **decisions.extras}
+    out: dict[str, npt.NDArray[Any]] = {name: np.asarray(noted[name])[:n] for name in _NOTED}
     acted = np.zeros((n, out["advice"].shape[1]), np.uint8)
     thoughts = np.zeros_like(out["thought"])
     for i, (actions, thought, actor) in enumerate(

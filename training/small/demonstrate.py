@@ -20,7 +20,7 @@ from agent import doom_codec as codec
 from agent.episode import Step, Subscriber
 from agent.loop.players import Player, ScriptedPlayer
 from agent.policy import Decision, Policy
-from agent.sight import NOWHERE
+from agent.sight import DIRECTIONS, NOWHERE
 from agent.small.place import read_place, write_place
 from envs import plugins
 from envs.doom.world import DoomState
@@ -98,10 +98,12 @@ class Demonstrator:
         rng = np.random.default_rng([task.seed, 2])
         lessons = lesson_world.of(self._world)
         watcher = _Walker(task) if self._views else _Watcher(task)
+        compass = world_tasks.of(task.world).compass(task) if task.compass else None
 
         def notes(state: Any) -> dict[str, Any]:
             advice = watcher.advise(state)
-            return lessons.annotate(rng, state, advice, self._queries)
+            way = 0 if compass is None else 1 + DIRECTIONS.index(compass(state))
+            return {**lessons.annotate(rng, state, advice, self._queries), "way": np.array([way], np.uint8)}
 
         player = player or Disturbed(ScriptedPlayer(watcher.decide))
         folder = _folder(self._out, task)

@@ -17,8 +17,9 @@ import torch
 from PIL import Image
 
 from agent import doom_codec as codec
+from agent.sight import DIRECTIONS
 from agent.small.model import HISTORY
-from agent.small.prompt import Prompt
+from agent.small.prompt import Prompt, way_words
 from agent.small.token_ids import PLACE, STARTS, WORD_ID, say
 from agent.small.word_hashing import split
 from tasks.speech import NOT_UNDERSTOOD
@@ -203,8 +204,10 @@ class Lessons:
         words, meaning = source.words[episode], source.meanings[episode]
         if meaning is not None and rng.random() < self.mix.reworded:
             words = split(source.world.reworded(rng, meaning))
+        told = int(corpus.way[row, 0])
+        memory = way_words(DIRECTIONS[told - 1]) if told else ()
         return (
-            Prompt(self._typed(rng, words), split(before, "thought"), past=past),
+            Prompt(self._typed(rng, words), split(before, "thought"), memory, past=past),
             decision(fields, thought, speech, silent, weights).times(self.mix.own),
         )
 

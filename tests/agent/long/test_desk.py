@@ -169,3 +169,42 @@ def test_tools_answer_from_what_was_seen() -> None:
         assert tools.ask("delete everything", 900) == "there is no tool for 'delete everything'"
     finally:
         tools.close()
+
+
+def walked(places: Places, *poses: tuple[float, float], heading: float = 0.0) -> None:
+    """The player walks from pose to pose."""
+    for ahead, right in poses:
+        start = places.here
+        steps = max(1, round(10 * max(abs(ahead - start.ahead), abs(right - start.right))))
+        for i in range(1, steps + 1):
+            share = i / steps
+            places.at(
+                Pose(start.ahead + share * (ahead - start.ahead), start.right + share * (right - start.right), heading)
+            )
+
+
+def test_the_way_to_what_was_seen_leads_where_the_player_walked() -> None:
+    places = Places()
+    places.at(Pose())
+    places.saw("red torch left", 0)
+    assert places.way("red torch".__eq__) == "ahead left"
+    walked(places, (3.0, 0.0), (3.0, 3.0))  # ahead, and then right round a corner
+    assert places.way("red torch".__eq__) == "left", "back along the way that it came, not across"
+    assert places.way("blue torch".__eq__) == ""
+
+
+def test_where_nothing_is_known_the_way_leads_to_an_exit_that_nobody_took() -> None:
+    places = Places()
+    places.at(Pose())
+    for tick, caption in enumerate(("doorway ahead", "doorway ahead", "", "")):
+        places.at(Pose(heading=90.0 * tick))
+        places.saw(caption, tick)
+        if tick < 3:
+            assert places.way("red torch".__eq__) == "", "it has not looked around yet"
+    assert places.way("red torch".__eq__) == "right", "of two that are as near the first"
+    walked(places, (2.4, 0.0), (0.0, 0.0), heading=0.0)
+    assert places.way("red torch".__eq__) == "right", "ahead it was"
+    for _ in range(100):
+        places.at(Pose(right=0.5))
+        places.way("red torch".__eq__)
+    assert places.way("red torch".__eq__) == "", "an exit that leads nowhere is given up"

@@ -15,6 +15,7 @@ from agent import cli
 from agent.episode import Outcome, Step, Subscriber
 from agent.loop.players import InStep
 from agent.loop.runtime import play
+from agent.memory import way_told
 from agent.models import BadReplyError, Model, RefusedError, UnavailableError, load_model
 from agent.models.config import Settings
 from agent.models.model import Circuit
@@ -154,6 +155,23 @@ def test_its_steps_lie_on_the_users_goal_and_are_what_the_player_is_told() -> No
     assert (last.why, last.notes) == ("all steps are done", "a plan")
     assert last.history == (("take the key", DONE), ("go to the box", DONE))
     assert last.frames[-1].shape == (24, 32, 3)
+
+
+def test_the_player_is_told_the_way_that_the_planner_knows() -> None:
+    class Guide(Script):
+        def way(self, instruction: str) -> str:
+            return "behind" if "key" in instruction else ""
+
+    heard: dict[str, set[str]] = {}
+
+    class Listener(Player):
+        def act(self, contexts: Sequence[Context]) -> list[Decision]:
+            heard.setdefault(contexts[0].instruction, set()).add(way_told(contexts[0].memory))
+            return super().act(contexts)
+
+    planner = Guide(Plan(("take the key", "go to the box")), Plan(done=True))
+    played(planned(planner), Listener(take_the_key="done", go_to_the_box="done"))
+    assert (heard["take the key"], heard["go to the box"]) == ({"behind"}, {""})
 
 
 def test_the_game_does_not_wait_and_the_player_holds_still_when_nothing_is_left_to_do() -> None:

@@ -13,15 +13,16 @@ from agent import doom_codec as codec
 from agent.episode import Outcome
 from agent.loop.players import ScriptedPlayer
 from agent.policy import Decision
-from agent.sight import COLUMNS, NOWHERE, ROWS
+from agent.sight import COLUMNS, DIRECTIONS, NOWHERE, ROWS
 from agent.small.token_ids import spell
 from agent.small.vocabulary import VOCABULARY
+from envs.angles import wrapped
 from envs.doom.things import CLASSES
 from envs.doom.world import DoomState, DoomWorld
 from tasks import speech
 from tasks.doom import suites
-from tasks.doom.geometry import distance
-from tasks.doom.guide import Guide, GuidePolicy, in_picture
+from tasks.doom.geometry import bearing, distance
+from tasks.doom.guide import Guide, GuidePolicy, compass, in_picture
 from tasks.doom.search import Search, exits
 from tasks.play import play_task
 from tasks.task import Task
@@ -63,7 +64,13 @@ def succeeded(task: Task, outcome: Outcome) -> bool:
 
 @pytest.mark.parametrize(
     ("name", "n", "lost"),
-    [("doom-room", 16, 0), ("doom-compounds", 12, 1), ("doom-rooms", 16, 1), ("doom-layouts", 8, 1)],
+    [
+        ("doom-room", 16, 0),
+        ("doom-compounds", 12, 1),
+        ("doom-rooms", 16, 1),
+        ("doom-told", 16, 1),
+        ("doom-layouts", 8, 1),
+    ],
 )
 def test_it_reaches_its_goals_and_says_so(world: DoomWorld, name: str, n: int, lost: int) -> None:
     failed = []
@@ -229,3 +236,27 @@ def test_pixels_in_the_picture_are_counted() -> None:
     state = DoomState(None, 0, 0.0, 0.0, 0.0, 0.0, 0, 0, (), frozenset(), (), labels)  # type: ignore[arg-type]
     assert in_picture(state, [7]) == ((40, 12), 16)
     assert in_picture(state, [8]) == (NOWHERE, 0)
+
+
+def test_who_is_told_the_way_goes_there_without_a_search(world: DoomWorld) -> None:
+    told, searched = (suites.evaluation(name).tasks(21, 8) for name in ("doom-told", "doom-rooms"))
+    pairs = [(play(world, ours), play(world, theirs)) for ours, theirs in zip(told, searched, strict=True)]
+    assert not any(advice.thought.startswith(("look", "room")) for (_, heard), _ in pairs for advice in heard)
+    assert sum(ours.ticks for (ours, _), _ in pairs) < 0.8 * sum(theirs.ticks for _, (theirs, _) in pairs)
+
+
+def test_a_compass_tells_about_where_the_way_begins(world: DoomWorld) -> None:
+    task = suites.evaluation("doom-told").task(21, 0)
+    guide, tell = Guide(task), compass(task)
+    asked = list[tuple[str, float]]()
+
+    def decide(state: DoomState) -> Decision:
+        assert tell(state) == tell(state)
+        point = guide.wanted(state).way(state).point
+        asked.append((tell(state), bearing(state, *point)))
+        return codec.decode(guide.advise(state).tokens)
+
+    play_task(world, ScriptedPlayer(decide, spec=GuidePolicy.spec), task, observe="decision")
+    off = [abs(wrapped(45.0 * DIRECTIONS.index(word) - true)) for word, true in asked]
+    assert len({word for word, _ in asked}) > 1
+    assert max(off) <= 30.0 + 22.5
