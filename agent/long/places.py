@@ -21,6 +21,7 @@ _STRIDE = 1.0  # seconds of walking: how far ahead on a way one is told where it
 _BEYOND = 1.0  # seconds of walking behind an exit: where nobody was, it leads to something new
 _PATIENCE = 24  # times that an exit is told from near, after which it is taken to lead nowhere
 _EXITS = frozenset({"doorway", "door"})
+_ONE_PLACE = _EXITS | {"gate"}  # what the same opening may be called from one look to the next
 _AROUND = {"ahead": 0.0, "right": 90.0, "behind": 180.0, "left": -90.0}
 _SEEN = re.compile(r"(?P<name>.+?) (?P<side>left|ahead|right)")
 
@@ -82,9 +83,14 @@ class Places:
         gone = self._miss({name for name, _ in things_in(caption)}) if self._looks_again else []
         for name, side in things_in(caption):
             place = self.here.towards(_SIDES[side], _AWAY)
-            others = [m for m in self.landmarks if m.name != name or cell_of(m.place) != cell_of(place)]
+            others = [m for m in self.landmarks if cell_of(m.place) != cell_of(place) or not _alike(m.name, name)]
             self.landmarks = [*others, Landmark(name, place, self.here, tick)]
         return gone
+
+    def gates_may_be_open(self) -> None:
+        """A switch was pressed: what was a gate may be a doorway now, until it is seen again."""
+        self.landmarks = [replace(m, name="doorway") if m.name == "gate" else m for m in self.landmarks]
+        self._told.clear()
 
     def _miss(self, seen: set[str]) -> list[str]:
         """Count the landmarks that should be in view and are not; the names of those that are forgotten."""
@@ -179,6 +185,10 @@ class Places:
         known = "; ".join(f"{name} {far:.0f} s {_direction(off)}" for name, (far, off) in near[:most])
         line = f"cell {cell[0]},{cell[1]}, visit {self.visits[cell]}, {len(self.visits)} cells known; visits {around}"
         return f"{line}; seen: {known}" if known else line
+
+
+def _alike(name: str, other: str) -> bool:
+    return name == other or {name, other} <= _ONE_PLACE
 
 
 def _near(cell: Cell, other: Cell) -> bool:

@@ -19,6 +19,7 @@ MOST_TRIES = 2  # of a part of the goal that the player says it has done and a j
 REST = 12  # turns after which what failed at a place may be tried there again
 _KEY = re.compile(r"(\w+) key")
 _DOOR = re.compile(r"(\w+) door")
+_PRESS = "press the switch"
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class SmallThinker:
             desk.places.forget(key[0])
         if end == "done" and (door := _DOOR.search(text)):
             self._opened.add(door[1])
+        if end == "done" and text == _PRESS:
+            desk.places.gates_may_be_open()
         if text in {goal.text for goal in desk.goals.secondary}:
             self._tries[text] = self._tries.get(text, 0) + (end == "refuted")
             if end == "done" or (end == "refuted" and self._tries[text] >= MOST_TRIES):
@@ -138,7 +141,7 @@ class SmallThinker:
         return f"open the {name}" if door and door[1] in self._keys.keys() - self._opened else ""
 
     def _switch(self, name: str) -> str:
-        return "press the switch" if name == "switch" else ""
+        return _PRESS if name == "switch" else ""
 
     def _rests(self, wish: str, desk: Desk) -> bool:
         """Whether it was tried here not long ago; a switch that was pressed here stays pressed."""

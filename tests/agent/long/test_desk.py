@@ -208,3 +208,18 @@ def test_where_nothing_is_known_the_way_leads_to_an_exit_that_nobody_took() -> N
         places.at(Pose(right=0.5))
         places.way("red torch".__eq__)
     assert places.way("red torch".__eq__) == "", "an exit that leads nowhere is given up"
+
+
+def test_once_a_switch_is_pressed_a_gate_may_be_a_way_until_it_is_seen_again() -> None:
+    places = Places()
+    for tick in range(4):
+        places.at(Pose(heading=90.0 * tick))
+        places.saw("gate ahead" if tick == 2 else "", tick)
+    assert places.way("red torch".__eq__) == ""
+    places.gates_may_be_open()
+    assert places.way("red torch".__eq__) == "left", (
+        "it looks to the left of where it began, and the gate is behind that"
+    )
+    places.at(Pose(heading=180.0))
+    places.saw("gate ahead", 4)
+    assert places.way("red torch".__eq__) == ""
