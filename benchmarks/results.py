@@ -27,8 +27,8 @@ FILES = (ROOT / "README.md", ROOT / "agent" / "small" / "weights" / "README.md")
 # Suites that `small` is measured on, and the one that its baselines are played on too, which takes most of the time.
 SUITES = (
     "doom-basic", "doom-pairs", "doom-themes", "doom-phrasings", "doom-synonyms", "doom-room", "doom-pictures",
-    "doom-rooms", "doom-layouts", "doom-compounds", "doom-relations", "doom-missing", "doom-which", "doom-ask",
-    "doom-sentences", "doom-unknown", "doom-vault-steps", "doom-vault",
+    "doom-rooms", "doom-told", "doom-layouts", "doom-compounds", "doom-relations", "doom-missing", "doom-which",
+    "doom-ask", "doom-sentences", "doom-unknown", "doom-vault-steps", "doom-vault",
 )  # fmt: skip
 COMPARED = "doom-basic"
 BASELINES = f"{COMPARED}, baselines"
@@ -36,9 +36,9 @@ BASELINES = f"{COMPARED}, baselines"
 WORLDS = {"playroom-basic": 60, "minetest-basic": 40}
 # In this order: what tells most comes first, then budgets of thoughts, and last what takes long or tells less.
 ORDER = (
-    "doom-basic", "doom-rooms", "doom-ask", "doom-missing", "doom-synonyms", "doom-sentences", "doom-unknown",
-    "doom-plans", "doom-vault-steps", "doom-judge", "doom-compounds", "doom-phrasings", "doom-proposals",
-    "doom-judge-vault", "doom-pairs", "doom-themes", "doom-answers", "doom-conversation", BASELINES, "playroom-basic",
+    "doom-basic", "doom-rooms", "doom-told", "doom-ask", "doom-missing", "doom-synonyms", "doom-sentences",
+    "doom-unknown", "doom-plans", "doom-vault-steps", "doom-judge", "doom-compounds", "doom-phrasings",
+    "doom-proposals", "doom-judge-vault", "doom-pairs", "doom-themes", "doom-answers", "doom-conversation", BASELINES, "playroom-basic",
     "minetest-basic", "doom-relations", "doom-room", "doom-pictures", "doom-which", "doom-judge-themes", "thoughts",
     "doom-layouts", "doom-vault",
 )  # fmt: skip

@@ -22,6 +22,7 @@ CRITIC_EVERY = 8  # turns
 LOOK = 0.4  # seconds between two frames that are described: a search turns by a quarter meanwhile
 ROUNDS = 2  # of questions to the tools in one turn
 MOST_REFUSALS = 2  # of the judge, after which the thinker is believed
+_IN_VIEW = 1.5  # seconds for which the player needs no way to what it saw
 _FRAMES = 400  # that are kept for judge and critic
 _LINE = 600  # characters of a line of the desk
 
@@ -125,8 +126,9 @@ class LongPlanner(Subscriber):
         thing = intents.thing_of(instruction)
         if thing is None or not self._ways:
             return ""
-        words = thing.words
-        return self.desk.places.way(lambda name: intents.same_thing(words, name))
+        words, desk = thing.words, self.desk
+        since = desk.tick - round(_IN_VIEW * desk.tick_hz)
+        return desk.places.way(lambda name: intents.same_thing(words, name), since)
 
     # The planner's side.
 

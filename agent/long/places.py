@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from agent.long.odometer import Pose
 from agent.sight import direction
+from envs.angles import wrapped
 
 CELL = 0.6  # seconds of walking: the side of a cell of the map
 _SIDES = {"left": -28.0, "ahead": 0.0, "right": 28.0}  # degrees right of the middle that a word of a caption means
@@ -18,8 +19,10 @@ _NEAR, _FACED = (0.5, 1.6), 20.0  # seconds of walking and degrees off: what is 
 _LASTING = frozenset({"doorway"})  # nothing takes it away, and from near it is too large to be named
 MISSES = 4  # looks at a place without what was seen there, after which it is taken to be gone
 _STRIDE = 1.0  # seconds of walking: how far ahead on a way one is told where it leads
-_BEYOND = 1.0  # seconds of walking behind an exit: where nobody was, it leads to something new
-_PATIENCE = 24  # times that an exit is told from near, after which it is taken to lead nowhere
+_CLOSE = 0.9  # seconds of walking: what is so near should be in view
+_AGAIN = 3  # times that the player was in a cell, after which it is told where it never was
+_BEYOND, _WIDE = 1.0, 20.0  # seconds of walking, and degrees: who was there has been behind an exit in that direction
+_PATIENCE = 100  # times that an exit is told, after which it is taken to lead nowhere
 _EXITS = frozenset({"doorway", "door"})
 _ONE_PLACE = _EXITS | {"gate"}  # what the same opening may be called from one look to the next
 _AROUND = {"ahead": 0.0, "right": 90.0, "behind": 180.0, "left": -90.0}
@@ -114,32 +117,32 @@ class Places:
         ahead = (self.here.towards(off, far) for far in (_AWAY / 2, _AWAY))
         return sum(self.visits[cell] for cell in {cell_of(pose) for pose in ahead} - {cell_of(self.here)})
 
-    def way(self, wanted: Callable[[str], bool]) -> str:
+    def way(self, wanted: Callable[[str], bool], since: int) -> str:
         """In which direction, one of agent.sight.DIRECTIONS, the way begins to the thing seen last whose name is
-        `wanted`, by where the player walked before. Where no such thing is known and the player has looked around
-        here, that to the nearest exit behind which it never was; "" where there is none."""
+        `wanted`, by where the player walked before; "" where it was in view at the tick `since` or later, or should be
+        in view from here. Where no such thing is known and the player has come here again and again, the way to the
+        nearest exit behind which it never was; "" where there is none."""
         steps = self._steps()
         known = next((mark for mark in reversed(self.landmarks) if wanted(mark.name)), None)
         if known is not None:
-            return self._first(known, steps)
-        here = cell_of(self.here)
-        if {sector for cell, sector in list(self._views) if _near(cell, here)} != set(range(4)):
+            near = self.here.bearing(known.place)[0] < _CLOSE or known.tick >= since
+            return "" if near else self._first(known, steps)
+        if self.visits[cell_of(self.here)] < _AGAIN:
             return ""
         new = [mark for mark in self.landmarks if mark.name in _EXITS and self._leads_on(mark)]
         ways = [(len(path), mark) for mark in new if (path := _path(steps, cell_of(mark.seen_from))) is not None]
         if not ways:
             return ""
         nearest = min(ways, key=lambda one: one[0])[1]
-        if self.here.bearing(nearest.place)[0] <= _AWAY:
-            self._told[cell_of(nearest.place)] += 1
+        self._told[cell_of(nearest.place)] += 1
         return self._first(nearest, steps)
 
     def _leads_on(self, exit_: Landmark) -> bool:
-        """Whether nobody was behind an exit yet."""
-        far, off = exit_.seen_from.bearing(exit_.place)
-        beyond = exit_.seen_from.towards(off, far + _BEYOND)
-        around = [cell for cell in list(self.visits) if _near(cell, cell_of(beyond))]
-        return not around and self._told[cell_of(exit_.place)] < _PATIENCE
+        """Whether nobody was behind an exit yet, which may be farther away than its place is."""
+        before = (exit_.seen_from.bearing(spot) for spot in list(self._spots.values()))
+        off = exit_.seen_from.bearing(exit_.place)[1]
+        taken = any(far > _BEYOND and abs(wrapped(side - off)) < _WIDE for far, side in before)
+        return not taken and self._told[cell_of(exit_.place)] < _PATIENCE
 
     def _first(self, mark: Landmark, steps: dict[Cell, Cell | None]) -> str:
         """The direction in which the way to a landmark begins."""

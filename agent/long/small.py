@@ -43,7 +43,7 @@ class SmallThinker:
         self._model = model
         self._goal = ""
         self._keys: dict[str, int] = {}  # the colours of the keys that it takes itself to have, since which tick
-        self._opened: set[str] = set()  # the colours of the doors that it takes itself to have opened
+        self._opened: dict[str, int] = {}  # the colours of the doors that it takes itself to have opened, likewise
         self._tried: list[_Tried] = []
         self._tries: dict[str, int] = {}
 
@@ -74,7 +74,7 @@ class SmallThinker:
 
     def _begin(self, goal: str, desk: Desk) -> None:
         self._goal = goal
-        self._keys, self._opened, self._tried, self._tries = {}, set(), [], {}
+        self._keys, self._opened, self._tried, self._tries = {}, {}, [], {}
         for said, name in desk.meant.items():
             goal = goal.lower().replace(said, f"the {name}").replace("go back to", "go to")
         desk.goals.set("secondary", tuple(intents.steps(goal)), desk.turn)
@@ -86,7 +86,7 @@ class SmallThinker:
             self._keys[key[1]] = desk.tick
             desk.places.forget(key[0])
         if end == "done" and (door := _DOOR.search(text)):
-            self._opened.add(door[1])
+            self._opened[door[1]] = desk.tick
         if end == "done" and text == _PRESS:
             desk.places.gates_may_be_open()
         if text in {goal.text for goal in desk.goals.secondary}:
@@ -95,14 +95,19 @@ class SmallThinker:
                 desk.goals.end(text, "done", desk.turn, rank="secondary")
 
     def _doubt(self, desk: Desk) -> None:
-        """A key that is seen again was not taken, whatever the summary says."""
+        """A key that is seen again was not taken, and a door that is seen shut was not opened, whatever the summary
+        says."""
         for mark in desk.places.landmarks:
-            key = _KEY.fullmatch(mark.name)
-            if key and mark.tick > self._keys.get(key[1], mark.tick) + LATE * desk.tick_hz:
-                del self._keys[key[1]]
-                took = f"pick up the {mark.name}"
-                desk.summary.correct(f"{took}: done", f"{took}: not done, it is still there")
-                self._tried = [one for one in self._tried if one.text != took]
+            for name, had, did, so in (
+                (_KEY, self._keys, "pick up", "it is still there"),
+                (_DOOR, self._opened, "open", "it is shut"),
+            ):
+                thing = name.fullmatch(mark.name)
+                if thing and mark.tick > had.get(thing[1], mark.tick) + LATE * desk.tick_hz:
+                    del had[thing[1]]
+                    deed = f"{did} the {mark.name}"
+                    desk.summary.correct(f"{deed}: done", f"{deed}: not done, {so}")
+                    self._tried = [one for one in self._tried if one.text != deed]
 
     def _alive(self, step: str, desk: Desk) -> bool:
         """Whether a step has not expired."""
@@ -138,7 +143,7 @@ class SmallThinker:
 
     def _door(self, name: str) -> str:
         door = _DOOR.fullmatch(name)
-        return f"open the {name}" if door and door[1] in self._keys.keys() - self._opened else ""
+        return f"open the {name}" if door and door[1] in self._keys.keys() - self._opened.keys() else ""
 
     def _switch(self, name: str) -> str:
         return _PRESS if name == "switch" else ""

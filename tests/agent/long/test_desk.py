@@ -187,39 +187,37 @@ def test_the_way_to_what_was_seen_leads_where_the_player_walked() -> None:
     places = Places()
     places.at(Pose())
     places.saw("red torch left", 0)
-    assert places.way("red torch".__eq__) == "ahead left"
     walked(places, (3.0, 0.0), (3.0, 3.0))  # ahead, and then right round a corner
-    assert places.way("red torch".__eq__) == "left", "back along the way that it came, not across"
-    assert places.way("blue torch".__eq__) == ""
+    assert places.way("red torch".__eq__, 1) == "left", "back along the way that it came, not across"
+    assert places.way("red torch".__eq__, 0) == "", "it is in view"
+    assert places.way("blue torch".__eq__, 1) == ""
+    walked(places, (3.0, 0.0), (0.6, -0.3))
+    assert places.way("red torch".__eq__, 1) == "", "it should be in view from here"
 
 
-def test_where_nothing_is_known_the_way_leads_to_an_exit_that_nobody_took() -> None:
+def test_who_comes_to_a_place_again_and_again_is_told_an_exit_that_nobody_took() -> None:
     places = Places()
     places.at(Pose())
-    for tick, caption in enumerate(("doorway ahead", "doorway ahead", "", "")):
-        places.at(Pose(heading=90.0 * tick))
-        places.saw(caption, tick)
-        if tick < 3:
-            assert places.way("red torch".__eq__) == "", "it has not looked around yet"
-    assert places.way("red torch".__eq__) == "right", "of two that are as near the first"
-    walked(places, (2.4, 0.0), (0.0, 0.0), heading=0.0)
-    assert places.way("red torch".__eq__) == "right", "ahead it was"
+    places.saw("doorway ahead", 0)
+    places.at(Pose(heading=90.0))
+    places.saw("doorway ahead", 1)
+    assert places.way("red torch".__eq__, 9) == "", "it is here for the first time"
+    walked(places, (2.4, 0.0), (0.0, 0.0), (2.4, 0.0), (0.0, 0.0))
+    assert places.way("red torch".__eq__, 9) == "right", "ahead it was"
     for _ in range(100):
-        places.at(Pose(right=0.5))
-        places.way("red torch".__eq__)
-    assert places.way("red torch".__eq__) == "", "an exit that leads nowhere is given up"
+        places.way("red torch".__eq__, 9)
+    assert places.way("red torch".__eq__, 9) == "", "an exit that leads nowhere is given up"
 
 
 def test_once_a_switch_is_pressed_a_gate_may_be_a_way_until_it_is_seen_again() -> None:
     places = Places()
-    for tick in range(4):
-        places.at(Pose(heading=90.0 * tick))
-        places.saw("gate ahead" if tick == 2 else "", tick)
-    assert places.way("red torch".__eq__) == ""
+    walked(places, (0.9, 0.0), (0.0, 0.0), (0.9, 0.0), (0.0, 0.0))
+    places.at(Pose(heading=180.0))
+    places.saw("gate ahead", 2)
+    places.at(Pose(heading=270.0))
+    assert places.way("red torch".__eq__, 9) == ""
     places.gates_may_be_open()
-    assert places.way("red torch".__eq__) == "left", (
-        "it looks to the left of where it began, and the gate is behind that"
-    )
+    assert places.way("red torch".__eq__, 9) == "left", "of where it looks now: the gate is behind where it began"
     places.at(Pose(heading=180.0))
     places.saw("gate ahead", 4)
-    assert places.way("red torch".__eq__) == ""
+    assert places.way("red torch".__eq__, 9) == ""

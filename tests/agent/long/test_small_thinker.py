@@ -101,6 +101,17 @@ def test_a_false_belief_is_corrected_by_what_is_seen(thinker: SmallThinker, desk
     assert desk.summary.text == f"{key}: not done, it is still there"
 
 
+def test_a_door_that_is_seen_shut_was_not_opened(thinker: SmallThinker, desk: Desk) -> None:
+    key, door = "pick up the red key", "open the red door"
+    came(desk, key, "done")
+    assert think(thinker, desk, "red door ahead")[0] == door
+    desk.summary.note(f"{door}: done")
+    came(desk, door, "done")
+    assert think(thinker, desk) == (FIRST,)
+    assert think(thinker, desk, "red door left")[0] == door
+    assert desk.summary.text == f"{door}: not done, it is shut"
+
+
 def test_what_the_goal_means_is_what_the_player_is_told(thinker: SmallThinker, desk: Desk) -> None:
     desk.goals.begin("Go back to the torch that you saw first, then shoot the imp", 1)
     desk.meant = {"the torch that you saw first": "red torch"}
