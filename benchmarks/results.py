@@ -38,9 +38,9 @@ WORLDS = {"playroom-basic": 60, "minetest-basic": 40}
 ORDER = (
     "doom-basic", "doom-rooms", "doom-told", "doom-ask", "doom-missing", "doom-synonyms", "doom-sentences",
     "doom-unknown", "doom-plans", "doom-vault-steps", "doom-judge", "doom-compounds", "doom-phrasings",
-    "doom-proposals", "doom-judge-vault", "doom-pairs", "doom-themes", "doom-answers", "doom-conversation", BASELINES, "playroom-basic",
-    "minetest-basic", "doom-relations", "doom-room", "doom-pictures", "doom-which", "doom-judge-themes", "thoughts",
-    "doom-layouts", "doom-vault",
+    "doom-proposals", "doom-judge-vault", "doom-pairs", "doom-themes", "doom-answers", "doom-conversation", BASELINES,
+    "playroom-basic", "minetest-basic", "doom-relations", "doom-room", "doom-pictures", "doom-which",
+    "doom-judge-themes", "thoughts", "doom-layouts", "doom-vault",
 )  # fmt: skip
 JUDGES = {"doom-judge-themes": "textures never trained on", "doom-judge-vault": "vaults"}
 # Episodes, frames or conversations of each where the other suites have 500.
