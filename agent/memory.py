@@ -144,13 +144,18 @@ def with_attempt(memory: str, attempt: str) -> str:
 
 def earlier_attempt(memory: str) -> str:
     """What a memory says of an earlier attempt; "" where there was none."""
-    return memory.partition(_WAY)[0].rpartition(_ATTEMPT)[2].strip() if _ATTEMPT in memory else ""
+    return without_way(memory).rpartition(_ATTEMPT)[2].strip() if _ATTEMPT in memory else ""
 
 
 def with_way(memory: str, way: str) -> str:
     """A memory that also tells in which direction, one of agent.sight.DIRECTIONS, the way to what is wanted begins; as
     it is where that is not known."""
     return f"{memory} {_WAY} {way}".strip() if way else memory
+
+
+def without_way(memory: str) -> str:
+    """A memory without the direction that `with_way` wrote."""
+    return memory.partition(_WAY)[0].strip()
 
 
 def way_told(memory: str) -> str:

@@ -36,6 +36,7 @@ from agent.loop.players import InStep
 from agent.loop.runtime import play
 from agent.models import load_model
 from agent.small import SmallPolicy, load_small
+from agent.small.checkpoint import SHIPPED
 from agent.talk.conversation import Conversation
 from agent.talk.planned_conversation import PlannedConversation
 from agent.talk.planner import SmallPlanner
@@ -224,9 +225,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=9000, help="of the first house")
     parser.add_argument("--seconds", type=float, default=40.0, help="for an answer")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--policy", type=Path, default=SHIPPED, help="the checkpoint that plays")
     parser.add_argument("--out", type=Path, default=Path("asked_again.jsonl"), help="every house, a line each")
     args = parser.parse_args()
-    small, world = load_small(), Watched(labels=True)
+    small, world = load_small(args.policy), Watched(labels=True)
     ticks = round(args.seconds * world.tick_hz)
     jobs = [
         ({"arm": arm, "house": seed}, partial(episode, world, seed, small, arm, ticks))

@@ -31,6 +31,7 @@ from agent.loop.players import InStep, Player, ScriptedPlayer
 from agent.loop.runtime import play
 from agent.models import load_model
 from agent.small import SmallPolicy, load_small
+from agent.small.checkpoint import SHIPPED
 from agent.talk.conversation import Conversation
 from agent.talk.planned_conversation import PlannedConversation
 from agent.talk.planner import SmallPlanner
@@ -212,10 +213,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=1.7, help="of game time, at most, for an errand")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--policy", type=Path, default=SHIPPED, help="the checkpoint that plays")
     parser.add_argument("--out", type=Path, default=Path("errands.jsonl"), help="every episode, a line each")
     parser.add_argument("--record", type=Path, help="a folder for the episodes as well, for `agent replay --video`")
     args = parser.parse_args()
-    small, world = load_small() if set(args.arms) - {"expert"} else None, DoomWorld()
+    small, world = load_small(args.policy) if set(args.arms) - {"expert"} else None, DoomWorld()
     ticks = round(60 * args.minutes * world.tick_hz)
     jobs = [
         (

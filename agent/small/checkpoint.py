@@ -45,13 +45,15 @@ def save_small(
     data: Sequence[Data] = (),
     recipe: Mapping[str, Any] | None = None,
     ask: str = "",
+    ways: bool = False,
 ) -> None:
     """Write a checkpoint folder whole, then give it its name; an older one of that name is replaced.
 
     `parent`: the checkpoint folder that training started from. `trained`: how long it was trained. `nouns`: see
     SmallPolicy. `data`, `recipe`: what it learned from and by; the manifest keeps the recipe's hash. `ask`: see
-    SmallPolicy.
+    SmallPolicy. `ways`: it learned to follow ways; so did a model whose parent did.
     """
+    ways = ways or (parent is not None and (parent / MANIFEST).is_file() and read_manifest(parent)["ways"])
     lineage = Lineage(
         None if parent is None else parent_of(parent),
         tuple(data),
@@ -67,6 +69,7 @@ def save_small(
         "trained": dict(trained or {}),
         "nouns": dict(nouns or {}),
         **({"ask": ask} if ask else {}),
+        **({"ways": True} if ways else {}),
         **({"meanings": word_meaning.digest()} if model.config.meanings else {}),
     }
     with written_whole(out) as part:
@@ -81,7 +84,8 @@ def save_small(
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a checkpoint that fits this version. Its `nouns` are texts, `trained` is an object, `ask` is a
-    text, and `config` and the lineage can be read. Raises CheckpointError, which says what is wrong and what to do."""
+    text, `ways` is true or false, and `config` and the lineage can be read. Raises CheckpointError, which says what is
+    wrong and what to do."""
     file = folder / MANIFEST
     if not file.is_file():
         raise CheckpointError(
@@ -101,6 +105,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{file}: trained: expected an object, got {reprlib.repr(trained)}")
     if not isinstance(ask := manifest.setdefault("ask", ""), str):
         raise CheckpointError(f"{file}: ask: expected a text, got {reprlib.repr(ask)}")
+    if not isinstance(ways := manifest.setdefault("ways", False), bool):
+        raise CheckpointError(f"{file}: ways: expected true or false, got {reprlib.repr(ways)}")
     try:
         config = SmallConfig.from_json(manifest.get("config"))
         Lineage.from_json(manifest)

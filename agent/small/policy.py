@@ -15,6 +15,7 @@ import torch
 from agent import doom_codec as codec
 from agent.capabilities import THEN
 from agent.forked_torch import survive_forks
+from agent.memory import without_way
 from agent.policy import Context, Decision, PolicySpec, Think, thought_budget
 from agent.sight import COLUMNS
 from agent.small import sampling
@@ -47,7 +48,8 @@ class SmallPolicy:
     and where the player `is_stuck`, they are drawn with the context's seed. `guidance`: how far the actions are moved
     away from those that the model would take without the instruction (SIMA 1's lambda); any guidance doubles the work.
     `nouns`: what the model was taught that things are called, with the plain name of each; an empty one knows all.
-    `ask`: a word that it reads behind every instruction that it acts by, see agent.small.prompt.asked_for.
+    `ask`: a word that it reads behind every instruction that it acts by, see agent.small.prompt.asked_for. `ways`:
+    whether it was taught to follow a way that its memory tells; else it does not read of one.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class SmallPolicy:
         device: str | None = None,
         nouns: Mapping[str, str] | None = None,
         ask: str = "",
+        ways: bool = False,
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.eval().to(self.device)
@@ -68,7 +71,7 @@ class SmallPolicy:
         self.temperature = temperature
         self.guidance = guidance
         self.nouns = dict(nouns or {})
-        self.ask = ask
+        self.ask, self.ways = ask, ways
         self.spec = PolicySpec(
             View.stretched(FRAME_SIZE), history=HISTORY + 1, chunk=codec.CHUNK, tick_hz=TICK_HZ, codec=codec.VERSION
         )
@@ -106,7 +109,12 @@ class SmallPolicy:
         return [decided[row] for row in range(len(contexts))]
 
     def _prompts(self, contexts: Sequence[Context]) -> list[Prompt]:
-        return [prompt_of(asked_for(context, self.ask)) for context in contexts]
+        return [prompt_of(context) for context in self._heard(contexts)]
+
+    def _heard(self, contexts: Sequence[Context]) -> list[Context]:
+        """Some contexts as this model reads them."""
+        asked = [asked_for(context, self.ask) for context in contexts]
+        return asked if self.ways else [replace(one, memory=without_way(one.memory)) for one in asked]
 
     def _act(
         self, contexts: Sequence[Context], prompts: Sequence[Prompt], words: int = 0, drafted: Sequence[int] = ()
@@ -140,9 +148,13 @@ class SmallPolicy:
         seeds: Sequence[int] | None = None,
     ) -> list[Decision]:
         """A decision for each context, drawn from the model's distribution: see `agent.small.sampling.sample`."""
-        asked = [asked_for(context, self.ask) for context in contexts]
         return sampling.sample(
-            self.model, asked, temperature=temperature, think=self.think, generator=generator, seeds=seeds
+            self.model,
+            self._heard(contexts),
+            temperature=temperature,
+            think=self.think,
+            generator=generator,
+            seeds=seeds,
         )
 
     def answer(
@@ -309,4 +321,5 @@ def load_small(
         guidance=guidance,
         nouns=manifest["nouns"],
         ask=manifest["ask"] if ask is None else ask,
+        ways=manifest["ways"],
     )

@@ -100,7 +100,13 @@ def tasks_of(part: Part) -> list[Task]:
 
 def tasks_digest(tasks: Sequence[Task]) -> str:
     """The SHA-256 of tasks: instructions, levels, time limits and verifiers."""
-    return _digest([asdict(task) for task in tasks])
+    return _digest([_fields(task) for task in tasks])
+
+
+def _fields(task: Task) -> dict[str, Any]:
+    """A task's fields; suites that were frozen before tasks had a compass stay what they are."""
+    fields = asdict(task)
+    return fields if task.compass else {name: value for name, value in fields.items() if name != "compass"}
 
 
 def _digest(value: Any) -> str:

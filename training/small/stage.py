@@ -257,6 +257,7 @@ def _write(stage: Stage, model: SmallModel, corpora: Sequence[Corpus], seconds: 
         nouns=nouns({corpus.world for corpus in corpora}),
         data=corpora_learned(zip((folder for folder, _ in stage.corpora), corpora, strict=True), stage.judged),
         recipe={name: value for name, value in vars(stage).items() if name not in ("out", "parent", "log")},
+        ways=any(corpus.way.any() for corpus in corpora),
     )
 
 

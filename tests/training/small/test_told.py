@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 from agent.memory import with_way
 from agent.policy import Context
 from agent.sight import DIRECTIONS
+from agent.small import load_small
+from agent.small.checkpoint import load_model, save_small
 from agent.small.prompt import prompt_of
 from tests.support.thread_workers import THREADS
+from tests.support.tiny_small import tiny_small
 from training.small.corpus import Corpus, build
 from training.small.demonstrate import demonstrate
 from training.small.lessons import Lessons
@@ -48,3 +52,17 @@ def test_who_is_told_nothing_learns_without_a_memory(corpora: dict[str, Path]) -
     assert not corpus.way.any()
     page = Lessons([corpus], [1.0], 0, 0, SILENT).page(np.random.default_rng(0), 0, 0)
     assert not any(prompt.memory for prompt in page.prompts)
+
+
+def test_a_model_that_was_not_taught_to_follow_ways_does_not_read_of_them(tmp_path: Path) -> None:
+    plain = tiny_small(tmp_path / "plain")
+    save_small(load_model(plain), tmp_path / "taught", parent=plain, ways=True)
+    save_small(load_model(plain), tmp_path / "child", parent=tmp_path / "taught")
+    frame = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    context = Context((frame,), "go to the torch")
+    told = replace(context, memory=with_way("did: nothing.", "behind left"))
+    for name, reads in (("plain", False), ("taught", True), ("child", True)):
+        small = load_small(tmp_path / name)
+        ours, theirs = (small._prompts([one])[0].memory for one in (context, told))
+        assert list(ours) == []
+        assert (list(theirs) == ["way", "behind", "left"]) is reads, name
