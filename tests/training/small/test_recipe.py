@@ -67,7 +67,7 @@ def test_what_is_recorded_is_not_played_again(demonstrations: Path) -> None:
 
 def test_annotations_fit_the_frames(corpus: Corpus) -> None:
     arrays = [value for value in vars(corpus).values() if isinstance(value, np.ndarray)]
-    assert len(arrays) == 13
+    assert len(arrays) == 14
     assert len({len(array) for array in arrays}) == 1
     seen = 0
     for cells, queries, places in zip(corpus.cells, corpus.queries, corpus.places, strict=True):
