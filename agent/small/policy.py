@@ -15,7 +15,6 @@ import torch
 from agent import doom_codec as codec
 from agent.capabilities import THEN
 from agent.forked_torch import survive_forks
-from agent.memory import without_way
 from agent.policy import Context, Decision, PolicySpec, Think, thought_budget
 from agent.sight import COLUMNS
 from agent.small import sampling
@@ -26,7 +25,7 @@ from agent.small.greedy import STUCK_TEMPERATURE, GreedyOutput, is_stuck, withou
 from agent.small.judge_view import HOW_FAR
 from agent.small.model import FRAME_SIZE, HISTORY, Encoded, SmallModel
 from agent.small.output_grammar import THINK, Output, decision_of
-from agent.small.prompt import Prompt, asked_for, pack, plan_prompt, prompt_of
+from agent.small.prompt import Prompt, asked_for, heard, pack, plan_prompt, prompt_of
 from agent.small.token_ids import ACT, ANSWER, CAPTION, JUDGE, PROPOSE, SCORE_IDS, STARTS, WORD_ID, say
 from agent.small.word_hashing import split
 from agent.view import View
@@ -113,8 +112,7 @@ class SmallPolicy:
 
     def _heard(self, contexts: Sequence[Context]) -> list[Context]:
         """Some contexts as this model reads them."""
-        asked = [asked_for(context, self.ask) for context in contexts]
-        return asked if self.ways else [replace(one, memory=without_way(one.memory)) for one in asked]
+        return [asked_for(context, self.ask) for context in heard(contexts, ways=self.ways)]
 
     def _act(
         self, contexts: Sequence[Context], prompts: Sequence[Prompt], words: int = 0, drafted: Sequence[int] = ()
@@ -148,13 +146,9 @@ class SmallPolicy:
         seeds: Sequence[int] | None = None,
     ) -> list[Decision]:
         """A decision for each context, drawn from the model's distribution: see `agent.small.sampling.sample`."""
+        asked = self._heard(contexts)
         return sampling.sample(
-            self.model,
-            self._heard(contexts),
-            temperature=temperature,
-            think=self.think,
-            generator=generator,
-            seeds=seeds,
+            self.model, asked, temperature=temperature, think=self.think, generator=generator, seeds=seeds
         )
 
     def answer(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from agent import doom_codec as codec
-from agent.memory import earlier_attempt, way_told
+from agent.memory import earlier_attempt, way_told, without_way
 from agent.policy import Context
 from agent.small import word_hashing
 from agent.small.model import FRAME_SIZE, HISTORY, PromptBatch
@@ -55,6 +55,11 @@ def prompt_of(context: Context) -> Prompt:
     before = split(earlier_attempt(context.memory), "memory")
     memory = [*before, *way_words(way_told(context.memory))][-word_hashing.PARTS["memory"] :]
     return Prompt(split(context.instruction), split(last, "thought"), memory, past=past, picture=picture)
+
+
+def heard(contexts: Sequence[Context], *, ways: bool) -> list[Context]:
+    """Contexts as a model reads them: one that was not taught to follow `ways` does not read of them."""
+    return list(contexts) if ways else [replace(one, memory=without_way(one.memory)) for one in contexts]
 
 
 def way_words(direction: str) -> list[str]:

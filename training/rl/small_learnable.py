@@ -17,7 +17,7 @@ from agent.small import sampling
 from agent.small.checkpoint import TICK_HZ, load_model, read_manifest, save_small
 from agent.small.model import FRAME_SIZE, HISTORY
 from agent.small.output_grammar import THINK
-from agent.small.prompt import Prompt, asked_for
+from agent.small.prompt import Prompt, asked_for, heard
 from agent.small.token_ids import ANSWER
 from agent.view import View
 from training.rl.learnable import Scores
@@ -81,15 +81,18 @@ class SmallLearnable(SmallScorable):
         self.spec = PolicySpec(View.stretched(FRAME_SIZE), HISTORY + 1, codec.CHUNK, TICK_HZ, codec.VERSION)
 
     def sample(self, contexts: Sequence[Context], *, temperature: float, generator: torch.Generator) -> list[Decision]:
-        asked = [asked_for(context, self.ask) for context in contexts]
+        asked = [asked_for(context, self.ask) for context in self._heard(contexts)]
         return sampling.sample(self.module, asked, temperature=temperature, think=self._think, generator=generator)
 
     def batch(self, contexts: Sequence[Context], tokens: Sequence[Sequence[int]]) -> sampling.SampledBatch:
-        batch = sampling.batch_of(contexts, tokens, self._think)
+        batch = sampling.batch_of(self._heard(contexts), tokens, self._think)
         return sampling.seen(self.module, batch) if self._frozen else batch
 
     def states(self, contexts: Sequence[Context]) -> Tensor:
-        return sampling.states_of(self.module, [asked_for(context, self.ask) for context in contexts])
+        return sampling.states_of(self.module, [asked_for(context, self.ask) for context in self._heard(contexts)])
+
+    def _heard(self, contexts: Sequence[Context]) -> list[Context]:
+        return heard(contexts, ways=self._manifest["ways"])
 
     def state(self) -> dict[str, Tensor]:
         head = {_VALUE + name: value for name, value in self.value_head.state_dict().items()}
