@@ -23,12 +23,13 @@ def load_long(name: str, policy: Any, *, view: str = "") -> LongPlanner:
     seen = read_view(view, SEEN)
     model = load_model(name)
     describe = PolicyVoice(policy).describe if isinstance(policy, SpeakingPolicy) else None
+    ways = getattr(policy, "ways", True)  # what is not read need not be reckoned before every decision
     if not isinstance(model.backend, SmallBackend):
         eyes = ChatEyes(model, seen)
-        return LongPlanner(ChatThinker(model, view=seen), describe=describe, judge=eyes, critic=eyes)
+        return LongPlanner(ChatThinker(model, view=seen), describe=describe, judge=eyes, critic=eyes, ways=ways)
     if view:
         raise UserError(f"planner {name!r} sees what it was made for; leave --planner-view out")
     if describe is None:
         raise UserError("--planner small --long needs a player that describes what it sees; take --policy small")
     small = SmallEyes(model)
-    return LongPlanner(SmallThinker(model), describe=describe, judge=small, critic=small)
+    return LongPlanner(SmallThinker(model), describe=describe, judge=small, critic=small, ways=ways)

@@ -8,9 +8,11 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
+
 from agent.long.odometer import Pose
 from agent.sight import direction
-from envs.angles import wrapped
 
 CELL = 0.6  # seconds of walking: the side of a cell of the map
 _SIDES = {"left": -28.0, "ahead": 0.0, "right": 28.0}  # degrees right of the middle that a word of a caption means
@@ -68,7 +70,7 @@ class Places:
         self._views: dict[tuple[Cell, int], str] = {}  # what was last in view, by place and direction
         self._spots: dict[Cell, Pose] = {}  # where in a cell the player was last
         self._next: dict[Cell, set[Cell]] = {}  # the cells that it went to from each, both ways
-        self._told: Counter[Cell] = Counter()  # times that it was sent to an exit from near, by the exit's cell
+        self._told: Counter[Cell] = Counter()  # times that it was sent to an exit, by the exit's cell
 
     def at(self, pose: Pose) -> None:
         """The player is there now."""
@@ -129,20 +131,25 @@ class Places:
             return "" if near else self._first(known, steps)
         if self.visits[cell_of(self.here)] < _AGAIN:
             return ""
-        new = [mark for mark in self.landmarks if mark.name in _EXITS and self._leads_on(mark)]
-        ways = [(len(path), mark) for mark in new if (path := _path(steps, cell_of(mark.seen_from))) is not None]
-        if not ways:
+        spots = np.array([(spot.ahead, spot.right) for spot in self._spots.values()])
+        exits = [mark for mark in self.landmarks if mark.name in _EXITS and cell_of(mark.seen_from) in steps]
+        exits.sort(key=lambda mark: len(_path(steps, cell_of(mark.seen_from)) or ()))
+        nearest = next((mark for mark in exits if self._leads_on(mark, spots)), None)
+        if nearest is None:
             return ""
-        nearest = min(ways, key=lambda one: one[0])[1]
         self._told[cell_of(nearest.place)] += 1
         return self._first(nearest, steps)
 
-    def _leads_on(self, exit_: Landmark) -> bool:
-        """Whether nobody was behind an exit yet, which may be farther away than its place is."""
-        before = (exit_.seen_from.bearing(spot) for spot in list(self._spots.values()))
-        off = exit_.seen_from.bearing(exit_.place)[1]
-        taken = any(far > _BEYOND and abs(wrapped(side - off)) < _WIDE for far, side in before)
-        return not taken and self._told[cell_of(exit_.place)] < _PATIENCE
+    def _leads_on(self, exit_: Landmark, spots: npt.NDArray[np.float64]) -> bool:
+        """Whether nobody was behind an exit yet, which may be farther away than its place is. `spots` (N, 2): where
+        the player was."""
+        if self._told[cell_of(exit_.place)] >= _PATIENCE:
+            return False
+        here, there = exit_.seen_from, exit_.place
+        ahead, right = spots[:, 0] - here.ahead, spots[:, 1] - here.right
+        off = math.atan2(there.right - here.right, there.ahead - here.ahead)
+        aside = np.abs(np.angle(np.exp(1j * (np.arctan2(right, ahead) - off))))
+        return not bool(((np.hypot(ahead, right) > _BEYOND) & (aside < math.radians(_WIDE))).any())
 
     def _first(self, mark: Landmark, steps: dict[Cell, Cell | None]) -> str:
         """The direction in which the way to a landmark begins."""

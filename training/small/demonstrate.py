@@ -102,7 +102,8 @@ class Demonstrator:
 
         def notes(state: Any) -> dict[str, Any]:
             advice = watcher.advise(state)
-            way = 0 if compass is None else 1 + DIRECTIONS.index(compass(state))
+            told = compass(state) if compass is not None else ""
+            way = 1 + DIRECTIONS.index(told) if told else 0
             return {**lessons.annotate(rng, state, advice, self._queries), "way": np.array([way], np.uint8)}
 
         player = player or Disturbed(ScriptedPlayer(watcher.decide))
